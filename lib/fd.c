@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * A descriptor is -1 or owned by exactly one variable. It is closed once,
+ * never again on EINTR (Linux has freed it by then, close(2) NOTES), and errno
+ * survives the closing. Descriptors travel between processes by SCM_RIGHTS and
+ * arrive close-on-exec. Files that others read are replaced whole: written
+ * under a temporary name, then renamed.
+ */
+#include "lib/fd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/mem.h"
+
+/**
+ * fd_close() - close a descriptor and forget it
+ * @fd: the variable that owns it; -1 is fine; set to -1; errno is kept
+ */
+void fd_close(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	errno = saved;
+}
+
+/**
+ * fd_steal() - give a descriptor away
+ * @fd: the variable that owns it; set to -1
+ *
+ * Return: the descriptor, now owned by the caller
+ */
+int fd_steal(int *fd)
+{
+	int got = *fd;
+
+	*fd = -1;
+	return got;
+}
+
+/**
+ * read_full() - read exactly @len bytes
+ * @fd:  blocking descriptor, borrowed
+ * @buf: destination
+ * @len: bytes
+ *
+ * Return: 0; -EPIPE on end of file before @len bytes; else minus errno
+ */
+int read_full(int fd, void *buf, size_t len, struct err *e)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = read(fd, (char *)buf + done, len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "read");
+		if (!n)
+			return err_set(e, EPIPE, "end of file after %zu of %zu bytes",
+				       done, len);
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/**
+ * write_full() - write exactly @len bytes
+ * @fd:  blocking descriptor, borrowed
+ * @buf: source
+ * @len: bytes
+ *
+ * Return: 0 or minus errno
+ */
+int write_full(int fd, const void *buf, size_t len, struct err *e)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = write(fd, (const char *)buf + done, len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "write");
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/**
+ * fd_send() - send one message with descriptors over a unix socket
+ * @sock:  SOCK_SEQPACKET or SOCK_STREAM unix socket, borrowed
+ * @buf:   message, at least one byte
+ * @fds:   descriptors, borrowed; the peer gets copies
+ * @n_fds: at most FD_PASS_MAX
+ *
+ * Return: 0 or minus errno; never raises SIGPIPE
+ */
+int fd_send(int sock, const void *buf, size_t len, const int *fds,
+	    size_t n_fds, struct err *e)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(FD_PASS_MAX * sizeof(int))];
+	} c;
+	struct iovec iov = { .iov_base = (void *)(unsigned long)buf,
+			     .iov_len = len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (n_fds > FD_PASS_MAX)
+		return err_set(e, EINVAL, "%zu descriptors in one message, at most %d",
+			       n_fds, FD_PASS_MAX);
+	if (n_fds) {
+		memset(&c, 0, sizeof(c));
+		m.msg_control = c.room;
+		m.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+		CMSG_FIRSTHDR(&m)->cmsg_level = SOL_SOCKET;
+		CMSG_FIRSTHDR(&m)->cmsg_type = SCM_RIGHTS;
+		CMSG_FIRSTHDR(&m)->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), fds, n_fds * sizeof(int));
+	}
+	do {
+		n = sendmsg(sock, &m, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return err_sys(e, "sendmsg");
+	if ((size_t)n != len)
+		return err_set(e, EIO, "sendmsg sent %zd of %zu bytes", n, len);
+	return 0;
+}
+
+/* Takes the descriptors of one control message; those beyond @max are closed. */
+static void take_fds(struct msghdr *m, int *fds, size_t max, size_t *n_fds)
+{
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		size_t i, n;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			if (*n_fds < max)
+				fds[(*n_fds)++] = fd;
+			else
+				close(fd);
+		}
+	}
+}
+
+/**
+ * fd_recv() - receive one message with descriptors
+ * @sock:      unix socket, borrowed
+ * @buf:       destination
+ * @len:       its size; a longer SOCK_SEQPACKET message is refused
+ * @ret_fds:   room for @max_fds descriptors, owned by the caller afterwards
+ * @max_fds:   surplus descriptors are closed
+ * @ret_n_fds: how many arrived; set on success only
+ *
+ * Return: bytes received, 0 when the peer closed; -EMSGSIZE for a message or
+ * control data that did not fit; else minus errno (-EAGAIN passes through)
+ */
+ssize_t fd_recv(int sock, void *buf, size_t len, int *ret_fds, size_t max_fds,
+		size_t *ret_n_fds, struct err *e)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(FD_PASS_MAX * sizeof(int))];
+	} c;
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
+			    .msg_control = c.room,
+			    .msg_controllen = sizeof(c.room) };
+	size_t n_fds = 0;
+	ssize_t n;
+
+	do {
+		n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return err_sys(e, "recvmsg");
+	take_fds(&m, ret_fds, max_fds, &n_fds);
+	if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+		while (n_fds)
+			close(ret_fds[--n_fds]);
+		return err_set(e, EMSGSIZE, "message longer than %zu bytes or %zu descriptors",
+			       len, max_fds);
+	}
+	*ret_n_fds = n_fds;
+	return n;
+}
+
+/**
+ * file_read() - read a whole regular or pseudo file
+ * @dirfd:     directory or AT_FDCWD
+ * @path:      relative to @dirfd
+ * @max_bytes: a longer file is refused with -EFBIG
+ * @ret_text:  malloc'd, NUL-terminated, owned by the caller
+ * @ret_len:   length without the NUL; may be NULL
+ *
+ * Return: 0 or minus errno
+ */
+int file_read(int dirfd, const char *path, size_t max_bytes, char **ret_text,
+	      size_t *ret_len, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *text = NULL;
+	size_t room = 4096, len = 0;
+
+	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return err_sys(e, "%s", path);
+	for (;;) {
+		ssize_t n;
+
+		if (!text || len + 1 >= room) {
+			char *more;
+
+			if (text)
+				room *= 2;
+			more = realloc(text, room);
+			if (!more)
+				return err_set(e, ENOMEM, "%s: out of memory", path);
+			text = more;
+		}
+		n = read(fd, text + len, room - len - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "%s: read", path);
+		if (!n)
+			break;
+		len += (size_t)n;
+		if (len > max_bytes)
+			return err_set(e, EFBIG, "%s: longer than %zu bytes",
+				       path, max_bytes);
+	}
+	text[len] = 0;
+	if (ret_len)
+		*ret_len = len;
+	*ret_text = mem_steal(text);
+	return 0;
+}
+
+/**
+ * file_write() - write a short text into an existing (pseudo) file in one call
+ * @dirfd: directory or AT_FDCWD
+ * @path:  relative to @dirfd; not created
+ *
+ * Return: 0 or minus errno
+ */
+int file_write(int dirfd, const char *path, const char *text, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	size_t len = strlen(text);
+
+	fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return err_sys(e, "%s", path);
+	if (write(fd, text, len) != (ssize_t)len)
+		return err_sys(e, "%s: write", path);
+	return 0;
+}
+
+/**
+ * file_replace() - make or replace a file so that readers see old or new, never half
+ * @dirfd: directory or AT_FDCWD
+ * @path:  relative to @dirfd
+ * @mode:  permission bits of the new file
+ *
+ * Return: 0 or minus errno; on failure no temporary file is left
+ */
+int file_replace(int dirfd, const char *path, const void *data, size_t len,
+		 mode_t mode, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	char tmp[PATH_MAX];
+	int rc;
+
+	if (snprintf(tmp, sizeof(tmp), "%s.%d.tmp", path, getpid()) >= (int)sizeof(tmp))
+		return err_set(e, ENAMETOOLONG, "%s: path too long", path);
+	unlinkat(dirfd, tmp, 0);
+	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	if (fd < 0)
+		return err_sys(e, "%s: create", tmp);
+	rc = write_full(fd, data, len, e);
+	if (rc < 0) {
+		err_wrap(e, "%s", tmp);
+	} else if (renameat(dirfd, tmp, dirfd, path) < 0) {
+		rc = err_sys(e, "%s: rename", path);
+	}
+	if (rc < 0)
+		unlinkat(dirfd, tmp, 0);
+	return rc;
+}
+
+/**
+ * dir_remove() - remove a file or a directory tree; a missing one is fine
+ * @dirfd: directory or AT_FDCWD
+ * @name:  entry in it; symlinks are removed, never followed; mounts inside make it fail
+ *
+ * Return: 0 or minus errno
+ */
+int dir_remove(int dirfd, const char *name, struct err *e)
+{
+	struct dirent *d;
+	int fd, rc = 0;
+	DIR *dir;
+
+	if (!unlinkat(dirfd, name, 0) || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return err_sys(e, "%s: unlink", name);
+	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, "%s", name);
+	dir = fdopendir(fd);
+	if (!dir) {
+		rc = err_sys(e, "%s", name);
+		close(fd);
+		return rc;
+	}
+	while (rc >= 0 && (d = readdir(dir)))
+		if (strcmp(d->d_name, ".") && strcmp(d->d_name, ".."))
+			rc = dir_remove(fd, d->d_name, e);
+	closedir(dir);
+	if (rc < 0)
+		return err_wrap(e, "%s", name);
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return err_sys(e, "%s: rmdir", name);
+	return 0;
+}
+
+/**
+ * dir_make() - make a directory and its missing parents
+ * @path: absolute or relative
+ * @mode: permission bits of what is made; existing directories keep theirs
+ *
+ * Return: 0 or minus errno
+ */
+int dir_make(const char *path, mode_t mode, struct err *e)
+{
+	char p[PATH_MAX];
+	char *s;
+
+	if (snprintf(p, sizeof(p), "%s", path) >= (int)sizeof(p) || !*p)
+		return err_set(e, ENAMETOOLONG, "%s: bad path", path);
+	for (s = p + 1;; s++) {
+		char c = *s;
+
+		if (c && c != '/')
+			continue;
+		*s = 0;
+		if (mkdir(p, mode) < 0 && errno != EEXIST)
+			return err_sys(e, "%s: mkdir", p);
+		*s = c;
+		if (!c)
+			return 0;
+	}
+}

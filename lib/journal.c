@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * A journal is a file of lines, one JSON array of strings each. A record is
+ * appended before the thing that it names is made; undoing runs through the
+ * records backwards and calls the module that knows the kind. Undo is
+ * idempotent, so a record whose thing was never made (the process died in
+ * between) does no harm, and a crash during undo is followed by a whole new
+ * undo. The file lives under /run: it need not survive a reboot, since nothing
+ * that it names does; so nothing is synced.
+ *
+ * A last line without its newline is a write that was cut off by a crash: the
+ * thing was not made yet, and the line is ignored.
+ */
+#include "lib/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/json.h"
+#include "lib/mem.h"
+
+#define JOURNAL_MAX_BYTES (16u << 20)
+
+struct journal {
+	int fd;		/* owned; O_APPEND */
+};
+
+/**
+ * journal_open() - open or make a journal
+ * @dirfd: directory, borrowed
+ * @name:  file in it
+ * @ret:   owned by the caller, journal_free()
+ *
+ * Return: 0 or minus errno
+ */
+int journal_open(int dirfd, const char *name, struct journal **ret,
+		 struct err *e)
+{
+	struct journal *j = mem_new(struct journal);
+
+	if (!j)
+		return err_set(e, ENOMEM, "out of memory");
+	j->fd = openat(dirfd, name, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (j->fd < 0) {
+		int rc = err_sys(e, "journal %s", name);
+
+		free(j);
+		return rc;
+	}
+	*ret = j;
+	return 0;
+}
+
+/**
+ * journal_free() - close; the file stays; NULL is fine
+ */
+void journal_free(struct journal *j)
+{
+	if (!j)
+		return;
+	fd_close(&j->fd);
+	free(j);
+}
+
+/**
+ * journal_add() - write down what is about to be made
+ * @...: kind and arguments, const char *, closed by NULL; at most JOURNAL_WORDS_MAX
+ *
+ * Return: 0 or minus errno: then do not make the thing
+ */
+int journal_add(struct journal *j, struct err *e, ...)
+{
+	struct json_out *o = json_out_new();
+	_cleanup_free_ char *text = NULL;
+	const char *w;
+	size_t n = 0, len;
+	va_list ap;
+	int rc;
+
+	if (!o)
+		return err_set(e, ENOMEM, "out of memory");
+	json_out_arr(o, "r");
+	va_start(ap, e);
+	while ((w = va_arg(ap, const char *)) && ++n <= JOURNAL_WORDS_MAX)
+		json_out_str(o, NULL, w);
+	va_end(ap);
+	json_out_end(o);
+	rc = n > JOURNAL_WORDS_MAX ? err_set(e, E2BIG, "journal: too many words")
+				   : json_out_text(o, false, &text, e);
+	json_out_free(o);
+	if (rc < 0)
+		return rc;
+	len = strlen(text);
+	text[len] = '\n'; /* one write: a crash cuts, it does not interleave */
+	rc = write_full(j->fd, text, len + 1, e);
+	return rc < 0 ? err_wrap(e, "journal") : 0;
+}
+
+/**
+ * journal_mark() - the journal's end now, for journal_undo_to()
+ */
+size_t journal_mark(const struct journal *j)
+{
+	struct stat st;
+
+	return fstat(j->fd, &st) < 0 ? 0 : (size_t)st.st_size;
+}
+
+static int undo_line(const char *line, size_t len, journal_undo_fn *fn,
+		     void *arg, struct err *e)
+{
+	struct journal_rec r = { .n = 0 };
+	struct json_doc *doc;
+	struct jnode root, arr;
+	size_t i;
+	int rc = json_parse(line, len, &doc, e);
+
+	if (rc < 0)
+		return err_wrap(e, "journal");
+	root = json_root(doc);
+	rc = json_arr(&root, "r", &arr, e);
+	if (rc == 1) {
+		rc = 0;
+		for (i = 0; i < json_len(&arr) && i < JOURNAL_WORDS_MAX && !rc; i++) {
+			struct jnode el = json_at(&arr, i);
+
+			rc = json_as_str(&el, &r.word[r.n++], e);
+		}
+		if (!rc && r.n)
+			rc = fn(arg, &r, e);
+	}
+	json_free(doc);
+	return rc;
+}
+
+/**
+ * journal_undo_to() - undo, last first, what was recorded behind a mark, and cut it off
+ * @mark: from journal_mark(); 0 undoes everything
+ * @fn:   called once per record
+ *
+ * Return: 0; the first failure of @fn: the records up to the failed one stay,
+ * so that the next command tries again
+ */
+int journal_undo_to(struct journal *j, size_t mark, journal_undo_fn *fn,
+		    void *arg, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t end = journal_mark(j), start;
+
+	if (end > JOURNAL_MAX_BYTES)
+		return err_set(e, EFBIG, "journal: longer than %u bytes",
+			       JOURNAL_MAX_BYTES);
+	text = malloc(end + 1);
+	if (!text)
+		return err_set(e, ENOMEM, "out of memory");
+	if (end && pread(j->fd, text, end, 0) != (ssize_t)end)
+		return err_sys(e, "journal: read");
+	while (end > mark && text[end - 1] != '\n')
+		end--;
+	while (end > mark) {
+		int rc;
+
+		for (start = end - 1; start > mark && text[start - 1] != '\n';)
+			start--;
+		rc = undo_line(text + start, end - 1 - start, fn, arg, e);
+		if (rc < 0)
+			return rc;
+		end = start;
+		if (ftruncate(j->fd, (off_t)end) < 0)
+			return err_sys(e, "journal: truncate");
+	}
+	return 0;
+}
+
+/**
+ * journal_undo() - undo everything, last first
+ *
+ * Return: as journal_undo_to()
+ */
+int journal_undo(struct journal *j, journal_undo_fn *fn, void *arg,
+		 struct err *e)
+{
+	return journal_undo_to(j, 0, fn, arg, e);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LIB_PROC_H
+#define LIB_PROC_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/err.h"
+
+/* Most descriptors of a spawned process's map. */
+#define PROC_FDS_MAX 32
+
+/**
+ * struct proc_fd - the child's descriptor @child is a copy of ours @fd
+ */
+struct proc_fd {
+	int fd;		/* borrowed */
+	int child;
+};
+
+/**
+ * struct proc_spec - a program to start
+ * @path:     program; used as given, not looked up in PATH
+ * @argv:     NULL-terminated
+ * @envp:     NULL-terminated; NULL keeps ours
+ * @fds:      explicit map: every descriptor above 2 that is not here is closed;
+ *            0, 1, 2 that are not here become /dev/null
+ * @n_fds:    at most PROC_FDS_MAX
+ * @setsid:   new session and process group
+ * @before_exec: runs in the child after the map, may be NULL; returns 0 or minus errno;
+ *            async-signal-safe calls only if the parent has threads
+ * @arg:      for @before_exec
+ */
+struct proc_spec {
+	const char *path;
+	char *const *argv;
+	char *const *envp;
+	const struct proc_fd *fds;
+	size_t n_fds;
+	int setsid;
+	int (*before_exec)(void *arg);
+	void *arg;
+};
+
+int proc_spawn(const struct proc_spec *s, pid_t *ret_pid, int *ret_pidfd,
+	       struct err *e);
+int proc_wait(int pidfd, int timeout_ms, int *ret_status, struct err *e);
+int proc_run(const char *path, char *const *argv, struct err *e);
+int proc_pidfd(pid_t pid, uint64_t start_ticks, struct err *e);
+int proc_start_ticks(pid_t pid, uint64_t *ret, struct err *e);
+int proc_kill(int pidfd, int sig);
+uint64_t clock_ms(void);
+
+#endif

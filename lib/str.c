@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/str.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool strbuf_reserve(struct strbuf *b, size_t more)
+{
+	size_t room = b->room ? b->room : 128;
+	char *text;
+
+	if (b->failed)
+		return false;
+	while (room < b->len + more + 1)
+		room *= 2;
+	if (room != b->room) {
+		text = realloc(b->text, room);
+		if (!text) {
+			b->failed = true;
+			return false;
+		}
+		b->text = text;
+		b->room = room;
+		b->text[b->len] = 0;
+	}
+	return true;
+}
+
+/**
+ * strbuf_add() - append formatted text
+ * @b: zero-initialised or used before; check @b->failed once at the end
+ */
+void strbuf_add(struct strbuf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (n < 0 || !strbuf_reserve(b, (size_t)n)) {
+		b->failed = true;
+		return;
+	}
+	va_start(ap, fmt);
+	vsnprintf(b->text + b->len, (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	b->len += (size_t)n;
+}
+
+/**
+ * strbuf_add_bytes() - append bytes as they are
+ * @b:    as for strbuf_add()
+ * @data: may hold NULs
+ */
+void strbuf_add_bytes(struct strbuf *b, const void *data, size_t len)
+{
+	if (!strbuf_reserve(b, len))
+		return;
+	memcpy(b->text + b->len, data, len);
+	b->len += len;
+	b->text[b->len] = 0;
+}
+
+/**
+ * strbuf_done() - free the text; the buffer can be used again
+ */
+void strbuf_done(struct strbuf *b)
+{
+	free(b->text);
+	memset(b, 0, sizeof(*b));
+}
+
+/**
+ * parse_u64() - a whole string as an unsigned number, decimal or 0x hexadecimal
+ * @s:   no sign, no blanks, nothing behind the number
+ * @ret: untouched on failure
+ *
+ * Return: 0, -EINVAL or -ERANGE
+ */
+int parse_u64(const char *s, uint64_t *ret)
+{
+	int hex = s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
+	unsigned long long v;
+	char *end;
+
+	if (!isdigit((unsigned char)s[0]))
+		return -EINVAL;
+	errno = 0;
+	v = strtoull(s, &end, hex ? 16 : 10);
+	if (errno)
+		return -errno;
+	if (*end)
+		return -EINVAL;
+	*ret = v;
+	return 0;
+}
+
+/**
+ * parse_size() - a size such as 4096, 64K, 128M, 2G (powers of 1024)
+ * @s:         whole string
+ * @ret_bytes: untouched on failure
+ *
+ * Return: 0, -EINVAL or -ERANGE
+ */
+int parse_size(const char *s, uint64_t *ret_bytes)
+{
+	static const char units[] = "KMGT";
+	char digits[24];
+	size_t len = strlen(s);
+	unsigned int shift = 0;
+	const char *unit;
+	uint64_t v;
+	int rc;
+
+	if (!len || len >= sizeof(digits))
+		return -EINVAL;
+	memcpy(digits, s, len + 1);
+	unit = strchr(units, toupper((unsigned char)s[len - 1]));
+	if (unit && *unit) {
+		shift = 10 * (unsigned int)(unit - units + 1);
+		digits[len - 1] = 0;
+	}
+	rc = parse_u64(digits, &v);
+	if (rc < 0)
+		return rc;
+	if (v > UINT64_MAX >> shift)
+		return -ERANGE;
+	*ret_bytes = v << shift;
+	return 0;
+}
+
+/**
+ * parse_mac() - six hexadecimal bytes separated by colons
+ * @ret_mac: untouched on failure
+ *
+ * Return: 0 or -EINVAL
+ */
+int parse_mac(const char *s, uint8_t ret_mac[6])
+{
+	uint8_t mac[6];
+	size_t i;
+
+	for (i = 0; i < 6; i++, s += 3) {
+		char hex[3];
+
+		if (!isxdigit((unsigned char)s[0]) ||
+		    !isxdigit((unsigned char)s[1]) ||
+		    s[2] != (i < 5 ? ':' : 0))
+			return -EINVAL;
+		memcpy(hex, s, 2);
+		hex[2] = 0;
+		mac[i] = (uint8_t)strtoul(hex, NULL, 16);
+	}
+	memcpy(ret_mac, mac, 6);
+	return 0;
+}
+
+/**
+ * str_quote() - an outside string for a message: quoted, escaped, cut to fit
+ * @dst:  always NUL-terminated
+ * @room: at least 3 bytes
+ */
+void str_quote(char *dst, size_t room, const char *src)
+{
+	size_t n = 0;
+
+	dst[n++] = '"';
+	for (; *src && n + 6 < room; src++) {
+		unsigned char c = (unsigned char)*src;
+
+		if (c == '"' || c == '\\')
+			n += (size_t)snprintf(dst + n, room - n, "\\%c", c);
+		else if (c < 0x20 || c == 0x7f)
+			n += (size_t)snprintf(dst + n, room - n, "\\x%02x", c);
+		else
+			dst[n++] = (char)c;
+	}
+	dst[n++] = '"';
+	dst[n] = 0;
+}
+
+/**
+ * str_starts() - whether @s begins with @prefix
+ */
+bool str_starts(const char *s, const char *prefix)
+{
+	return !strncmp(s, prefix, strlen(prefix));
+}
+
+/**
+ * str_copy() - copy a string that must fit
+ * @dst: untouched on failure
+ *
+ * Return: 0 or -ENAMETOOLONG
+ */
+int str_copy(char *dst, size_t room, const char *src)
+{
+	size_t len = strlen(src);
+
+	if (len >= room)
+		return -ENAMETOOLONG;
+	memcpy(dst, src, len + 1);
+	return 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LIB_STR_H
+#define LIB_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * struct strbuf - growing text; after a failed allocation it stays failed
+ * @text:   NUL-terminated, owned, NULL while empty
+ * @len:    bytes without the NUL
+ * @room:   bytes allocated
+ * @failed: memory was short once: what is in @text is incomplete
+ */
+struct strbuf {
+	char *text;
+	size_t len;
+	size_t room;
+	bool failed;
+};
+
+void strbuf_add(struct strbuf *b, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void strbuf_add_bytes(struct strbuf *b, const void *data, size_t len);
+void strbuf_done(struct strbuf *b);
+
+int parse_u64(const char *s, uint64_t *ret);
+int parse_size(const char *s, uint64_t *ret_bytes);
+int parse_mac(const char *s, uint8_t ret_mac[6]);
+void str_quote(char *dst, size_t room, const char *src);
+bool str_starts(const char *s, const char *prefix);
+int str_copy(char *dst, size_t room, const char *src);
+
+#endif
