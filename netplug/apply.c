@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * Carries a plan out and takes it back. What is done to one port, and the
+ * journal's records, are described in tc.c. Between plan and apply the
+ * namespace may have changed: what is made is made exclusively, so a clash is
+ * an error and nothing of anybody else is replaced, and an interface is checked
+ * to be still the planned one.
+ *
+ * A failed apply takes back what it did, so that it leaves the namespace and
+ * the journal as they were; if even that fails, the records stay, and undoing
+ * the journal later tries again.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/fd.h"
+#include "lib/str.h"
+#include "netplug/netns.h"
+#include "netplug/tc.h"
+
+#define ID_BYTES 80
+
+struct apply {
+	struct nl *nl;
+	int netns_fd;
+	const char *path;
+	char id[ID_BYTES];
+	struct journal *j;
+};
+
+/* Device, inode, cookie: the first two are reused, the cookie never is. */
+static int make_id(int netns_fd, const struct nl *nl, char id[ID_BYTES],
+		   struct err *e)
+{
+	struct stat st;
+
+	if (fstat(netns_fd, &st) < 0)
+		return err_sys(e, "network namespace: stat");
+	snprintf(id, ID_BYTES, "%" PRIu64 ":%" PRIu64 ":%" PRIu64,
+		 (uint64_t)st.st_dev, (uint64_t)st.st_ino, nl_netns_cookie(nl));
+	return 0;
+}
+
+/* The journal names the namespace by a path, which must lead back to it. */
+static int check_path(const struct apply *a, struct err *e)
+{
+	_cleanup_close_ int fd = netns_open(a->path, e);
+	struct stat x, y;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &x) < 0 || fstat(a->netns_fd, &y) < 0)
+		return err_sys(e, "network namespace %s: stat", a->path);
+	if (x.st_dev != y.st_dev || x.st_ino != y.st_ino)
+		return err_set(e, ESTALE, "network namespace %s: it is another one now",
+			       a->path);
+	return 0;
+}
+
+static int on_same(const struct nlmsghdr *h, void *arg, struct err *e)
+{
+	const struct nlattr *tb[IFLA_MAX + 1];
+	const struct plan_port *p = arg;
+	char name[SCAN_NAME_BYTES];
+	uint8_t mac[6];
+
+	if (!nl_attrs(h, sizeof(struct ifinfomsg), tb, IFLA_MAX + 1))
+		return err_set(e, EBADMSG, "netlink: message is cut short");
+	nl_str(tb[IFLA_IFNAME], name, sizeof(name));
+	nl_bytes(tb[IFLA_ADDRESS], mac, sizeof(mac));
+	if (strcmp(name, p->name) || memcmp(mac, p->mac, sizeof(mac)) ||
+	    nl_u32(tb[IFLA_MTU], 0) != p->mtu)
+		return err_set(e, ESTALE, "name, MAC or MTU changed after the plan was "
+			       "made");
+	return 0;
+}
+
+static int check_port(struct nl *nl, const struct plan_port *p, struct err *e)
+{
+	struct ifinfomsg m = { .ifi_index = (int)p->ifindex };
+	struct plan_port want = *p;
+
+	nl_msg(nl, RTM_GETLINK, 0, &m, sizeof(m));
+	return nl_get(nl, on_same, &want, e);
+}
+
+static int undo_nothing(void *arg, const struct journal_rec *r, struct err *e)
+{
+	(void)arg;
+	(void)r;
+	(void)e;
+	return 0;
+}
+
+/*
+ * An ingress discipline bears no mark of ours: if somebody was faster, undoing
+ * our record would take his. So the record goes when ours was not made.
+ */
+static int apply_hook(const struct apply *a, const struct plan_port *p,
+		      const char *index, struct err *e)
+{
+	size_t mark = journal_mark(a->j);
+	struct err cut = { 0 };
+	int rc;
+
+	rc = journal_add(a->j, e, "netplug", "ingress", a->path, a->id, p->name,
+			 index, (const char *)NULL);
+	if (rc < 0)
+		return rc;
+	rc = tc_hook_add(a->nl, p, e);
+	if (rc < 0)
+		journal_undo_to(a->j, mark, undo_nothing, NULL, &cut);
+	return rc;
+}
+
+static int apply_port(const struct apply *a, const struct plan_port *p,
+		      struct netplug_port *out, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	char index[16];
+	uint32_t tap;
+	int rc = check_port(a->nl, p, e);
+
+	snprintf(index, sizeof(index), "%u", p->ifindex);
+	if (!rc)
+		rc = journal_add(a->j, e, "netplug", "tap", a->path, a->id, p->tap,
+				 (const char *)NULL);
+	if (rc < 0)
+		return rc;
+	fd = tc_tap_open(a->netns_fd, p->tap, e);
+	if (fd < 0)
+		return fd;
+	rc = tc_tap_setup(a->nl, p, &tap, e);
+	if (!rc && p->hook == PLAN_HOOK_NONE)
+		rc = apply_hook(a, p, index, e);
+	if (!rc)
+		rc = journal_add(a->j, e, "netplug", "filter", a->path, a->id,
+				 p->name, index, (const char *)NULL);
+	if (!rc)
+		rc = tc_filter_add(a->nl, p, tap, e);
+	if (rc < 0)
+		return rc;
+	memcpy(out->name, p->name, sizeof(out->name));
+	memcpy(out->mac, p->mac, sizeof(out->mac));
+	out->mtu = p->mtu;
+	out->tap_fd = fd_steal(&fd);
+	return 0;
+}
+
+static int undo_record(void *arg, const struct journal_rec *r, struct err *e)
+{
+	(void)arg;
+	return netplug_undo(r, e);
+}
+
+static int apply_all(const struct netplug_plan *p, struct apply *a,
+		     struct netplug_port *out, struct err *e)
+{
+	int rc = make_id(a->netns_fd, a->nl, a->id, e);
+	size_t i;
+
+	/* Without an interface there are no records, so the path may be none. */
+	if (!rc && p->n_ports)
+		rc = check_path(a, e);
+	for (i = 0; i < p->n_ports && !rc; i++) {
+		rc = apply_port(a, &p->port[i], &out[i], e);
+		if (rc < 0)
+			rc = err_wrap(e, "interface %s", p->port[i].name);
+	}
+	return rc;
+}
+
+/**
+ * netplug_apply() - join the interfaces of a plan to taps
+ * @p:           from netplug_plan() on the same namespace
+ * @netns_fd:    the namespace, borrowed
+ * @netns_path:  a path that leads to it, for the journal; of no meaning for a
+ *               namespace without an interface
+ * @j:           gets a record before each thing is made
+ * @ret_ports:   one per interface; their tap_fd is owned by the caller
+ * @ret_n_ports: how many
+ *
+ * On failure everything is taken back, and the outputs are untouched.
+ *
+ * Return: 0; -ESTALE if the namespace is not as planned; -EEXIST, -EBUSY if
+ * somebody was faster; -ENOENT if the kernel lacks a part; minus errno
+ * Context: the calling thread is in the namespace for the while of single system calls
+ */
+int netplug_apply(const struct netplug_plan *p, int netns_fd,
+		  const char *netns_path, struct journal *j,
+		  struct netplug_port ret_ports[NETPLUG_PORTS_MAX],
+		  size_t *ret_n_ports, struct err *e)
+{
+	struct apply a = { .netns_fd = netns_fd, .path = netns_path, .j = j };
+	struct netplug_port out[NETPLUG_PORTS_MAX];
+	size_t i, mark = journal_mark(j);
+	struct err undo = { 0 };
+	int rc;
+
+	for (i = 0; i < NETPLUG_PORTS_MAX; i++)
+		out[i] = (struct netplug_port){ .tap_fd = -1 };
+	rc = nl_open(netns_fd, &a.nl, e);
+	if (rc < 0)
+		return rc;
+	rc = apply_all(p, &a, out, e);
+	nl_free(a.nl);
+	if (rc < 0) {
+		for (i = 0; i < p->n_ports; i++)
+			fd_close(&out[i].tap_fd);
+		journal_undo_to(j, mark, undo_record, NULL, &undo);
+		return rc;
+	}
+	memcpy(ret_ports, out, p->n_ports * sizeof(out[0]));
+	*ret_n_ports = p->n_ports;
+	return 0;
+}
+
+/*
+ * Opens the namespace of a record.
+ * Return: 1 with @ret_nl; 0 if it is gone; minus errno
+ */
+static int find_netns(const char *path, const char *id, struct nl **ret_nl,
+		      struct err *e)
+{
+	_cleanup_close_ int fd = netns_open(path, e);
+	char prefix[ID_BYTES], now[ID_BYTES];
+	struct nl *nl = NULL;
+	struct stat st;
+	int rc;
+
+	/* ENOTDIR, ESRCH: a directory of the path or the process is gone. */
+	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ESRCH || fd == -ENXIO)
+		return 0;
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, "network namespace %s: stat", path);
+	snprintf(prefix, sizeof(prefix), "%" PRIu64 ":%" PRIu64 ":",
+		 (uint64_t)st.st_dev, (uint64_t)st.st_ino);
+	if (!str_starts(id, prefix))
+		return 0;
+	rc = nl_open(fd, &nl, e);
+	if (!rc)
+		rc = make_id(fd, nl, now, e);
+	if (rc < 0) {
+		nl_free(nl);
+		return err_wrap(e, "network namespace %s", path);
+	}
+	if (strcmp(now, id)) {
+		nl_free(nl);
+		return 0;
+	}
+	*ret_nl = nl;
+	return 1;
+}
+
+/**
+ * netplug_undo() - undo one record of the journal
+ * @r: of kind "netplug"
+ *
+ * Idempotent; what is gone, the namespace included, is a success, and so is
+ * what somebody else has put in its place.
+ *
+ * Return: 0; -EINVAL for a record that netplug_apply() does not write; minus errno
+ * Context: the calling thread is in the namespace for the while of one system call
+ */
+int netplug_undo(const struct journal_rec *r, struct err *e)
+{
+	struct nl *nl = NULL;
+	const char *action;
+	uint64_t ifindex = 0;
+	char shown[64];
+	int rc;
+
+	if (r->n < 5 || strcmp(r->word[0], "netplug"))
+		return err_set(e, EINVAL, "journal: this is no record of netplug");
+	action = r->word[1];
+	str_quote(shown, sizeof(shown), action);
+	if (strcmp(action, "tap") && strcmp(action, "ingress") &&
+	    strcmp(action, "filter"))
+		return err_set(e, EINVAL, "journal: netplug: unknown action %s", shown);
+	if (strcmp(action, "tap") &&
+	    (r->n < 6 || parse_u64(r->word[5], &ifindex) < 0 ||
+	     ifindex > INT32_MAX))
+		return err_set(e, EINVAL, "journal: netplug: %s without an interface",
+			       shown);
+	rc = find_netns(r->word[2], r->word[3], &nl, e);
+	if (rc <= 0)
+		return rc;
+	if (!strcmp(action, "tap"))
+		rc = tc_tap_del(nl, r->word[4], e);
+	else if (!strcmp(action, "ingress"))
+		rc = tc_hook_del(nl, (uint32_t)ifindex, e);
+	else
+		rc = tc_filter_del(nl, (uint32_t)ifindex, e);
+	nl_free(nl);
+	return rc < 0 ? err_wrap(e, "undo %s of %s", shown, r->word[4]) : 0;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NETPLUG_CMD_H
+#define NETPLUG_CMD_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "lib/err.h"
+#include "netplug/netplug.h"
+#include "netplug/scan.h"
+
+int cmd_show(int argc, char **argv);
+int cmd_plan(int argc, char **argv);
+
+int show_print(const struct scan *s, const char *netns, bool json, FILE *f,
+	       struct err *e);
+void plan_print(const struct netplug_plan *p, const char *netns, FILE *f);
+int cni_run(const char *command, int in, FILE *out);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NETPLUG_NETPLUG_H
+#define NETPLUG_NETPLUG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/agent.pb-c.h"
+#include "lib/err.h"
+#include "lib/journal.h"
+
+/* Ports of one pod; a namespace with more interfaces is refused by name. */
+#define NETPLUG_PORTS_MAX 16
+
+struct netplug_plan;
+
+/**
+ * struct netplug_port - one interface of the pod, joined to the VM
+ * @name:   of the interface in the pod's network namespace
+ * @mac:    that the guest takes
+ * @mtu:    bytes
+ * @tap_fd: with IFF_VNET_HDR, owned by the holder of the port
+ */
+struct netplug_port {
+	char name[16];
+	uint8_t mac[6];
+	uint32_t mtu;
+	int tap_fd;
+};
+
+int netplug_plan(int netns_fd, struct netplug_plan **ret, struct err *e);
+void netplug_plan_free(struct netplug_plan *p);
+const Podvm__Network *netplug_plan_network(const struct netplug_plan *p);
+int netplug_plan_json(const struct netplug_plan *p, char **ret, struct err *e);
+int netplug_apply(const struct netplug_plan *p, int netns_fd,
+		  const char *netns_path, struct journal *j,
+		  struct netplug_port ret_ports[NETPLUG_PORTS_MAX],
+		  size_t *ret_n_ports, struct err *e);
+int netplug_undo(const struct journal_rec *r, struct err *e);
+
+#endif

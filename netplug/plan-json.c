@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * A plan as JSON, for people and programs: "ports" is what will be done on the
+ * host, "guest" is what the guest will be given. Members that are empty or
+ * zero by default (a gateway, a metric) are left out.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "lib/json.h"
+#include "netplug/plan.h"
+
+static void put_ip(struct json_out *o, const char *key,
+		   const ProtobufCBinaryData *ip)
+{
+	char text[48];
+
+	if (ip->len)
+		json_out_str(o, key, scan_ip_text(ip->len == 16 ? AF_INET6 : AF_INET,
+						  ip->data, text));
+}
+
+static void put_prefix(struct json_out *o, const char *key, uint32_t family,
+		       const ProtobufCBinaryData *ip, uint32_t len)
+{
+	static const uint8_t any[16];
+	char text[48], whole[64];
+
+	snprintf(whole, sizeof(whole), "%s/%u",
+		 scan_ip_text((uint8_t)family, ip->len ? ip->data : any, text), len);
+	json_out_str(o, key, whole);
+}
+
+static void put_number(struct json_out *o, const char *key, uint64_t v)
+{
+	if (v)
+		json_out_u64(o, key, v);
+}
+
+static void put_mac(struct json_out *o, const uint8_t *m)
+{
+	char text[18];
+
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1],
+		 m[2], m[3], m[4], m[5]);
+	json_out_str(o, "mac", text);
+}
+
+static void put_port(struct json_out *o, const struct plan_port *p)
+{
+	static const char *const hooks[] = {
+		[PLAN_HOOK_NONE] = "new ingress",
+		[PLAN_HOOK_INGRESS] = "shared ingress",
+		[PLAN_HOOK_CLSACT] = "shared clsact",
+	};
+
+	json_out_obj(o, NULL);
+	json_out_str(o, "interface", p->name);
+	json_out_u64(o, "ifindex", p->ifindex);
+	json_out_str(o, "kind", "veth");
+	json_out_str(o, "method", "tc");
+	json_out_str(o, "hook", hooks[p->hook]);
+	json_out_str(o, "tap", p->tap);
+	put_mac(o, p->mac);
+	json_out_u64(o, "mtu", p->mtu);
+	json_out_end(o);
+}
+
+static void put_link(struct json_out *o, const Podvm__Link *l)
+{
+	size_t i;
+
+	json_out_obj(o, NULL);
+	json_out_str(o, "name", l->name);
+	put_mac(o, l->mac.data);
+	json_out_u64(o, "mtu", l->mtu);
+	json_out_arr(o, "addresses");
+	for (i = 0; i < l->n_addresses; i++) {
+		const Podvm__Address *a = l->addresses[i];
+
+		json_out_obj(o, NULL);
+		put_prefix(o, "address", a->ip.len == 16 ? AF_INET6 : AF_INET, &a->ip,
+			   a->prefix_len);
+		put_ip(o, "peer", &a->peer);
+		put_ip(o, "broadcast", &a->broadcast);
+		put_number(o, "scope", a->scope);
+		put_number(o, "flags", a->flags);
+		json_out_end(o);
+	}
+	json_out_end(o);
+	json_out_end(o);
+}
+
+static void put_route(struct json_out *o, const Podvm__Route *r)
+{
+	json_out_obj(o, NULL);
+	put_prefix(o, "destination", r->family, &r->dst, r->dst_len);
+	put_ip(o, "gateway", &r->gateway);
+	json_out_str(o, "link", r->link);
+	put_ip(o, "source", &r->prefsrc);
+	json_out_u64(o, "table", r->table);
+	json_out_u64(o, "protocol", r->protocol);
+	put_number(o, "scope", r->scope);
+	put_number(o, "metric", r->priority);
+	put_number(o, "flags", r->flags);
+	put_number(o, "mtu", r->mtu);
+	put_number(o, "advmss", r->advmss);
+	json_out_end(o);
+}
+
+static void put_guest(struct json_out *o, const Podvm__Network *n)
+{
+	size_t i;
+
+	json_out_obj(o, "guest");
+	json_out_arr(o, "links");
+	for (i = 0; i < n->n_links; i++)
+		put_link(o, n->links[i]);
+	json_out_end(o);
+	json_out_arr(o, "routes");
+	for (i = 0; i < n->n_routes; i++)
+		put_route(o, n->routes[i]);
+	json_out_end(o);
+	json_out_arr(o, "neighbours");
+	for (i = 0; i < n->n_neighbours; i++) {
+		json_out_obj(o, NULL);
+		put_ip(o, "address", &n->neighbours[i]->ip);
+		json_out_str(o, "link", n->neighbours[i]->link);
+		put_mac(o, n->neighbours[i]->mac.data);
+		json_out_end(o);
+	}
+	json_out_end(o);
+	json_out_end(o);
+}
+
+/**
+ * netplug_plan_json() - a plan as JSON text
+ * @ret: malloc'd, owned by the caller; several lines, no newline at the end
+ *
+ * Return: 0 or -ENOMEM
+ */
+int netplug_plan_json(const struct netplug_plan *p, char **ret, struct err *e)
+{
+	struct json_out *o = json_out_new();
+	size_t i;
+	int rc;
+
+	if (!o)
+		return err_set(e, ENOMEM, "out of memory");
+	json_out_arr(o, "ports");
+	for (i = 0; i < p->n_ports; i++)
+		put_port(o, &p->port[i]);
+	json_out_end(o);
+	put_guest(o, p->network);
+	rc = json_out_text(o, true, ret, e);
+	json_out_free(o);
+	return rc;
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * Decides, from what scan.c read and nothing else, what becomes of each
+ * interface of a pod's network namespace: the same namespace gives the same
+ * plan. A veth is joined by tc (tc.c). The loopback interface and the fallback
+ * devices that tunnel modules put into every namespace are left alone. Any
+ * other interface is refused by name: a pod that silently lacks one of its
+ * networks is worse than one that does not start.
+ *
+ * Refused as well: rules other than the kernel's own, proxied neighbours,
+ * addresses on lo, and, on the interfaces that are joined, ingress filters
+ * that exist already (a packet that they accept would go to the host's stack,
+ * not to the guest) and disciplines that send by the packet's time stamp (a
+ * redirected packet may still have that of its arrival: fq, etf, taprio).
+ *
+ * What the guest gets is put together in plan-network.c and plan-routes.c.
+ */
+#include "netplug/plan.h"
+
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/frame.h"
+#include "lib/mem.h"
+#include "lib/str.h"
+#include "netplug/netns.h"
+#include "netplug/nl.h"
+
+/* Longest frame of a tap: 65535 less the Ethernet header (tun.c, max_mtu). */
+#define TAP_MTU_MAX 65521
+
+/* Of a message to the agent, left for what it holds beside the network. */
+#define NETWORK_SLACK_BYTES 65536
+
+/* Devices that tunnel modules make in every namespace (fb_tunnels_only_for_init_net). */
+static bool is_fallback(const struct scan_link *l)
+{
+	static const struct { const char *kind, *name; } fallback[] = {
+		{ "ipip", "tunl0" }, { "sit", "sit0" }, { "ip6tnl", "ip6tnl0" },
+		{ "gre", "gre0" }, { "gretap", "gretap0" }, { "erspan", "erspan0" },
+		{ "ip6gre", "ip6gre0" }, { "vti", "ip_vti0" }, { "vti6", "ip6_vti0" },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(fallback); i++)
+		if (!strcmp(l->kind, fallback[i].kind) &&
+		    !strcmp(l->name, fallback[i].name))
+			return !(l->flags & IFF_UP);
+	return false;
+}
+
+/* A name that no interface has; "tap" and the index is nearly always one. */
+static void pick_tap(const struct scan *s, const struct netplug_plan *p,
+		     struct plan_port *port)
+{
+	unsigned int n = port->ifindex;
+	size_t i;
+
+	for (;; n++) {
+		bool used;
+
+		snprintf(port->tap, sizeof(port->tap), "tap%u", n);
+		used = scan_link_named(s, port->tap);
+		for (i = 0; i < p->n_ports; i++)
+			used |= !strcmp(p->port[i].tap, port->tap);
+		if (!used)
+			return;
+	}
+}
+
+static int already_joined(const struct scan_link *l, struct err *e)
+{
+	return err_set(e, EEXIST, "interface %s: this network namespace is joined to a "
+		       "VM already; end that pod first", l->name);
+}
+
+static int check_link(const struct scan_link *l, struct err *e)
+{
+	if (!strcmp(l->kind, "tun") && str_starts(l->alias, SCAN_TAP_ALIAS))
+		return already_joined(l, e);
+	if (strcmp(l->kind, "veth"))
+		return err_set(e, EOPNOTSUPP, "interface %s: kind %s cannot be joined "
+			       "yet; only veth can: use a CNI plugin that makes one "
+			       "(bridge, ptp, ...), or remove the interface", l->name,
+			       l->kind[0] ? l->kind : "none (a device of the host)");
+	if (!(l->flags & IFF_UP))
+		return err_set(e, ENETDOWN, "interface %s: it is down, and the guest "
+			       "would get it up; set it up or remove it", l->name);
+	if (l->mac_len != 6)
+		return err_set(e, EINVAL, "interface %s: its link address has %zu bytes, "
+			       "not 6", l->name, l->mac_len);
+	if (l->mtu > TAP_MTU_MAX)
+		return err_set(e, EINVAL, "interface %s: MTU %u; a tap has at most %d: "
+			       "set the MTU in the CNI configuration", l->name, l->mtu,
+			       TAP_MTU_MAX);
+	return 0;
+}
+
+static int check_tc(const struct scan *s, const struct scan_link *l,
+		    enum plan_hook *ret, struct err *e)
+{
+	size_t i;
+
+	*ret = PLAN_HOOK_NONE;
+	for (i = 0; i < s->n_filters; i++)
+		if (s->filter[i].ifindex == l->ifindex && s->filter[i].ours)
+			return already_joined(l, e);
+	for (i = 0; i < s->n_filters; i++)
+		if (s->filter[i].ifindex == l->ifindex)
+			return err_set(e, EBUSY, "interface %s: it has an ingress filter "
+				       "already (%s, pref %u); remove it: tc filter del "
+				       "dev %s ingress", l->name, s->filter[i].kind,
+				       s->filter[i].pref, l->name);
+	for (i = 0; i < s->n_qdiscs; i++) {
+		const struct scan_qdisc *q = &s->qdisc[i];
+
+		if (q->ifindex != l->ifindex)
+			continue;
+		if (!strcmp(q->kind, "fq") || !strcmp(q->kind, "etf") ||
+		    !strcmp(q->kind, "taprio"))
+			return err_set(e, EBUSY, "interface %s: queueing discipline %s "
+				       "sends by time stamps, which redirected packets "
+				       "do not have; replace it, with fq_codel for one",
+				       l->name, q->kind);
+		if (!strcmp(q->kind, "ingress"))
+			*ret = PLAN_HOOK_INGRESS;
+		else if (!strcmp(q->kind, "clsact"))
+			*ret = PLAN_HOOK_CLSACT;
+	}
+	return 0;
+}
+
+static int add_port(const struct scan *s, const struct scan_link *l,
+		    struct netplug_plan *p, struct err *e)
+{
+	struct plan_port *port = &p->port[p->n_ports];
+	int rc;
+
+	rc = check_link(l, e);
+	if (rc < 0)
+		return rc;
+	if (p->n_ports == NETPLUG_PORTS_MAX)
+		return err_set(e, E2BIG, "interface %s: more than %d interfaces in one "
+			       "pod", l->name, NETPLUG_PORTS_MAX);
+	rc = check_tc(s, l, &port->hook, e);
+	if (rc < 0)
+		return rc;
+	memcpy(port->name, l->name, sizeof(port->name));
+	memcpy(port->mac, l->mac, sizeof(port->mac));
+	port->ifindex = l->ifindex;
+	port->mtu = l->mtu;
+	pick_tap(s, p, port);
+	p->n_ports++;
+	return 0;
+}
+
+static bool default_rule(const struct scan_rule *r)
+{
+	return r->plain &&
+	       ((r->priority == 0 && r->table == RT_TABLE_LOCAL) ||
+		(r->priority == 32766 && r->table == RT_TABLE_MAIN) ||
+		(r->priority == 32767 && r->table == RT_TABLE_DEFAULT &&
+		 r->family == AF_INET));
+}
+
+static int check_rules(const struct scan *s, struct err *e)
+{
+	unsigned int v4 = 0, v6 = 0;
+	size_t i;
+
+	for (i = 0; i < s->n_rules; i++) {
+		const struct scan_rule *r = &s->rule[i];
+
+		if (!default_rule(r))
+			return err_set(e, EOPNOTSUPP, "%s rule %u (table %u): policy "
+				       "routing cannot be given to the guest yet; remove "
+				       "the rule, or the CNI plugin (such as sbr) that "
+				       "makes it", r->family == AF_INET ? "IPv4" : "IPv6",
+				       r->priority, r->table);
+		v4 += r->family == AF_INET;
+		v6 += r->family == AF_INET6;
+	}
+	/* A kernel without policy routing or IPv6 has none at all. */
+	if ((v4 && v4 != 3) || (v6 && v6 != 2))
+		return err_set(e, EOPNOTSUPP, "%s rules: one of the kernel's own is "
+			       "missing or there twice, which cannot be given to the "
+			       "guest yet", v4 && v4 != 3 ? "IPv4" : "IPv6");
+	return 0;
+}
+
+static bool loopback_own(const struct scan_addr *a)
+{
+	static const uint8_t v4[4] = { 127, 0, 0, 1 };
+	static const uint8_t v6[16] = { [15] = 1 };
+
+	return a->family == AF_INET ?
+	       a->prefix_len == 8 && !memcmp(a->ip, v4, sizeof(v4)) :
+	       a->prefix_len == 128 && !memcmp(a->ip, v6, sizeof(v6));
+}
+
+/* Addresses and proxies that no port takes must not get lost. */
+static int check_rest(const struct scan *s, const struct netplug_plan *p,
+		      struct err *e)
+{
+	char ip[48];
+	size_t i;
+
+	for (i = 0; i < s->n_addrs; i++) {
+		const struct scan_addr *a = &s->addr[i];
+		const struct scan_link *l = scan_link_at(s, a->ifindex);
+
+		if (plan_port_at(p, a->ifindex) || loopback_own(a))
+			continue;
+		return err_set(e, EOPNOTSUPP, "interface %s: address %s/%u cannot be "
+			       "given to the guest yet; remove it",
+			       l ? l->name : "?", scan_ip_text(a->family, a->ip, ip),
+			       a->prefix_len);
+	}
+	for (i = 0; i < s->n_neighs; i++)
+		if (s->neigh[i].proxy)
+			return err_set(e, EOPNOTSUPP, "neighbour proxy for %s cannot be "
+				       "given to the guest yet; remove it",
+				       scan_ip_text(s->neigh[i].family,
+						    s->neigh[i].ip, ip));
+	return 0;
+}
+
+/**
+ * plan_port_at() - the port of an interface
+ *
+ * Return: borrowed from @p, or NULL if the interface is none
+ */
+const struct plan_port *plan_port_at(const struct netplug_plan *p,
+				     uint32_t ifindex)
+{
+	size_t i;
+
+	for (i = 0; i < p->n_ports; i++)
+		if (p->port[i].ifindex == ifindex)
+			return &p->port[i];
+	return NULL;
+}
+
+static int decide(const struct scan *s, struct netplug_plan *p, struct err *e)
+{
+	size_t i, bytes;
+	int rc;
+
+	for (i = 0; i < s->n_links; i++) {
+		const struct scan_link *l = &s->link[i];
+
+		if (l->arphrd == ARPHRD_LOOPBACK || is_fallback(l))
+			continue;
+		rc = add_port(s, l, p, e);
+		if (rc < 0)
+			return rc;
+	}
+	rc = check_rules(s, e);
+	if (!rc)
+		rc = check_rest(s, p, e);
+	if (!rc)
+		rc = plan_network(s, p, &p->network, e);
+	if (rc < 0)
+		return rc;
+	bytes = podvm__network__get_packed_size(p->network);
+	if (bytes > FRAME_MAX_BYTES - NETWORK_SLACK_BYTES)
+		return err_set(e, E2BIG, "%zu addresses and %zu routes are more than a "
+			       "guest can be told at once (%zu bytes, at most %u)",
+			       s->n_addrs, s->n_routes, bytes,
+			       FRAME_MAX_BYTES - NETWORK_SLACK_BYTES);
+	return 0;
+}
+
+/**
+ * plan_make() - decide what to do with a namespace; touches nothing
+ * @s:   what is in it, borrowed
+ * @ret: owned by the caller, netplug_plan_free()
+ *
+ * Return: 0; -EOPNOTSUPP, -ENETDOWN, -EBUSY, -EEXIST, -EINVAL, -E2BIG with
+ * the name of what cannot be joined; -ENOMEM
+ */
+int plan_make(const struct scan *s, struct netplug_plan **ret, struct err *e)
+{
+	struct netplug_plan *p = mem_new(struct netplug_plan);
+	int rc;
+
+	if (!p)
+		return err_set(e, ENOMEM, "out of memory");
+	rc = decide(s, p, e);
+	if (rc < 0) {
+		netplug_plan_free(p);
+		return rc;
+	}
+	*ret = p;
+	return 0;
+}
+
+/**
+ * netplug_plan() - read a pod's network namespace and decide how to join it to a VM
+ * @netns_fd: the namespace, borrowed
+ * @ret:      owned by the caller, netplug_plan_free()
+ *
+ * Nothing is changed in the namespace.
+ *
+ * Return: 0; as plan_make(); minus errno
+ * Context: the calling thread is in the namespace for the while of one system call
+ */
+int netplug_plan(int netns_fd, struct netplug_plan **ret, struct err *e)
+{
+	struct nl *nl = NULL;
+	struct scan *s = NULL;
+	int rc;
+
+	rc = nl_open(netns_fd, &nl, e);
+	if (rc < 0)
+		return rc;
+	rc = scan_read(nl, &s, e);
+	if (!rc)
+		rc = plan_make(s, ret, e);
+	scan_free(s);
+	nl_free(nl);
+	return rc;
+}
+
+/**
+ * netplug_plan_free() - free a plan; NULL is fine
+ */
+void netplug_plan_free(struct netplug_plan *p)
+{
+	if (!p)
+		return;
+	if (p->network)
+		podvm__network__free_unpacked(p->network, NULL);
+	free(p);
+}
+
+/**
+ * netplug_plan_network() - what the agent configures in the guest
+ *
+ * Return: borrowed from @p
+ */
+const Podvm__Network *netplug_plan_network(const struct netplug_plan *p)
+{
+	return p->network;
+}

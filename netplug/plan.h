@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NETPLUG_PLAN_H
+#define NETPLUG_PLAN_H
+
+#include <stdbool.h>
+
+#include "lib/agent.pb-c.h"
+#include "netplug/netplug.h"
+#include "netplug/scan.h"
+
+/* What is at an interface's ingress hook before we come. */
+enum plan_hook { PLAN_HOOK_NONE, PLAN_HOOK_INGRESS, PLAN_HOOK_CLSACT };
+
+/**
+ * struct plan_port - one interface that gets a tap beside it
+ * @name:    of the interface
+ * @ifindex: of the interface
+ * @tap:     name that the tap gets
+ * @hook:    shared where there is one, else an ingress qdisc is made
+ */
+struct plan_port {
+	char name[SCAN_NAME_BYTES];
+	char tap[SCAN_NAME_BYTES];
+	uint32_t ifindex;
+	uint32_t mtu;
+	uint8_t mac[6];
+	enum plan_hook hook;
+};
+
+/**
+ * struct netplug_plan - what will be done and what the guest gets
+ * @network: owned, malloc'd as protobuf-c unpacks it
+ */
+struct netplug_plan {
+	struct plan_port port[NETPLUG_PORTS_MAX];
+	size_t n_ports;
+	Podvm__Network *network;
+};
+
+int plan_make(const struct scan *s, struct netplug_plan **ret, struct err *e);
+int plan_network(const struct scan *s, const struct netplug_plan *p,
+		 Podvm__Network **ret, struct err *e);
+int plan_routes(const struct scan *s, const struct netplug_plan *p,
+		uint8_t *taken, Podvm__Network *n, struct err *e);
+const struct plan_port *plan_port_at(const struct netplug_plan *p,
+				     uint32_t ifindex);
+bool plan_set_bytes(ProtobufCBinaryData *b, const void *data, size_t len);
+void *plan_append(void *list, size_t *n, void *item);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NETPLUG_SCAN_H
+#define NETPLUG_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "netplug/nl.h"
+
+/* Most objects of one sort that are read from a namespace. */
+#define SCAN_MAX 16384
+
+/* Interface names and kinds, NUL included (IFNAMSIZ; rtnl_link_ops are shorter). */
+#define SCAN_NAME_BYTES 16
+
+/* A tap of ours bears this, and the interface's name behind it, as its alias. */
+#define SCAN_TAP_ALIAS "podvm:"
+
+/* An action of ours bears these bytes as its cookie (TCA_ACT_COOKIE). */
+#define SCAN_ACT_COOKIE "podvm-netplug"
+
+/**
+ * struct scan_link - an interface
+ * @alias:     empty if none
+ * @kind:      IFLA_INFO_KIND, empty for a device that has none
+ * @peer:      IFLA_LINK: of a veth the peer's index in its own namespace; 0 if none
+ * @flags:     IFF_*
+ * @mac_len:   bytes of @mac
+ * @arphrd:    ARPHRD_*
+ */
+struct scan_link {
+	char name[SCAN_NAME_BYTES];
+	char alias[64];
+	char kind[SCAN_NAME_BYTES];
+	uint32_t ifindex;
+	uint32_t peer;
+	uint32_t flags;
+	uint32_t mtu;
+	uint16_t arphrd;
+	uint8_t mac[6];
+	size_t mac_len;
+	uint64_t rx_packets, rx_bytes, rx_dropped;
+	uint64_t tx_packets, tx_bytes, tx_dropped;
+};
+
+/**
+ * struct scan_addr - an address of an interface
+ * @ip:       the interface's own, 4 or 16 bytes by @family
+ * @peer:     valid if @has_peer
+ * @bcast:    IPv4, valid if @has_bcast
+ * @limited:  its lifetime ends
+ * @proto:    IFAPROT_*
+ * @priority: metric of its prefix route; 0: the kernel's default
+ */
+struct scan_addr {
+	uint8_t family, prefix_len, scope, proto;
+	bool has_peer, has_bcast, limited;
+	uint32_t ifindex;
+	uint32_t flags;
+	uint32_t priority;
+	uint8_t ip[16], peer[16], bcast[4];
+};
+
+/**
+ * struct scan_route - a route outside of the local table
+ * @oif: 0 if none
+ * @odd: what the plan has no word for ("multipath", ...), else empty
+ */
+struct scan_route {
+	uint8_t family, dst_len, protocol, scope, type;
+	bool has_gateway, has_prefsrc;
+	uint32_t oif, table, priority, flags, mtu, advmss;
+	uint8_t dst[16], gateway[16], prefsrc[16];
+	char odd[32];
+};
+
+/**
+ * struct scan_neigh - a permanent neighbour or a proxy entry
+ */
+struct scan_neigh {
+	uint8_t family;
+	bool proxy;
+	uint32_t ifindex;
+	uint8_t ip[16];
+	uint8_t mac[6];
+	size_t mac_len;
+};
+
+/**
+ * struct scan_rule - a policy routing rule
+ * @plain: selects everything and only looks @table up
+ */
+struct scan_rule {
+	uint8_t family;
+	bool plain;
+	uint32_t priority, table;
+};
+
+struct scan_qdisc {
+	uint32_t ifindex, handle, parent;
+	char kind[SCAN_NAME_BYTES];
+};
+
+/**
+ * struct scan_filter - an ingress filter
+ * @to:   interface that a mirred action redirects to; 0 if none or gone
+ * @ours: its action bears SCAN_ACT_COOKIE
+ */
+struct scan_filter {
+	uint32_t ifindex, parent, handle, pref, to;
+	bool ours;
+	char kind[SCAN_NAME_BYTES];
+	uint64_t packets, bytes, drops;
+};
+
+/**
+ * struct scan - what is in a network namespace
+ *
+ * Links are sorted by index. The rest is in the kernel's order, which for IPv4
+ * addresses is the order in which they must be added to come out the same.
+ */
+struct scan {
+	struct scan_link *link;
+	struct scan_addr *addr;
+	struct scan_route *route;
+	struct scan_neigh *neigh;
+	struct scan_rule *rule;
+	struct scan_qdisc *qdisc;
+	struct scan_filter *filter;
+	size_t n_links, n_addrs, n_routes, n_neighs, n_rules, n_qdiscs, n_filters;
+};
+
+int scan_read(struct nl *nl, struct scan **ret, struct err *e);
+int scan_filters(struct nl *nl, uint32_t ifindex, uint32_t parent,
+		 struct scan *s, struct err *e);
+int scan_qdiscs(struct nl *nl, struct scan *s, struct err *e);
+void scan_free(struct scan *s);
+const struct scan_link *scan_link_at(const struct scan *s, uint32_t ifindex);
+const struct scan_link *scan_link_named(const struct scan *s, const char *name);
+const char *scan_ip_text(uint8_t family, const uint8_t *ip, char dst[48]);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NETPLUG_TC_H
+#define NETPLUG_TC_H
+
+#include "netplug/nl.h"
+#include "netplug/plan.h"
+
+int tc_tap_open(int netns_fd, const char *name, struct err *e);
+int tc_tap_setup(struct nl *nl, const struct plan_port *p, uint32_t *ret_tap,
+		 struct err *e);
+int tc_hook_add(struct nl *nl, const struct plan_port *p, struct err *e);
+int tc_filter_add(struct nl *nl, const struct plan_port *p, uint32_t tap,
+		  struct err *e);
+int tc_tap_del(struct nl *nl, const char *name, struct err *e);
+int tc_filter_del(struct nl *nl, uint32_t ifindex, struct err *e);
+int tc_hook_del(struct nl *nl, uint32_t ifindex, struct err *e);
+
+#endif
