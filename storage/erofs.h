@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef STORAGE_EROFS_H
+#define STORAGE_EROFS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "storage/tree.h"
+
+#define EROFS_BLOCK_BYTES 4096u
+
+/**
+ * struct erofs - a laid-out disk; its inodes belong to the tree
+ * @root:        of the tree, whiteouts removed
+ * @inode:       all inodes in the order of their place, owned
+ * @file:        regular files with content, in the order of their blocks; owned;
+ *               file[i]->file is i
+ * @meta_blocks: blocks of metadata, from block 0 on
+ * @n_blocks:    of the disk, metadata and content
+ * @n_names:     entries of all directories, without . and ..
+ */
+struct erofs {
+	struct tree_node *root;
+	struct tree_inode **inode;
+	struct tree_inode **file;
+	size_t n_inodes;
+	uint32_t n_files;
+	uint32_t meta_blocks;
+	uint32_t n_blocks;
+	uint64_t n_names;
+	uint64_t cursor;
+	uint32_t spill_blocks;
+	size_t room_inodes;
+	size_t room_files;
+};
+
+int erofs_layout(struct tree_node *root, struct erofs **ret, struct err *e);
+void erofs_write(const struct erofs *d, uint8_t *dst);
+void erofs_free(struct erofs *d);
+
+#endif

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * A stack is read layer by layer (scan.c), by up to SCAN_THREADS threads that
+ * have a working directory of their own, and then folded from the top down, in
+ * memory alone: the tree of the layers above takes what the next one below adds.
+ *
+ *	above              below               result
+ *	nothing            anything            below, with all that is in it
+ *	directory          directory           merged, attributes from above
+ *	opaque directory   anything            above
+ *	directory          anything else       above, and opaque from here on
+ *	anything else      anything            above
+ *
+ * "Anything else" includes whiteouts; they stay in the tree because they hide
+ * names of the layers further down, and are left out when the disk is laid out.
+ * Nodes move from a lower tree into the merged one and are never shared; so
+ * every node has one parent, whose path is the same in its own layer. Merging
+ * recurses as deep as a path has names (TREE_PATH_BYTES / 2), in small frames.
+ *
+ * The layers come from mount options, that is from path names that may mean
+ * something else by now (another mount namespace, an unmounted idmapped mount).
+ * layers_verify() compares the merged root with the root that the kernel shows.
+ *
+ * Source: linux Documentation/filesystems/overlayfs.rst
+ */
+#include "storage/layers.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/mem.h"
+#include "lib/str.h"
+#include "storage/scan.h"
+
+/* More do not help: the largest layer takes most of the time. */
+#define SCAN_THREADS 4
+
+struct layers {
+	atomic_llong budget;
+	struct arena arena[SCAN_THREADS];
+	struct scan *scan;	/* owned */
+	size_t n;
+	struct tree_node *root;
+};
+
+/**
+ * struct crew - threads that share the layers of a stack
+ * @next: first layer that nobody has taken
+ * @n_threads: that have taken an arena
+ * @lock: of @rc and @err: the first failure
+ */
+struct crew {
+	struct layers *l;
+	const struct overlay *o;
+	atomic_size_t next, n_threads;
+	pthread_mutex_t lock;
+	int rc;
+	struct err err;
+};
+
+static void fail(struct crew *c, int rc, const struct err *e)
+{
+	pthread_mutex_lock(&c->lock);
+	if (!c->rc) {
+		c->rc = rc;
+		c->err = *e;
+	}
+	pthread_mutex_unlock(&c->lock);
+	atomic_store(&c->next, c->l->n);
+}
+
+static void *scan_thread(void *arg)
+{
+	struct crew *c = arg;
+	char shown[200];
+	struct err e = { 0 };
+	struct arena *a;
+	size_t i;
+	int rc;
+
+	if (unshare(CLONE_FS) < 0) {
+		fail(c, err_sys(&e, "a working directory for a thread (unshare)"), &e);
+		return NULL;
+	}
+	a = &c->l->arena[atomic_fetch_add(&c->n_threads, 1)];
+	while ((i = atomic_fetch_add(&c->next, 1)) < c->l->n) {
+		c->l->scan[i].arena = a;
+		rc = scan_layer(&c->l->scan[i], &e);
+		if (rc < 0) {
+			str_quote(shown, sizeof(shown), c->o->layer[i].path);
+			err_wrap(&e, "layer %s", shown);
+			fail(c, rc, &e);
+		}
+	}
+	return NULL;
+}
+
+static int run_crew(struct crew *c, struct err *e)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t want = SCAN_THREADS, n = 0;
+	pthread_t id[SCAN_THREADS];
+	int rc = 0;
+
+	if (cpus > 0 && (size_t)cpus < want)
+		want = (size_t)cpus;
+	if (c->l->n < want)
+		want = c->l->n;
+	for (; n < want; n++) {
+		rc = pthread_create(&id[n], NULL, scan_thread, c);
+		if (rc)
+			break;
+	}
+	if (!n)
+		return err_set(e, rc, "a thread to read layers: %s", strerror(rc));
+	while (n)
+		pthread_join(id[--n], NULL);
+	if (c->rc && e)
+		*e = c->err;
+	return c->rc;
+}
+
+static int take_content(struct tree_node *up, struct tree_node *lo)
+{
+	struct tree_inode *u = up->inode, *d = lo->inode;
+
+	if (lo->flags & TREE_WHITEOUT || !S_ISREG(d->mode) || d->size != u->size)
+		return -EIO;
+	u->data = d;
+	u->metacopy = d->metacopy;
+	return 0;
+}
+
+/* Kept out of the recursion's stack frames, which a hostile image can pile up. */
+__attribute__((noinline)) static int no_content(const struct tree_node *n, struct err *e)
+{
+	char path[TREE_PATH_BYTES], shown[400];
+
+	if (tree_path(n, path) < 0)
+		str_copy(path, sizeof(path), "(long path)");
+	str_quote(shown, sizeof(shown), path);
+	return err_set(e, EIO, "%s: overlay: the content of a metadata-only copy is not in the layer below", shown);
+}
+
+/* Both trees have the name. */
+static int merge_node(struct arena *a, struct tree_node *up, struct tree_node *lo,
+		      struct err *e)
+{
+	if (up->flags & TREE_WHITEOUT)
+		return 0;
+	if (tree_is_dir(up)) {
+		if (up->flags & TREE_OPAQUE)
+			return 0;
+		if (!(lo->flags & TREE_WHITEOUT) && tree_is_dir(lo))
+			return layers_merge_dir(a, up, lo, e);
+		up->flags |= TREE_OPAQUE;
+		return 0;
+	}
+	if (!up->inode->metacopy || !take_content(up, lo))
+		return 0;
+	return no_content(up, e);
+}
+
+/**
+ * layers_merge_dir() - fold a directory of a lower layer into the tree above
+ * @a:  for the new list of children
+ * @up: takes nodes of @lo
+ * @lo: must not be used afterwards
+ *
+ * Return: 0; -ENOMEM; -EIO for a metacopy without content
+ */
+int layers_merge_dir(struct arena *a, struct tree_node *up, struct tree_node *lo,
+		     struct err *e)
+{
+	struct tree_node **child;
+	size_t i = 0, k = 0, n = 0;
+	int rc;
+
+	child = arena_alloc(a, ((size_t)up->n_children + lo->n_children) * sizeof(*child));
+	if (!child)
+		return err_set(e, ENOMEM, "out of memory, or the layers need more than %u MiB of metadata",
+			       TREE_BYTES_MAX >> 20);
+	while (i < up->n_children || k < lo->n_children) {
+		int order = i == up->n_children ? 1 : k == lo->n_children ? -1 :
+			    tree_compare(up->child[i], lo->child[k]);
+
+		if (!order) {
+			rc = merge_node(a, up->child[i], lo->child[k++], e);
+			if (rc < 0)
+				return rc;
+		}
+		if (order <= 0) {
+			child[n++] = up->child[i++];
+		} else {
+			lo->child[k]->parent = up;
+			child[n++] = lo->child[k++];
+		}
+	}
+	up->child = child;
+	up->n_children = (uint32_t)n;
+	if (lo->flags & TREE_OPAQUE)
+		up->flags |= TREE_OPAQUE;
+	return 0;
+}
+
+/**
+ * layers_read() - read and merge the layers of an overlay
+ * @o:   with open layers, borrowed for the call
+ * @ret: owned by the caller, layers_free(); untouched on failure
+ *
+ * Return: 0 or minus errno, with the layer and the file named
+ * Context: starts threads and waits for them; they touch nothing of the caller's
+ */
+int layers_read(const struct overlay *o, struct layers **ret, struct err *e)
+{
+	struct crew c = { .o = o, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct layers *l = mem_new(struct layers);
+	size_t i;
+	int rc;
+
+	if (l)
+		l->scan = mem_new_n(struct scan, o->n_layers);
+	if (!l || !l->scan) {
+		free(l);
+		return err_set(e, ENOMEM, "out of memory");
+	}
+	l->n = o->n_layers;
+	for (i = 0; i < SCAN_THREADS; i++)
+		l->arena[i].budget = &l->budget;
+	atomic_store(&l->budget, TREE_BYTES_MAX);
+	for (i = 0; i < l->n; i++)
+		l->scan[i] = (struct scan){
+			.fd = o->layer[i].fd, .index = (uint16_t)i,
+			.userxattr = o->userxattr,
+		};
+	c.l = l;
+	rc = run_crew(&c, e);
+	if (!rc)
+		l->root = l->scan[0].root;
+	for (i = 1; !rc && i < l->n; i++)
+		rc = layers_merge_dir(&l->arena[0], l->root, l->scan[i].root, e);
+	if (rc < 0) {
+		layers_free(l);
+		return rc;
+	}
+	*ret = l;
+	return 0;
+}
+
+/**
+ * layers_root() - the merged tree; whiteouts are still in it
+ *
+ * Return: valid until layers_free()
+ */
+struct tree_node *layers_root(struct layers *l)
+{
+	return l->root;
+}
+
+/**
+ * layers_count() - names in a layer, before merging
+ */
+uint64_t layers_count(const struct layers *l, size_t layer)
+{
+	return l->scan[layer].n_nodes;
+}
+
+static int mismatch(struct err *e, const char *name, const char *how)
+{
+	char shown[300];
+
+	str_quote(shown, sizeof(shown), name);
+	return err_set(e, ESTALE, "the layers of the mount options are not those that are mounted: %s is %s: were they mounted in another mount namespace, or changed since?",
+		       shown, how);
+}
+
+/**
+ * layers_verify() - compare the merged root directory with the mounted one
+ * @rootfs_fd: root of the overlay mount, O_RDONLY, borrowed
+ *
+ * Return: 0; -ESTALE when names, mode or owners differ; else minus errno
+ */
+int layers_verify(const struct layers *l, int rootfs_fd, struct err *e)
+{
+	int fd = openat(rootfs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	size_t i, seen = 0, wanted = 0;
+	const struct tree_inode *r = l->root->inode;
+	struct dirent *d;
+	struct stat st;
+	DIR *dir;
+	int rc = 0;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !(dir = fdopendir(fd))) {
+		rc = err_sys(e, "reading the rootfs");
+		fd_close(&fd);
+		return rc;
+	}
+	if (st.st_mode != r->mode || st.st_uid != r->uid || st.st_gid != r->gid)
+		rc = mismatch(e, "/", "of another mode or owner");
+	while (!rc && (d = readdir(dir))) {
+		const struct tree_node *n;
+
+		if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, ".."))
+			continue;
+		n = tree_child(l->root, d->d_name);
+		if (n && !(n->flags & TREE_WHITEOUT))
+			seen++;
+		else if (!faccessat(rootfs_fd, d->d_name, F_OK, AT_SYMLINK_NOFOLLOW))
+			rc = mismatch(e, d->d_name, "not in them");
+	}
+	for (i = 0; i < l->root->n_children; i++)
+		wanted += !(l->root->child[i]->flags & TREE_WHITEOUT);
+	if (!rc && seen != wanted)
+		rc = mismatch(e, "/", "short of names that they have");
+	closedir(dir);
+	return rc;
+}
+
+/**
+ * layers_free() - free the trees; NULL is fine
+ */
+void layers_free(struct layers *l)
+{
+	size_t i;
+
+	if (!l)
+		return;
+	for (i = 0; i < SCAN_THREADS; i++)
+		arena_done(&l->arena[i]);
+	free(l->scan);
+	free(l);
+}

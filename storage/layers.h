@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef STORAGE_LAYERS_H
+#define STORAGE_LAYERS_H
+
+#include "storage/overlay.h"
+#include "storage/tree.h"
+
+struct layers;
+
+int layers_read(const struct overlay *o, struct layers **ret, struct err *e);
+struct tree_node *layers_root(struct layers *l);
+uint64_t layers_count(const struct layers *l, size_t layer);
+int layers_verify(const struct layers *l, int rootfs_fd, struct err *e);
+void layers_free(struct layers *l);
+
+int layers_merge_dir(struct arena *a, struct tree_node *up, struct tree_node *lo,
+		     struct err *e);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef STORAGE_SCAN_H
+#define STORAGE_SCAN_H
+
+#include "storage/tree.h"
+
+/**
+ * struct scan - reading one layer
+ * @fd:        its root directory, borrowed
+ * @index:     of the layer in the stack
+ * @userxattr: overlayfs's attributes are user.overlay.*
+ * @arena:     that nodes come from, borrowed
+ * @root:      result, in @arena
+ * @n_nodes:   result: names in the layer, its root included
+ */
+struct scan {
+	int fd;
+	uint16_t index;
+	bool userxattr;
+	struct arena *arena;
+	struct tree_node *root;
+	uint64_t n_nodes;
+};
+
+int scan_layer(struct scan *s, struct err *e);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef STORAGE_STORAGE_H
+#define STORAGE_STORAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+
+/* A serial is at most 20 bytes (virtio 1.2, section 5.2.6.1). */
+#define STORAGE_SERIAL_BYTES 21
+
+/* Disks of one rootfs: the merged layers and the writable side. */
+#define STORAGE_DISKS_MAX 2
+
+enum storage_disk_kind {
+	STORAGE_DISK_SYNTHETIC,	/* @fd is a table, lib/disktab.h */
+	STORAGE_DISK_RAW,	/* @fd is the disk's content */
+};
+
+/**
+ * struct storage_disk - one disk for the VM
+ * @kind:       what @fd is
+ * @serial:     that the guest finds it by; NUL-terminated
+ * @readonly:   the guest must not write
+ * @size_bytes: of the disk, a multiple of 512
+ * @fd:         borrowed from the map
+ */
+struct storage_disk {
+	enum storage_disk_kind kind;
+	char serial[STORAGE_SERIAL_BYTES];
+	bool readonly;
+	uint64_t size_bytes;
+	int fd;
+};
+
+/**
+ * struct storage_request - what to map
+ * @rootfs:        directory on the host, the mount point of an overlay
+ * @serial_stem:   at most 16 bytes; serials are it and a suffix
+ * @scratch_bytes: capacity of the writable disk; 0: none (memory in the guest)
+ */
+struct storage_request {
+	const char *rootfs;
+	const char *serial_stem;
+	uint64_t scratch_bytes;
+};
+
+struct storage_map;
+
+int storage_map_rootfs(const struct storage_request *req,
+		       struct storage_map **ret, struct err *e);
+size_t storage_map_disks(const struct storage_map *m,
+			 const struct storage_disk **ret);
+int storage_map_open(const struct storage_map *m, uint32_t file, int *ret_fd,
+		     struct err *e);
+void storage_map_free(struct storage_map *m);
+
+#endif
