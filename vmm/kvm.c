@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * The one file that talks to KVM. The order of calls matters, because some of
+ * them wait for grace periods that are longer the more the machine has:
+ *
+ *   split irqchip -> memory slots -> vCPUs -> ioeventfds
+ *
+ * The local APICs are in the kernel; there is no I/O APIC (all interrupts are
+ * messages), no PIC and no PIT. Since every message is sent with
+ * KVM_SIGNAL_MSI (see vmm/irq.c), there is no interrupt routing to set up.
+ * Whether the processor can virtualize is /dev/kvm's matter, not that of CPUID.
+ *
+ * Source: Linux Documentation/virt/kvm/api.rst.
+ */
+#include "vmm/kvm.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/mem.h"
+#include "vmm/cpuid.h"
+
+#define CPUID_MAX 256
+
+/* Three pages for real mode emulation, which old Intel processors need. */
+#define TSS_GPA 0xfffbd000u
+
+/* Descriptor types and bits of CR0 and RFLAGS (Intel SDM 3A, 2.5 and 3.4.5). */
+#define SEG_CODE_RX 11
+#define SEG_DATA_RW 3
+#define SEG_TSS_BUSY 11
+#define CR0_PE 1u
+#define RFLAGS_RESERVED 2u
+
+#define MSR_MISC_ENABLE 0x1a0
+#define MISC_ENABLE_FAST_STRING 1
+#define MSR_MTRR_DEF_TYPE 0x2ff
+#define MTRR_ENABLE_WRITE_BACK (1u << 11 | 6)
+
+static const struct {
+	int cap;
+	const char *name;
+} needed[] = {
+	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
+	{ KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP" },
+	{ KVM_CAP_SIGNAL_MSI, "KVM_CAP_SIGNAL_MSI" },
+	{ KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD" },
+	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, "KVM_CAP_IOEVENTFD_ANY_LENGTH" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT" },
+	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID" },
+};
+
+static int check(int fd, uint32_t vcpus, struct err *e)
+{
+	int version = ioctl(fd, KVM_GET_API_VERSION, 0), max;
+	size_t i;
+
+	if (version != KVM_API_VERSION)
+		return err_set(e, ENODEV, "the first descriptor is not /dev/kvm, or speaks version %d",
+			       version);
+	for (i = 0; i < ARRAY_LEN(needed); i++)
+		if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].cap) <= 0)
+			return err_set(e, ENOTSUP, "/dev/kvm lacks %s: use a newer host kernel",
+				       needed[i].name);
+	max = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+	if (max > 0 && vcpus > (uint32_t)max)
+		return err_set(e, EINVAL, "%u vCPUs: /dev/kvm has %d at most", vcpus, max);
+	return 0;
+}
+
+/**
+ * kvm_init() - make a virtual machine without memory and vCPUs
+ * @sys_fd: /dev/kvm; taken over on success
+ * @vcpus:  how many are to come
+ *
+ * Return: 0 or minus errno
+ *
+ * #syscalls ioctl
+ */
+int kvm_init(struct kvm *k, int sys_fd, uint32_t vcpus, struct err *e)
+{
+	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP };
+	_cleanup_close_ int vm = -1;
+	int rc = check(sys_fd, vcpus, e), bytes;
+
+	if (rc < 0)
+		return rc;
+	do {
+		vm = ioctl(sys_fd, KVM_CREATE_VM, 0);
+	} while (vm < 0 && errno == EINTR);
+	if (vm < 0)
+		return err_sys(e, "KVM_CREATE_VM");
+	if (ioctl(vm, KVM_SET_TSS_ADDR, TSS_GPA) < 0)
+		return err_sys(e, "KVM_SET_TSS_ADDR");
+	if (ioctl(vm, KVM_ENABLE_CAP, &split) < 0)
+		return err_sys(e, "KVM_CAP_SPLIT_IRQCHIP");
+	bytes = ioctl(sys_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (bytes < (int)sizeof(struct kvm_run))
+		return err_set(e, EIO, "KVM_GET_VCPU_MMAP_SIZE: %d", bytes);
+	k->run_bytes = (size_t)bytes;
+	k->sys = sys_fd;
+	k->vm = fd_steal(&vm);
+	return 0;
+}
+
+/**
+ * kvm_done() - close; vCPUs are done already; -1 descriptors are fine
+ */
+void kvm_done(struct kvm *k)
+{
+	fd_close(&k->vm);
+	fd_close(&k->sys);
+}
+
+/**
+ * kvm_set_memory() - give the machine its RAM
+ * @m: outlives the machine
+ *
+ * Return: 0 or minus errno
+ *
+ * #syscalls ioctl
+ */
+int kvm_set_memory(struct kvm *k, const struct gmem *m, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < m->n; i++) {
+		struct kvm_userspace_memory_region r = {
+			.slot = (uint32_t)i,
+			.guest_phys_addr = m->r[i].gpa,
+			.memory_size = m->r[i].len,
+			.userspace_addr = (uintptr_t)m->r[i].hva,
+		};
+
+		if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) < 0)
+			return err_sys(e, "KVM_SET_USER_MEMORY_REGION: %llu MiB",
+				       (unsigned long long)m->r[i].len >> 20);
+	}
+	return 0;
+}
+
+static int set_cpuid(struct kvm *k, int fd, uint32_t id, uint32_t n, struct err *e)
+{
+	_cleanup_free_ struct kvm_cpuid2 *c =
+		calloc(1, sizeof(*c) + CPUID_MAX * sizeof(c->entries[0]));
+	bool deadline = ioctl(k->sys, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+
+	if (!c)
+		return err_set(e, ENOMEM, "out of memory");
+	c->nent = CPUID_MAX - 3;
+	if (ioctl(k->sys, KVM_GET_SUPPORTED_CPUID, c) < 0)
+		return err_sys(e, "KVM_GET_SUPPORTED_CPUID");
+	c->nent = (uint32_t)cpuid_prepare(c->entries, c->nent, CPUID_MAX, id, n, deadline);
+	if (ioctl(fd, KVM_SET_CPUID2, c) < 0)
+		return err_sys(e, "KVM_SET_CPUID2");
+	return 0;
+}
+
+/*
+ * What firmware would have set. A processor that lacks one of the two registers
+ * does without: KVM then takes fewer, which is no error.
+ */
+static int set_msrs(int fd, struct err *e)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry[2];
+	} m = { .head.nmsrs = 2,
+		.entry = { { .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
+			   { .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE_WRITE_BACK } } };
+
+	return ioctl(fd, KVM_SET_MSRS, &m) < 0 ? err_sys(e, "KVM_SET_MSRS") : 0;
+}
+
+/**
+ * kvm_vcpu_new() - make vCPU @id of @n; others than 0 wait for their SIPI
+ * @ret_fd, @ret_run: owned by the caller, kvm_vcpu_done()
+ *
+ * Return: 0 or minus errno
+ *
+ * #syscalls ioctl mmap
+ */
+int kvm_vcpu_new(struct kvm *k, uint32_t id, uint32_t n, int *ret_fd,
+		 struct kvm_run **ret_run, struct err *e)
+{
+	_cleanup_close_ int fd = ioctl(k->vm, KVM_CREATE_VCPU, id);
+	void *run;
+	int rc;
+
+	if (fd < 0)
+		return err_sys(e, "KVM_CREATE_VCPU %u", id);
+	if ((rc = set_cpuid(k, fd, id, n, e)) < 0 || (rc = set_msrs(fd, e)) < 0)
+		return rc;
+	run = mmap(NULL, k->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (run == MAP_FAILED)
+		return err_sys(e, "vCPU %u: mmap", id);
+	*ret_run = run;
+	*ret_fd = fd_steal(&fd);
+	return 0;
+}
+
+/**
+ * kvm_vcpu_done() - undo kvm_vcpu_new(); its thread has ended; twice is fine
+ */
+void kvm_vcpu_done(struct kvm *k, int *fd, struct kvm_run **run)
+{
+	if (*run)
+		munmap(*run, k->run_bytes);
+	*run = NULL;
+	fd_close(fd);
+}
+
+static struct kvm_segment flat(uint16_t selector, uint8_t type)
+{
+	return (struct kvm_segment){ .limit = 0xffffffff, .selector = selector,
+				     .type = type, .present = 1, .db = 1, .s = 1, .g = 1 };
+}
+
+/**
+ * kvm_vcpu_boot() - put vCPU 0 into the state that the PVH entry wants
+ * @entry:      physical address
+ * @start_info: address of struct hvm_start_info
+ *
+ * Return: 0 or minus errno
+ * Source: Xen docs/misc/pvh.pandoc
+ *
+ * #syscalls ioctl
+ */
+int kvm_vcpu_boot(int fd, uint32_t entry, uint32_t start_info, struct err *e)
+{
+	struct kvm_regs r = { .rip = entry, .rbx = start_info, .rflags = RFLAGS_RESERVED };
+	struct kvm_sregs s;
+
+	if (ioctl(fd, KVM_GET_SREGS, &s) < 0)
+		return err_sys(e, "KVM_GET_SREGS");
+	s.cr0 = CR0_PE;
+	s.cr4 = 0;
+	s.efer = 0;
+	s.cs = flat(0x8, SEG_CODE_RX);
+	s.ds = s.es = s.ss = s.fs = s.gs = flat(0x10, SEG_DATA_RW);
+	s.tr = (struct kvm_segment){ .limit = 0x67, .selector = 0x18,
+				     .type = SEG_TSS_BUSY, .present = 1 };
+	s.gdt = s.idt = (struct kvm_dtable){ 0 };
+	if (ioctl(fd, KVM_SET_SREGS, &s) < 0)
+		return err_sys(e, "KVM_SET_SREGS");
+	if (ioctl(fd, KVM_SET_REGS, &r) < 0)
+		return err_sys(e, "KVM_SET_REGS");
+	return 0;
+}
+
+/**
+ * kvm_bind() - make guest writes to an address signal an eventfd, or stop that
+ * @kvm: struct kvm
+ * @gpa: a write of any width to this address counts
+ *
+ * Return: 0 or minus errno
+ * Context: any thread; waits for running vCPUs
+ *
+ * #syscalls ioctl
+ */
+int kvm_bind(void *kvm, uint64_t gpa, int fd, bool on)
+{
+	struct kvm *k = kvm;
+	struct kvm_ioeventfd io = { .addr = gpa, .fd = fd,
+				    .flags = on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN };
+
+	return ioctl(k->vm, KVM_IOEVENTFD, &io) < 0 ? -errno : 0;
+}
+
+/**
+ * kvm_vcpu_run() - enter the guest
+ *
+ * Return: 0 with an exit in the mapping; -EINTR, -EAGAIN, -EFAULT and others
+ *
+ * #syscalls ioctl
+ */
+int kvm_vcpu_run(int fd)
+{
+	return ioctl(fd, KVM_RUN, 0) < 0 ? -errno : 0;
+}
+
+/* A message that KVM refuses is one that the guest composed wrongly: its loss. */
+static void send_msi(void *kvm, uint64_t address, uint32_t data)
+{
+	struct kvm *k = kvm;
+	struct kvm_msi m = { .address_lo = (uint32_t)address,
+			     .address_hi = (uint32_t)(address >> 32), .data = data };
+	int saved = errno;
+
+	if (ioctl(k->vm, KVM_SIGNAL_MSI, &m) < 0)
+		errno = saved;
+}
+
+const struct irq_ops kvm_irq_ops = { .msi = send_msi };

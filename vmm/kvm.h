@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_KVM_H
+#define VMM_KVM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/gmem.h"
+#include "vmm/irq.h"
+
+struct kvm_run;
+
+/**
+ * struct kvm - the kernel's virtual machine
+ * @sys:       /dev/kvm, owned
+ * @vm:        owned
+ * @run_bytes: of the mapping that each vCPU has
+ */
+struct kvm {
+	int sys;
+	int vm;
+	size_t run_bytes;
+};
+
+/* struct irq_ops with a struct kvm as argument. */
+extern const struct irq_ops kvm_irq_ops;
+
+int kvm_init(struct kvm *k, int sys_fd, uint32_t vcpus, struct err *e);
+void kvm_done(struct kvm *k);
+int kvm_set_memory(struct kvm *k, const struct gmem *m, struct err *e);
+int kvm_vcpu_new(struct kvm *k, uint32_t id, uint32_t n, int *ret_fd,
+		 struct kvm_run **ret_run, struct err *e);
+void kvm_vcpu_done(struct kvm *k, int *fd, struct kvm_run **run);
+int kvm_vcpu_boot(int fd, uint32_t entry, uint32_t start_info, struct err *e);
+int kvm_bind(void *kvm, uint64_t gpa, int fd, bool on);
+int kvm_vcpu_run(int fd);
+
+#endif

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * Puts the machine together, in the order that KVM likes (vmm/kvm.c):
+ *
+ *   memory -> KVM -> vCPUs -> kernel, ACPI, boot information -> devices ->
+ *   threads -> filter
+ *
+ * With the last step, at the end of CONFIG, the process is confined
+ * (vmm/sandbox.c stage 2); the guest enters at START. Devices that come later are
+ * made under the filter.
+ *
+ * Threads: one per vCPU and the I/O thread, which is main()'s and runs the loop.
+ * Locks, outermost first: PCI, device, MSI-X. The event lock is innermost too.
+ * The end comes in this order: vCPU threads are joined, devices stop and close
+ * what they have, then the loop, the virtual machine and its memory go.
+ */
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "vmm/acpi.h"
+#include "vmm/boot.h"
+#include "vmm/metrics.h"
+#include "vmm/sandbox.h"
+
+/* struct bus's event: any vCPU thread. */
+static void on_event(void *arg, enum vmm_event what, const char *text)
+{
+	struct machine *m = arg;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->event == VMM_EVENT_NONE) {
+		m->event = what;
+		snprintf(m->text, sizeof(m->text), "%s", text);
+		eventfd_write(m->event_fd, 1);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+/**
+ * machine_init() - before CONFIG
+ *
+ * Return: 0 or minus errno; machine_done() is fine in both cases
+ */
+int machine_init(struct machine *m, struct err *e)
+{
+	memset(m, 0, sizeof(*m));
+	m->broker = -1;
+	m->kvm.sys = m->kvm.vm = -1;
+	pthread_mutex_init(&m->lock, NULL);
+	m->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->event_fd < 0)
+		return err_sys(e, "eventfd");
+	return loop_new(&m->loop, e);
+}
+
+static int load(struct machine *m, const struct vmm_config *cfg, const int *fds,
+		struct err *e)
+{
+	struct boot b;
+	uint64_t rsdp;
+	int rc;
+
+	if ((rc = boot_load_kernel(&m->mem, fds[MACHINE_KERNEL], &b, e)) < 0 ||
+	    (rc = boot_load_initramfs(&m->mem, fds[MACHINE_INITRAMFS], &b, e)) < 0 ||
+	    (rc = acpi_write(&m->mem, BOOT_ACPI_GPA, BOOT_INFO_END - BOOT_ACPI_GPA,
+			     cfg->vcpus, &rsdp, e)) < 0 ||
+	    (rc = boot_write_info(&m->mem, &b, cfg->cmdline, rsdp, e)) < 0)
+		return rc;
+	return kvm_vcpu_boot(m->cpus.v[0].fd, b.entry, BOOT_INFO_GPA, e);
+}
+
+/* Puts a device on the bus; it is ours then, else the caller's. */
+static int plug(struct machine *m, struct virtio_dev *d, struct err *e)
+{
+	struct vpci *v;
+	int rc = vpci_new(d, &m->host, &v, e);
+
+	if (rc < 0) {
+		d->ops->free(d);
+		return rc;
+	}
+	rc = pci_add(&m->bus.pci, &v->fn, e);
+	if (rc < 0) {
+		vpci_free(v);
+		return rc;
+	}
+	v->next = m->devices;
+	m->devices = v;
+	return 0;
+}
+
+static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *console,
+		       struct err *e)
+{
+	struct virtio_dev *d;
+	int rc;
+
+	rc = console_new(*console, &m->mem, m->loop, &d, e);
+	if (rc < 0)
+		return rc;
+	*console = -1;
+	if ((rc = plug(m, d, e)) < 0 || (rc = rng_new(&m->mem, m->loop, &d, e)) < 0 ||
+	    (rc = plug(m, d, e)) < 0 ||
+	    (rc = vsock_new(cfg->guest_cid, &m->mem, m->loop, &d, e)) < 0 ||
+	    (rc = plug(m, d, e)) < 0)
+		return rc;
+	m->vsock = d;
+	return 0;
+}
+
+static int confine(struct machine *m, struct err *e)
+{
+	struct sandbox_filter vcpu = { 0 }, io = { 0 };
+	int rc;
+
+	if ((rc = sandbox_compile(SANDBOX_VCPU, &vcpu, e)) >= 0 &&
+	    (rc = sandbox_compile(SANDBOX_IO, &io, e)) >= 0 &&
+	    (rc = vcpus_start(&m->cpus, &vcpu, e)) >= 0)
+		rc = sandbox_enter(&io, e);
+	sandbox_done(&vcpu);
+	sandbox_done(&io);
+	return rc;
+}
+
+static int check_config(const struct vmm_config *cfg, struct err *e)
+{
+	if (!cfg->vcpus || cfg->vcpus > VMM_VCPUS_MAX)
+		return err_set(e, EINVAL, "%u vCPUs: give 1 to %d", cfg->vcpus, VMM_VCPUS_MAX);
+	if (cfg->guest_cid < 3 || cfg->guest_cid == UINT32_MAX)
+		return err_set(e, EINVAL, "guest_cid %u: give 3 or above", cfg->guest_cid);
+	if (!memchr(cfg->cmdline, 0, sizeof(cfg->cmdline)))
+		return err_set(e, EINVAL, "kernel command line does not end");
+	return 0;
+}
+
+/**
+ * machine_config() - make the machine and confine the process
+ * @fds: those that are kept become -1
+ *
+ * Return: 0 or minus errno; after a failure only machine_done() is left
+ * Context: I/O thread, the only thread so far
+ */
+int machine_config(struct machine *m, const struct vmm_config *cfg,
+		   int fds[MACHINE_FDS], struct err *e)
+{
+	int rc, serial;
+
+	m->stage = MACHINE_ENDED;
+	rc = check_config(cfg, e);
+	if (rc < 0)
+		return rc;
+	m->host = (struct vpci_host){ .irq = &kvm_irq_ops, .bind = kvm_bind,
+				      .arg = &m->kvm };
+	m->bus.event = on_event;
+	m->bus.arg = m;
+	serial = fcntl(fds[MACHINE_CONSOLE], F_DUPFD_CLOEXEC, 0);
+	if (serial < 0)
+		return err_sys(e, "console output");
+	rc = serial_init(&m->bus.serial, serial);
+	if (rc < 0)
+		return err_set(e, -rc, "serial port");
+	if ((rc = pci_init(&m->bus.pci, e)) < 0 ||
+	    (rc = gmem_init(&m->mem, cfg->ram_bytes, e)) < 0 ||
+	    (rc = kvm_init(&m->kvm, fds[MACHINE_KVM], cfg->vcpus, e)) < 0)
+		return rc;
+	fds[MACHINE_KVM] = -1;
+	if ((rc = kvm_set_memory(&m->kvm, &m->mem, e)) < 0 ||
+	    (rc = vcpus_init(&m->cpus, &m->kvm, &m->bus, cfg->vcpus, e)) < 0 ||
+	    (rc = load(m, cfg, fds, e)) < 0 ||
+	    (rc = plug_basics(m, cfg, &fds[MACHINE_CONSOLE], e)) < 0 ||
+	    (rc = confine(m, e)) < 0)
+		return rc;
+	m->stage = MACHINE_CONFIGURED;
+	metrics_stamp(METRICS_CONFIG);
+	return 0;
+}
+
+/**
+ * machine_disk() - plug a disk, also while the guest runs
+ * @fd: -1 when it was taken over
+ *
+ * Return: 0 or minus errno
+ * Context: I/O thread
+ */
+int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct err *e)
+{
+	struct virtio_dev *d;
+	int rc;
+
+	if (!memchr(cfg->serial, 0, sizeof(cfg->serial)) || !cfg->serial[0])
+		return err_set(e, EINVAL, "disk: give a serial of 1 to %d bytes",
+			       VMM_SERIAL_BYTES - 1);
+	rc = blk_new(cfg, *fd, m->broker, &m->mem, m->loop, &d, e);
+	if (rc < 0)
+		return err_wrap(e, "disk %s", cfg->serial);
+	*fd = -1;
+	return plug(m, d, e);
+}
+
+/**
+ * machine_net() - plug a network interface, before the guest runs
+ * @fd: -1 when it was taken over
+ *
+ * Return: 0 or minus errno
+ * Context: I/O thread
+ */
+int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct err *e)
+{
+	struct virtio_dev *d;
+	int rc;
+
+	rc = net_new(cfg, *fd, &m->mem, m->loop, &d, e);
+	if (rc < 0)
+		return err_wrap(e, "network interface");
+	*fd = -1;
+	return plug(m, d, e);
+}
+
+/**
+ * machine_start() - enter the guest
+ *
+ * Return: 0
+ * Context: I/O thread
+ */
+int machine_start(struct machine *m, struct err *e)
+{
+	(void)e;
+	m->stage = MACHINE_RUNNING;
+	vcpus_go(&m->cpus);
+	return 0;
+}
+
+/**
+ * machine_stop() - leave the guest for good; twice is fine
+ * Context: I/O thread
+ */
+void machine_stop(struct machine *m)
+{
+	vcpus_stop(&m->cpus);
+	m->stage = MACHINE_ENDED;
+}
+
+/**
+ * machine_event() - how the guest ended
+ * @text: what to tell people
+ *
+ * Return: VMM_EVENT_NONE while it runs
+ */
+enum vmm_event machine_event(struct machine *m, char *text, size_t room)
+{
+	enum vmm_event what;
+	eventfd_t n;
+
+	pthread_mutex_lock(&m->lock);
+	what = m->event;
+	snprintf(text, room, "%s", m->text);
+	pthread_mutex_unlock(&m->lock);
+	if (eventfd_read(m->event_fd, &n) < 0 && errno != EAGAIN)
+		log_error("vmm: event: %m");
+	return what;
+}
+
+/**
+ * machine_stats() - counters and timeline
+ * Context: I/O thread
+ */
+void machine_stats(struct machine *m, struct vmm_stats *ret)
+{
+	metrics_fill(ret);
+	ret->connect_ns = m->vsock ? vsock_first_call_ns(m->vsock) : 0;
+}
+
+/**
+ * machine_done() - take everything apart
+ * Context: I/O thread
+ */
+void machine_done(struct machine *m)
+{
+	vcpus_done(&m->cpus);
+	while (m->devices) {
+		struct vpci *v = m->devices;
+
+		m->devices = v->next;
+		vpci_free(v);
+	}
+	m->vsock = NULL;
+	if (m->bus.event) {
+		serial_done(&m->bus.serial);
+		pci_done(&m->bus.pci);
+		m->bus.event = NULL;
+	}
+	loop_free(m->loop);
+	m->loop = NULL;
+	kvm_done(&m->kvm);
+	gmem_done(&m->mem);
+	fd_close(&m->broker);
+	fd_close(&m->event_fd);
+	pthread_mutex_destroy(&m->lock);
+}

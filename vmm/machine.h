@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_MACHINE_H
+#define VMM_MACHINE_H
+
+#include "lib/loop.h"
+#include "vmm/bus.h"
+#include "vmm/kvm.h"
+#include "vmm/vcpu.h"
+#include "vmm/virtio/pci.h"
+#include "vmm/vmm.h"
+
+/* Descriptors of VMM_CONFIG, in this order. */
+enum machine_fd { MACHINE_KVM, MACHINE_KERNEL, MACHINE_INITRAMFS, MACHINE_CONSOLE,
+		  MACHINE_FDS };
+
+enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_ENDED };
+
+/**
+ * struct machine - the virtual machine of this process
+ * @stage:    I/O thread only
+ * @loop:     the I/O thread's, owned
+ * @mem, @kvm, @bus, @cpus: owned
+ * @host:     what virtio devices need of us
+ * @devices:  list, owned
+ * @vsock:    one of them
+ * @broker:   lib/broker.h socket, owned; -1 for none
+ * @lock:     of @event and @text
+ * @event:    how the guest ended; the first one counts
+ * @event_fd: eventfd, signalled when @event is set; owned
+ */
+struct machine {
+	enum machine_stage stage;
+	struct loop *loop;
+	struct gmem mem;
+	struct kvm kvm;
+	struct bus bus;
+	struct vcpus cpus;
+	struct vpci_host host;
+	struct vpci *devices;
+	struct virtio_dev *vsock;
+	int broker;
+	pthread_mutex_t lock;
+	enum vmm_event event;
+	char text[200];
+	int event_fd;
+};
+
+int machine_init(struct machine *m, struct err *e);
+int machine_config(struct machine *m, const struct vmm_config *cfg,
+		   int fds[MACHINE_FDS], struct err *e);
+int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct err *e);
+int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct err *e);
+int machine_start(struct machine *m, struct err *e);
+void machine_stop(struct machine *m);
+enum vmm_event machine_event(struct machine *m, char *text, size_t room);
+void machine_stats(struct machine *m, struct vmm_stats *ret);
+void machine_done(struct machine *m);
+
+#endif

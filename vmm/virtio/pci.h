@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_VIRTIO_PCI_H
+#define VMM_VIRTIO_PCI_H
+
+#include <stdatomic.h>
+
+#include "vmm/irq.h"
+#include "vmm/pci.h"
+#include "vmm/virtio/virtio.h"
+
+/* Layout of BAR 0. */
+#define VPCI_BAR_BYTES 4096u
+#define VPCI_COMMON 0x000u
+#define VPCI_ISR 0x100u
+#define VPCI_DEVICE 0x200u
+#define VPCI_DEVICE_BYTES 0x200u
+#define VPCI_NOTIFY 0x400u
+#define VPCI_NOTIFY_STEP 4u
+#define VPCI_TABLE 0x800u
+#define VPCI_PBA 0xc00u
+
+/**
+ * struct vpci_host - what the transport needs of the machine
+ * @irq:  delivers interrupts
+ * @bind: make (@on) or stop a guest write at @gpa signal @fd without an exit;
+ *        any thread; failure is fine, then the write comes as an exit
+ * @arg:  for both
+ */
+struct vpci_host {
+	const struct irq_ops *irq;
+	int (*bind)(void *arg, uint64_t gpa, int fd, bool on);
+	void *arg;
+};
+
+/**
+ * struct vpci_kick - notifications of one queue
+ * @fd:    eventfd, owned
+ * @src:   owned by the loop
+ * @bound: where the guest's write signals @fd without an exit; 0 for nowhere
+ */
+struct vpci_kick {
+	struct vpci *vpci;
+	uint16_t queue;
+	int fd;
+	struct loop_src *src;
+	uint64_t bound;
+};
+
+/**
+ * struct vpci - a virtio device as a PCI function
+ * @fn:    first, so that one is the other
+ * @dev:   owned
+ * @isr:   ISR status; cleared by reading
+ * @select, @feature_select, @driver_select: registers, under the device's lock
+ * @cfg_cap: offset of the configuration access capability
+ * @next:  list of the machine's devices
+ */
+struct vpci {
+	struct pci_fn fn;
+	struct virtio_dev *dev;
+	struct msix msix;
+	const struct vpci_host *host;
+	struct vpci_kick kick[VIRTIO_QUEUES_MAX];
+	atomic_uint isr;
+	uint16_t select;
+	uint32_t feature_select, driver_select;
+	uint8_t msix_cap, cfg_cap;
+	struct vpci *next;
+};
+
+int vpci_new(struct virtio_dev *d, const struct vpci_host *host, struct vpci **ret,
+	     struct err *e);
+void vpci_free(struct vpci *v);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_VIRTIO_VIRTIO_H
+#define VMM_VIRTIO_VIRTIO_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "lib/loop.h"
+#include "vmm/virtio/queue.h"
+
+/* Queues of one device; virtio-net with one pair uses 2, vsock 3. */
+#define VIRTIO_QUEUES_MAX 8
+
+struct virtio_dev;
+
+/**
+ * struct virtio_ops - what a kind of device does
+ * @name:         for logs and counters: "blk", "net", …
+ * @device_id:    virtio device number (virtio 1.2, section 5)
+ * @pci_class:    24-bit PCI class code
+ * @n_queues:     how many
+ * @config_read:  fill @len bytes from @offset of the device configuration; bytes
+ *                behind its end read as zero; any vCPU thread, @lock held
+ * @config_write: as above; NULL: writes are ignored
+ * @start:        DRIVER_OK was set, queues are ready; any vCPU thread, @lock held
+ * @stop:         reset or end; drop every reference into queues and guest memory;
+ *                must be fine before @start and twice; @lock held
+ * @kick:         the driver notified queue @q; I/O thread, @lock held
+ * @free:         the device's end, after @stop
+ */
+struct virtio_ops {
+	const char *name;
+	uint16_t device_id;
+	uint32_t pci_class;
+	uint16_t n_queues;
+	void (*config_read)(struct virtio_dev *d, uint32_t offset, void *buf,
+			    uint32_t len);
+	void (*config_write)(struct virtio_dev *d, uint32_t offset,
+			     const void *buf, uint32_t len);
+	void (*start)(struct virtio_dev *d);
+	void (*stop)(struct virtio_dev *d);
+	void (*kick)(struct virtio_dev *d, uint16_t q);
+	void (*free)(struct virtio_dev *d);
+};
+
+/**
+ * struct virtio_state - what a snapshot of a device holds
+ * @offered:  feature bits that the device offers
+ * @acked:    feature bits that the driver took
+ * @status:   device status (virtio 1.2, section 2.1)
+ * @config_generation: grows with every change of the configuration
+ * @config_vector:     MSI-X vector of configuration changes or VIRTQ_NO_VECTOR
+ */
+struct virtio_state {
+	uint64_t offered;
+	uint64_t acked;
+	uint8_t status;
+	uint8_t config_generation;
+	uint16_t config_vector;
+};
+
+/**
+ * struct virtio_dev - one device, embedded first in each device's own struct
+ * @ops:      its kind
+ * @s:        state
+ * @q:        queues
+ * @mem:      borrowed
+ * @loop:     the I/O thread's loop, borrowed: devices add their descriptors to it
+ * @lock:     held during every ops call and by the device's own loop callbacks
+ * @interrupt: transport's way to raise MSI-X @vector; may be called with @lock held
+ * @transport: for @interrupt
+ * @running:  between @start and @stop
+ */
+struct virtio_dev {
+	const struct virtio_ops *ops;
+	struct virtio_state s;
+	struct virtq q[VIRTIO_QUEUES_MAX];
+	const struct gmem *mem;
+	struct loop *loop;
+	pthread_mutex_t lock;
+	void (*interrupt)(void *transport, uint16_t vector);
+	void *transport;
+	bool running;
+};
+
+/*
+ * All of these want @lock held, except virtio_init(). virtio_notify() asks
+ * virtq_should_notify() itself, once: devices call only virtio_notify() after
+ * a batch of virtq_push().
+ */
+int virtio_init(struct virtio_dev *d, const struct virtio_ops *ops,
+		uint64_t features, const struct gmem *mem, struct loop *loop);
+void virtio_notify(struct virtio_dev *d, uint16_t q);
+void virtio_config_changed(struct virtio_dev *d);
+void virtio_broken(struct virtio_dev *d, const char *why);
+void virtio_reset(struct virtio_dev *d);
+uint32_t virtio_features_read(const struct virtio_dev *d, uint32_t select);
+void virtio_features_write(struct virtio_dev *d, uint32_t select, uint32_t v);
+void virtio_status_write(struct virtio_dev *d, uint8_t status);
+
+/* Constructors: descriptors are taken over on success only. */
+struct vmm_disk;
+struct vmm_net;
+int blk_new(const struct vmm_disk *cfg, int fd, int broker_fd,
+	    const struct gmem *mem, struct loop *loop,
+	    struct virtio_dev **ret, struct err *e);
+int net_new(const struct vmm_net *cfg, int tap_fd, const struct gmem *mem,
+	    struct loop *loop, struct virtio_dev **ret, struct err *e);
+int vsock_new(uint32_t guest_cid, const struct gmem *mem, struct loop *loop,
+	      struct virtio_dev **ret, struct err *e);
+int vsock_listen(struct virtio_dev *d, uint32_t port, int fd, struct err *e);
+int vsock_connect(struct virtio_dev *d, uint32_t port, int fd, struct err *e);
+uint64_t vsock_first_call_ns(const struct virtio_dev *d);
+int rng_new(const struct gmem *mem, struct loop *loop, struct virtio_dev **ret,
+	    struct err *e);
+int console_new(int out_fd, const struct gmem *mem, struct loop *loop,
+		struct virtio_dev **ret, struct err *e);
+
+#endif
