@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * cgroup v2, three places: "agent" holds the agent and the pod's pause
+ * process, "podvm/<id>" one container each; the root and "podvm" hold no
+ * process, so that every controller can be enabled below them. A container may
+ * divide its own cgroup; so processes are counted, killed and removed with all
+ * that is below.
+ *
+ * Source: kernel Documentation/admin-guide/cgroup-v2.rst.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "guest/agent/agent.h"
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/str.h"
+
+/* A cgroup deeper than this is left alone: it is not of a sane program. */
+#define DEPTH_MAX 32
+
+/* Enables each controller by itself: one that cannot must not keep others off. */
+static void enable_controllers(const char *path)
+{
+	_cleanup_close_ int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	char *name, *save = NULL;
+	struct err e;
+
+	if (dir < 0 || file_read(dir, "cgroup.controllers", 4096, &text, NULL, &e) < 0)
+		return;
+	for (name = strtok_r(text, " \n", &save); name;
+	     name = strtok_r(NULL, " \n", &save)) {
+		char plus[64];
+
+		snprintf(plus, sizeof(plus), "+%s", name);
+		if (file_write(dir, "cgroup.subtree_control", plus, &e) < 0)
+			log_warn("boot: cgroup: %s: %s", plus, e.text);
+	}
+}
+
+/**
+ * cgroup_boot() - the agent into a leaf of its own, all controllers below the rest
+ *
+ * Return: 0 or minus errno
+ */
+int cgroup_boot(struct err *e)
+{
+	int rc;
+
+	rc = dir_make(AGENT_CGROUP "/agent", 0755, e);
+	if (rc >= 0)
+		rc = dir_make(AGENT_CGROUP_PODS, 0755, e);
+	if (rc >= 0)
+		rc = file_write(AT_FDCWD, AGENT_CGROUP "/agent/cgroup.procs", "0", e);
+	if (rc < 0)
+		return err_wrap(e, "cgroup");
+	enable_controllers(AGENT_CGROUP);
+	enable_controllers(AGENT_CGROUP_PODS);
+	return 0;
+}
+
+/* One value; of several lines each is a write, as io.max wants it. */
+static int write_value(int dir, const Podvm__KeyValue *kv, struct err *e)
+{
+	_cleanup_free_ char *text = strdup(kv->value);
+	char *line, *save = NULL;
+
+	if (!text)
+		return err_set(e, ENOMEM, "out of memory");
+	if (!*kv->key || strchr(kv->key, '/') || str_starts(kv->key, ".") ||
+	    !strchr(kv->key, '.') || str_starts(kv->key, "cgroup."))
+		return err_set(e, EINVAL, "cgroup: %s is not a controller's file", kv->key);
+	for (line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		int rc = file_write(dir, kv->key, line, e);
+
+		if (rc == -ENOENT)
+			return err_set(e, ENOENT, "cgroup: the guest's kernel has no %s", kv->key);
+		if (rc < 0)
+			return err_wrap(e, "cgroup: value %s", line);
+	}
+	return 0;
+}
+
+/**
+ * cgroup_make() - a container's cgroup with its values
+ * @id:     checked by the caller: a file name
+ * @ret_fd: directory, owned by the caller
+ *
+ * Return: 0; -EEXIST; minus errno. Nothing is left after a failure
+ */
+int cgroup_make(const char *id, const Podvm__ContainerCreate *c, int *ret_fd,
+		struct err *e)
+{
+	char path[sizeof(AGENT_CGROUP_PODS) + AGENT_ID_BYTES + 2];
+	_cleanup_close_ int fd = -1;
+	size_t i;
+	int rc = 0;
+
+	snprintf(path, sizeof(path), AGENT_CGROUP_PODS "/%s", id);
+	if (mkdir(path, 0755) < 0)
+		return err_sys(e, "%s: mkdir", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		rc = err_sys(e, "%s", path);
+	for (i = 0; rc >= 0 && i < c->n_cgroup; i++)
+		rc = write_value(fd, c->cgroup[i], e);
+	if (rc < 0) {
+		rmdir(path);
+		return rc;
+	}
+	*ret_fd = fd_steal(&fd);
+	return 0;
+}
+
+/**
+ * cgroup_kill() - SIGKILL for every process in it and below
+ *
+ * Return: 0 or minus errno
+ */
+int cgroup_kill(int cgroup_fd, struct err *e)
+{
+	return file_write(cgroup_fd, "cgroup.kill", "1", e);
+}
+
+/* The number behind a key of a flat keyed file; 0 when it is not there. */
+static unsigned long long keyed(int dir, const char *file, const char *key)
+{
+	_cleanup_free_ char *text = NULL;
+	char *line, *save = NULL;
+	size_t len = strlen(key);
+
+	if (file_read(dir, file, 4096, &text, NULL, NULL) < 0)
+		return 0;
+	for (line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save))
+		if (!strncmp(line, key, len) && line[len] == ' ')
+			return strtoull(line + len + 1, NULL, 10);
+	return 0;
+}
+
+/**
+ * cgroup_populated() - whether a process is in it or below
+ */
+bool cgroup_populated(int cgroup_fd)
+{
+	return keyed(cgroup_fd, "cgroup.events", "populated") != 0;
+}
+
+/**
+ * cgroup_oom() - whether the kernel's OOM killer was in it or below
+ */
+bool cgroup_oom(int cgroup_fd)
+{
+	return keyed(cgroup_fd, "memory.events", "oom_kill") != 0;
+}
+
+struct pid_list {
+	uint32_t *v;
+	size_t n, room;
+};
+
+static int add_pids(int dir, struct pid_list *l, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	char *line, *save = NULL;
+	int rc = file_read(dir, "cgroup.procs", 1u << 20, &text, NULL, e);
+
+	if (rc < 0) /* a threaded or just removed one has no list */
+		return rc == -EOPNOTSUPP || rc == -ENODEV || rc == -ENOENT ? 0 : rc;
+	for (line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		if (l->n == l->room) {
+			size_t room = l->room ? l->room * 2 : 64;
+			uint32_t *v = realloc(l->v, room * sizeof(*v));
+
+			if (!v)
+				return err_set(e, ENOMEM, "out of memory");
+			l->v = v;
+			l->room = room;
+		}
+		l->v[l->n++] = (uint32_t)strtoul(line, NULL, 10);
+	}
+	return 0;
+}
+
+/* Calls itself for the directories below @dir, the deepest first when removing. */
+static int walk(int dir, struct pid_list *l, int depth, struct err *e)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *ent;
+	int rc = 0;
+
+	if (!d) {
+		fd_close(&fd);
+		return err_sys(e, "cgroup");
+	}
+	if (l)
+		rc = add_pids(fd, l, e);
+	while (rc >= 0 && depth < DEPTH_MAX && (ent = readdir(d))) {
+		_cleanup_close_ int sub = -1;
+
+		if (ent->d_type != DT_DIR || ent->d_name[0] == '.')
+			continue;
+		sub = openat(fd, ent->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (sub < 0)
+			continue;
+		rc = walk(sub, l, depth + 1, e);
+		if (rc >= 0 && !l && unlinkat(fd, ent->d_name, AT_REMOVEDIR) < 0 &&
+		    errno != ENOENT)
+			rc = err_sys(e, "cgroup %s: rmdir", ent->d_name);
+	}
+	closedir(d);
+	return rc;
+}
+
+/**
+ * cgroup_pids() - processes in it and below, as the agent sees them
+ * @ret: malloc'd, owned by the caller
+ *
+ * Return: 0 or minus errno
+ */
+int cgroup_pids(int cgroup_fd, uint32_t **ret, size_t *ret_n, struct err *e)
+{
+	struct pid_list l = { 0 };
+	int rc = walk(cgroup_fd, &l, 0, e);
+
+	if (rc < 0) {
+		free(l.v);
+		return rc;
+	}
+	*ret = l.v;
+	*ret_n = l.n;
+	return 0;
+}
+
+/**
+ * cgroup_remove() - remove a container's empty cgroup with all below; a missing one is fine
+ *
+ * Return: 0; -EBUSY while a process is in it; minus errno
+ */
+int cgroup_remove(const char *id, struct err *e)
+{
+	char path[sizeof(AGENT_CGROUP_PODS) + AGENT_ID_BYTES + 2];
+	_cleanup_close_ int fd = -1;
+	int rc;
+
+	snprintf(path, sizeof(path), AGENT_CGROUP_PODS "/%s", id);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_sys(e, "%s", path);
+	rc = walk(fd, NULL, 0, e);
+	if (rc < 0)
+		return rc;
+	if (rmdir(path) < 0 && errno != ENOENT)
+		return err_sys(e, "%s: rmdir", path);
+	return 0;
+}

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * What runs between clone3() and exec, in the child: a copy of the agent with
+ * one thread, in the new namespaces and in the container's cgroup. It talks to
+ * the agent over one socket: READY, a terminal with its descriptor, or one
+ * FAILED with a text; that socket closes with the exec, which is how the agent
+ * knows that it succeeded. Stages of a container's first process:
+ * 1. in the agent's root: namespaces that clone3() cannot give, host name,
+ *    loopback, sysctls, root file system with all mounts;
+ * 2. in the container's root: terminal, working directory, program;
+ * 3. READY; the word to start is awaited;
+ * 4. ids, capabilities, seccomp, exec.
+ * An exec joins the container's namespaces and goes through 2 and 4.
+ *
+ * A process of the same pid namespace may look at the child through /proc.
+ * So the child first closes every descriptor of the agent's, and is not
+ * dumpable until its exec.
+ *
+ * Sources: OCI runtime-spec runtime.md "Lifecycle"; namespaces(7); seccomp(2).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <linux/filter.h>
+#include <linux/keyctl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "guest/agent/agent.h"
+#include "lib/fd.h"
+#include "lib/mem.h"
+
+/* Where the report socket and, for an exec, the namespaces are in the child. */
+#define REPORT_FD 3
+#define PIDFD_FD 4
+
+#define PTMX_MAJOR 5
+#define PTMX_MINOR 2
+
+struct program {
+	const Podvm__Process *p;
+	char *path;
+	char **argv;
+	char **env;
+};
+
+static void send_report(enum report_kind kind, const struct err *e, int fd)
+{
+	struct report r = { .kind = kind };
+	struct err ignored;
+
+	if (e) {
+		r.code = e->code ? e->code : EIO;
+		snprintf(r.text, sizeof(r.text), "%s", e->text);
+	}
+	if (fd_send(REPORT_FD, &r, sizeof(r), &fd, fd >= 0, &ignored) < 0)
+		_exit(126);
+}
+
+__attribute__((noreturn)) static void fail(const struct err *e)
+{
+	send_report(REPORT_FAILED, e, -1);
+	_exit(127);
+}
+
+/*
+ * The agent keeps 0 to 4 occupied, so nothing that is still needed is
+ * overwritten: every source is 5 or above.
+ */
+static int place_fds(const int std[3], int report, int pidfd, struct err *e)
+{
+	unsigned int first = pidfd < 0 ? PIDFD_FD : PIDFD_FD + 1;
+	int null = -1, i;
+
+	for (i = 0; i < 3; i++) {
+		if (std[i] < 0 && null < 0)
+			null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (dup2(std[i] < 0 ? null : std[i], i) < 0)
+			return err_sys(e, "standard stream %d", i);
+	}
+	if (dup3(report, REPORT_FD, O_CLOEXEC) < 0 ||
+	    (pidfd >= 0 && dup3(pidfd, PIDFD_FD, O_CLOEXEC) < 0))
+		return err_sys(e, "descriptors");
+	if (syscall(SYS_close_range, first, ~0u, 0) < 0)
+		return err_sys(e, "close_range");
+	return 0;
+}
+
+/* First of all in the child: nothing of the agent's is left to find. */
+static int prepare(const Podvm__Process *p, const int std[3], int report,
+		   int pidfd, struct err *e)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	char score[16];
+	sigset_t none;
+	int i, rc;
+
+	rc = place_fds(std, report, pidfd, e);
+	if (rc < 0)
+		return rc;
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	for (i = 1; i < NSIG; i++)
+		sigaction(i, &dfl, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setsid();
+	/* Keys of the agent or of another container are out of reach; no keys, no risk. */
+	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+	snprintf(score, sizeof(score), "%d", p->oom_score_adj);
+	return file_write(AT_FDCWD, "/proc/self/oom_score_adj", score, e);
+}
+
+static int make_namespaces(const Podvm__ContainerCreate *c, struct err *e)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; rc >= 0 && i < c->n_namespaces; i++) {
+		const Podvm__Namespace *n = c->namespaces[i];
+
+		if (n->shared)
+			continue;
+		if (n->type == PODVM__NAMESPACE__TYPE__NETWORK)
+			rc = net_loopback_up(e);
+		/* Its root is the cgroup one is in: too early at clone3(). */
+		if (n->type == PODVM__NAMESPACE__TYPE__CGROUP && unshare(CLONE_NEWCGROUP) < 0)
+			rc = err_sys(e, "cgroup namespace");
+		if (n->type == PODVM__NAMESPACE__TYPE__UTS && *c->hostname &&
+		    sethostname(c->hostname, strlen(c->hostname)) < 0)
+			rc = err_sys(e, "hostname %s", c->hostname);
+		if (n->type == PODVM__NAMESPACE__TYPE__UTS && *c->domainname &&
+		    setdomainname(c->domainname, strlen(c->domainname)) < 0)
+			rc = err_sys(e, "domainname %s", c->domainname);
+	}
+	for (i = 0; rc >= 0 && i < c->n_sysctls; i++)
+		rc = sysctl_write(c->sysctls[i]->key, c->sysctls[i]->value, e);
+	return rc;
+}
+
+static int make_root(const Podvm__ContainerCreate *c, struct err *e)
+{
+	_cleanup_close_ int root = -1;
+	int rc;
+
+	rc = rootfs_mount(c->rootfs, &root, e);
+	if (rc >= 0)
+		rc = mounts_apply(root, c, e);
+	if (rc >= 0)
+		rc = devices_make(root, c, e);
+	if (rc >= 0)
+		rc = mounts_mask(root, c, e);
+	return rc < 0 ? rc : rootfs_enter(root, c->rootfs, e);
+}
+
+/* A pair in the container's devpts; the master goes to the agent. */
+static int make_terminal(const Podvm__Process *p, bool console, struct err *e)
+{
+	struct winsize size = { .ws_row = (unsigned short)p->rows,
+				.ws_col = (unsigned short)p->columns };
+	_cleanup_close_ int master = -1, slave = -1;
+	struct stat st;
+	int i, rc, no = 0;
+
+	master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (master < 0)
+		return err_sys(e, "terminal: /dev/ptmx (is devpts mounted on /dev/pts?)");
+	if (fstat(master, &st) < 0 || st.st_rdev != makedev(PTMX_MAJOR, PTMX_MINOR))
+		return err_set(e, ENOTTY, "terminal: /dev/ptmx is not a terminal multiplexer");
+	if (ioctl(master, TIOCSPTLCK, &no) < 0)
+		return err_sys(e, "terminal: unlock");
+	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0)
+		return err_sys(e, "terminal");
+	if (p->rows && p->columns && ioctl(slave, TIOCSWINSZ, &size) < 0)
+		return err_sys(e, "terminal: size");
+	if (fchown(slave, p->uid, (gid_t)-1) < 0 || fchmod(slave, 0620) < 0)
+		return err_sys(e, "terminal: owner");
+	rc = console ? devices_console(slave, e) : 0;
+	if (rc < 0)
+		return rc;
+	if (ioctl(slave, TIOCSCTTY, 0) < 0)
+		return err_sys(e, "terminal: controlling terminal");
+	for (i = 0; i < 3; i++)
+		if (dup2(slave, i) < 0)
+			return err_sys(e, "terminal: dup2");
+	send_report(REPORT_TTY, NULL, master);
+	return 0;
+}
+
+/* The kernel marks a directory outside the root; nobody may start there. */
+static int enter_cwd(const char *cwd, struct err *e)
+{
+	char now[PATH_MAX];
+	int rc;
+
+	if (*cwd != '/')
+		return err_set(e, EINVAL, "cwd %s: not an absolute path", cwd);
+	if (chdir(cwd) < 0) {
+		if (errno != ENOENT)
+			return err_sys(e, "cwd %s", cwd);
+		rc = dir_make(cwd, 0755, e);
+		if (rc < 0)
+			return err_wrap(e, "cwd");
+		if (chdir(cwd) < 0)
+			return err_sys(e, "cwd %s", cwd);
+	}
+	if (!getcwd(now, sizeof(now)) || *now != '/')
+		return err_set(e, EACCES, "cwd %s: outside of the container", cwd);
+	return 0;
+}
+
+/* In the container's root: everything that can be found wrong before the start. */
+static int make_program(struct program *g, bool console, struct err *e)
+{
+	const Podvm__Process *p = g->p;
+	int rc, i;
+
+	if (p->seccomp.len % sizeof(struct sock_filter) ||
+	    p->seccomp.len / sizeof(struct sock_filter) > BPF_MAXINSNS)
+		return err_set(e, EINVAL, "seccomp: filter of %zu bytes", p->seccomp.len);
+	rc = p->terminal ? make_terminal(p, console, e) : 0;
+	for (i = 0; !p->terminal && i < 3; i++) /* opens of /dev/stdout by the user */
+		if (fchown(i, p->uid, p->gid) < 0)
+			return err_sys(e, "standard stream %d: owner", i);
+	if (rc >= 0)
+		rc = enter_cwd(*p->cwd ? p->cwd : "/", e);
+	if (rc >= 0)
+		rc = user_limits(p, e);
+	if (rc >= 0)
+		rc = user_env(p, &g->env, e);
+	if (rc >= 0)
+		rc = user_try(p, e);
+	if (rc >= 0)
+		rc = user_lookup(p, *p->cwd ? p->cwd : "/", &g->path, e);
+	if (rc < 0)
+		return rc;
+	g->argv = mem_new_n(char *, p->n_args + 1);
+	if (!g->argv)
+		return err_set(e, ENOMEM, "out of memory");
+	memcpy(g->argv, p->args, p->n_args * sizeof(*g->argv));
+	return user_untry(e);
+}
+
+static int set_seccomp(const Podvm__Process *p, struct err *e)
+{
+	struct sock_fprog prog = {
+		.len = (unsigned short)(p->seccomp.len / sizeof(struct sock_filter)),
+		.filter = (struct sock_filter *)(void *)p->seccomp.data,
+	};
+
+	if (p->seccomp.len &&
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
+		return err_sys(e, "seccomp");
+	return 0;
+}
+
+/* Without no_new_privs a filter needs privilege, so it comes before its loss. */
+static int become(const Podvm__Process *p, struct err *e)
+{
+	bool nnp = p->no_new_privileges;
+	int rc = nnp ? 0 : set_seccomp(p, e);
+
+	if (rc >= 0)
+		rc = user_become(p, e);
+	if (rc >= 0 && nnp && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		rc = err_sys(e, "no_new_privs");
+	if (rc >= 0 && nnp)
+		rc = set_seccomp(p, e);
+	return rc;
+}
+
+__attribute__((noreturn)) static void run(struct program *g, struct err *e)
+{
+	int rc = become(g->p, e);
+
+	if (rc >= 0) {
+		execve(g->path, g->argv, g->env);
+		err_sys(e, "exec %s", g->path);
+	}
+	fail(e);
+}
+
+/* The agent's end closes when the container is deleted before its start. */
+static void await_start(void)
+{
+	char go;
+	ssize_t n;
+
+	do {
+		n = recv(REPORT_FD, &go, 1, 0);
+	} while (n < 0 && errno == EINTR);
+	if (n != 1)
+		_exit(127);
+}
+
+/**
+ * child_container() - become a container's first process; never returns
+ * @c:      borrowed, the child's copy
+ * @std:    pipe ends for 0, 1, 2; -1: none (a terminal, or /dev/null)
+ * @report: socket to the agent
+ */
+void child_container(const Podvm__ContainerCreate *c, const int std[3], int report)
+{
+	struct program g = { .p = c->process };
+	struct err e = { 0 };
+	int rc;
+
+	rc = prepare(c->process, std, report, -1, &e);
+	if (rc >= 0)
+		rc = make_namespaces(c, &e);
+	if (rc >= 0)
+		rc = make_root(c, &e);
+	if (rc >= 0)
+		rc = make_program(&g, true, &e);
+	if (rc < 0)
+		fail(&e);
+	send_report(REPORT_READY, NULL, -1);
+	await_start();
+	run(&g, &e);
+}
+
+/**
+ * child_exec() - become one more process of a container; never returns
+ * @p:          borrowed, the child's copy
+ * @init_pidfd: of the container's first process
+ */
+void child_exec(const Podvm__Process *p, int init_pidfd, const int std[3],
+		int report)
+{
+	struct program g = { .p = p };
+	struct err e = { 0 };
+	int rc;
+
+	rc = prepare(p, std, report, init_pidfd, &e);
+	if (rc >= 0 && setns(PIDFD_FD, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
+					       CLONE_NEWNET | CLONE_NEWCGROUP) < 0) {
+		/* The first process has ended meanwhile. */
+		rc = err_sys(&e, "container not running: setns");
+	}
+	close(PIDFD_FD);
+	if (rc >= 0)
+		rc = make_program(&g, false, &e);
+	if (rc < 0)
+		fail(&e);
+	run(&g, &e);
+}

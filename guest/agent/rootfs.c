@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * A container's root file system is put together by its child, in the child's
+ * own mount namespace: the image disk (EROFS) below, a scratch disk or memory
+ * above, overlayfs over both. Nobody else sees these mounts, and they go with
+ * the last process of the namespace; so nothing has to be unmounted. Steps:
+ * rootfs_mount(), then everything that is mounted inside, then rootfs_enter().
+ * A read-only root is mounted writable first, since mount points may have to
+ * be made on it, and turned read-only last.
+ *
+ * Sources: kernel Documentation/filesystems/overlayfs.rst, pivot_root(2).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "guest/agent/agent.h"
+#include "lib/fd.h"
+
+#define LOWER AGENT_RUN "/lower"
+#define SCRATCH AGENT_RUN "/scratch"
+#define ROOT AGENT_RUN "/root"
+
+static int make_places(struct err *e)
+{
+	static const char *const dirs[] = { LOWER, SCRATCH, ROOT };
+	size_t i;
+
+	for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		int rc = dir_make(dirs[i], 0700, e);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int mount_disk(const char *serial, const char *type, unsigned long flags,
+		      const char *where, struct err *e)
+{
+	char path[300];
+	int rc = disk_wait(serial, path, sizeof(path), e);
+
+	if (rc < 0)
+		return rc;
+	if (mount(path, where, type, flags, NULL) < 0)
+		return err_sys(e, "disk %s: mount as %s", serial, type);
+	return 0;
+}
+
+/* The overlay's root takes its mode and owner from the upper directory. */
+static int make_upper(struct err *e)
+{
+	struct stat st;
+
+	if ((mkdir(SCRATCH "/upper", 0755) < 0 && errno != EEXIST) ||
+	    (mkdir(SCRATCH "/work", 0700) < 0 && errno != EEXIST))
+		return err_sys(e, "scratch: mkdir");
+	if (stat(LOWER, &st) < 0)
+		return err_sys(e, "image");
+	if (chown(SCRATCH "/upper", st.st_uid, st.st_gid) < 0 ||
+	    chmod(SCRATCH "/upper", st.st_mode & 07777) < 0)
+		return err_sys(e, "scratch");
+	return 0;
+}
+
+/**
+ * rootfs_mount() - mount a container's root somewhere in this mount namespace
+ * @ret_root: O_PATH descriptor of it, owned by the caller
+ *
+ * Return: 0 or minus errno, naming the disk
+ * Context: the child, in a mount namespace of its own; waits for disks, bounded
+ */
+int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, struct err *e)
+{
+	int root, rc;
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return err_sys(e, "mounts: private");
+	rc = make_places(e);
+	if (rc >= 0)
+		rc = mount_disk(r->lower_serial, "erofs", MS_RDONLY, LOWER, e);
+	if (rc < 0)
+		return err_wrap(e, "root file system");
+	if (*r->scratch_serial)
+		rc = mount_disk(r->scratch_serial, "ext4", 0, SCRATCH, e);
+	else if (mount("tmpfs", SCRATCH, "tmpfs", 0, "mode=0700") < 0)
+		rc = err_sys(e, "scratch: mount tmpfs");
+	if (rc >= 0)
+		rc = make_upper(e);
+	if (rc < 0)
+		return err_wrap(e, "root file system");
+	if (mount("overlay", ROOT, "overlay", 0,
+		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work") < 0)
+		return err_sys(e, "root file system: mount overlay");
+	root = open(ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return err_sys(e, "root file system");
+	*ret_root = root;
+	return 0;
+}
+
+/**
+ * rootfs_enter() - make it the root, and nothing else reachable
+ * @root: from rootfs_mount(), borrowed
+ *
+ * Return: 0 or minus errno
+ */
+int rootfs_enter(int root, const Podvm__Rootfs *r, struct err *e)
+{
+	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
+
+	/* pivot_root(".", ".") stacks the old root on the new one, pivot_root(2). */
+	if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return err_sys(e, "root file system: pivot_root");
+	if (r->propagation &&
+	    mount(NULL, "/", NULL, (unsigned long)r->propagation, NULL) < 0)
+		return err_sys(e, "root file system: propagation 0x%llx",
+			       (unsigned long long)r->propagation);
+	if (r->readonly && mount_setattr(AT_FDCWD, "/", 0, &ro, sizeof(ro)) < 0)
+		return err_sys(e, "root file system: read-only");
+	return 0;
+}
