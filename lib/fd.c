@@ -14,11 +14,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/mem.h"
@@ -206,6 +209,9 @@ ssize_t fd_recv(int sock, void *buf, size_t len, int *ret_fds, size_t max_fds,
 		return err_set(e, EMSGSIZE, "message longer than %zu bytes or %zu descriptors",
 			       len, max_fds);
 	}
+	/* An empty packet looks like the end: what came with it must not leak. */
+	while (!n && n_fds)
+		close(ret_fds[--n_fds]);
 	*ret_n_fds = n_fds;
 	return n;
 }
@@ -314,24 +320,29 @@ int file_replace(int dirfd, const char *path, const void *data, size_t len,
 	return rc;
 }
 
-/**
- * dir_remove() - remove a file or a directory tree; a missing one is fine
- * @dirfd: directory or AT_FDCWD
- * @name:  entry in it; symlinks are removed, never followed; mounts inside make it fail
- *
- * Return: 0 or minus errno
- */
-int dir_remove(int dirfd, const char *name, struct err *e)
+/* Below the first directory a mount point is refused, before its content is touched. */
+static int open_tree(int dirfd, const char *name, bool first)
+{
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+				.resolve = first ? 0 : RESOLVE_NO_XDEV };
+
+	return (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+}
+
+static int remove_tree(int dirfd, const char *name, bool first, struct err *e)
 {
 	struct dirent *d;
-	int fd, rc = 0;
+	int fd, why, rc = 0;
 	DIR *dir;
 
 	if (!unlinkat(dirfd, name, 0) || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return err_sys(e, "%s: unlink", name);
-	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	why = errno;
+	fd = open_tree(dirfd, name, first);
+	if (fd < 0 && errno == ENOTDIR)
+		errno = why; /* a file, and why it could not be removed */
 	if (fd < 0)
 		return err_sys(e, "%s", name);
 	dir = fdopendir(fd);
@@ -342,7 +353,7 @@ int dir_remove(int dirfd, const char *name, struct err *e)
 	}
 	while (rc >= 0 && (d = readdir(dir)))
 		if (strcmp(d->d_name, ".") && strcmp(d->d_name, ".."))
-			rc = dir_remove(fd, d->d_name, e);
+			rc = remove_tree(fd, d->d_name, false, e);
 	closedir(dir);
 	if (rc < 0)
 		return err_wrap(e, "%s", name);
@@ -352,14 +363,28 @@ int dir_remove(int dirfd, const char *name, struct err *e)
 }
 
 /**
+ * dir_remove() - remove a file or a directory tree; a missing one is fine
+ * @dirfd: directory or AT_FDCWD
+ * @name:  entry in it; symlinks are removed, never followed; a mount inside makes
+ *         it fail, and what is mounted stays whole
+ *
+ * Return: 0 or minus errno; -EXDEV for a directory that is a mount point
+ */
+int dir_remove(int dirfd, const char *name, struct err *e)
+{
+	return remove_tree(dirfd, name, true, e);
+}
+
+/**
  * dir_make() - make a directory and its missing parents
  * @path: absolute or relative
  * @mode: permission bits of what is made; existing directories keep theirs
  *
- * Return: 0 or minus errno
+ * Return: 0; -ENOTDIR when the path leads to a file; minus errno
  */
 int dir_make(const char *path, mode_t mode, struct err *e)
 {
+	struct stat st;
 	char p[PATH_MAX];
 	char *s;
 
@@ -375,6 +400,9 @@ int dir_make(const char *path, mode_t mode, struct err *e)
 			return err_sys(e, "%s: mkdir", p);
 		*s = c;
 		if (!c)
-			return 0;
+			break;
 	}
+	if (stat(p, &st) < 0)
+		return err_sys(e, "%s", p);
+	return S_ISDIR(st.st_mode) ? 0 : err_set(e, ENOTDIR, "%s: not a directory", p);
 }

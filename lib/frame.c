@@ -104,22 +104,11 @@ int frame_feed(struct frame_rx *rx, int fd, struct err *e)
 		frame_done(rx);
 	for (;;) {
 		bool in_head = rx->have < 4;
-		uint8_t *to = in_head ? rx->head + rx->have : rx->buf + rx->have - 4;
-		size_t want = in_head ? 4 - rx->have : rx->len + 4 - rx->have;
-		ssize_t n = 0;
+		uint8_t *to;
+		size_t want;
+		ssize_t n;
 
-		if (want) {
-			n = recv(fd, to, want, MSG_DONTWAIT);
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n < 0 && errno == EAGAIN)
-				return 0;
-			if (n < 0)
-				return err_sys(e, "recv");
-			if (!n)
-				return err_set(e, EPIPE, "the peer closed the connection");
-			rx->have += (size_t)n;
-		}
+		/* Before receiving: a reader that has failed here fails again. */
 		if (rx->have == 4 && !rx->buf) {
 			rx->len = (uint32_t)rx->head[0] | (uint32_t)rx->head[1] << 8 |
 				  (uint32_t)rx->head[2] << 16 |
@@ -133,6 +122,18 @@ int frame_feed(struct frame_rx *rx, int fd, struct err *e)
 		}
 		if (rx->have >= 4 && rx->have == (size_t)rx->len + 4)
 			return 1;
+		to = in_head ? rx->head + rx->have : rx->buf + rx->have - 4;
+		want = in_head ? 4 - rx->have : rx->len + 4 - rx->have;
+		n = recv(fd, to, want, MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		if (n < 0 && errno != ECONNRESET)
+			return err_sys(e, "recv");
+		if (n <= 0) /* a reset: it closed with something of ours unread */
+			return err_set(e, EPIPE, "the peer closed the connection");
+		rx->have += (size_t)n;
 	}
 }
 

@@ -71,7 +71,8 @@ void journal_free(struct journal *j)
 
 /**
  * journal_add() - write down what is about to be made
- * @...: kind and arguments, const char *, closed by NULL; at most JOURNAL_WORDS_MAX
+ * @...: kind and arguments, const char *, closed by NULL; at most JOURNAL_WORDS_MAX;
+ *       UTF-8
  *
  * Return: 0 or minus errno: then do not make the thing
  */
@@ -79,8 +80,9 @@ int journal_add(struct journal *j, struct err *e, ...)
 {
 	struct json_out *o = json_out_new();
 	_cleanup_free_ char *text = NULL;
+	struct json_doc *doc;
 	const char *w;
-	size_t n = 0, len;
+	size_t n = 0, len, end;
 	va_list ap;
 	int rc;
 
@@ -98,8 +100,16 @@ int journal_add(struct journal *j, struct err *e, ...)
 	if (rc < 0)
 		return rc;
 	len = strlen(text);
+	/* What could not be read back could never be undone: bytes that are no UTF-8. */
+	rc = json_parse(text, len, &doc, e);
+	if (rc < 0)
+		return err_wrap(e, "journal: record");
+	json_free(doc);
+	end = journal_mark(j);
 	text[len] = '\n'; /* one write: a crash cuts, it does not interleave */
 	rc = write_full(j->fd, text, len + 1, e);
+	if (rc < 0 && ftruncate(j->fd, (off_t)end) < 0)
+		return err_sys(e, "journal: truncate");
 	return rc < 0 ? err_wrap(e, "journal") : 0;
 }
 
@@ -126,14 +136,16 @@ static int undo_line(const char *line, size_t len, journal_undo_fn *fn,
 		return err_wrap(e, "journal");
 	root = json_root(doc);
 	rc = json_arr(&root, "r", &arr, e);
-	if (rc == 1) {
+	if (!rc || (rc == 1 && (!json_len(&arr) || json_len(&arr) > JOURNAL_WORDS_MAX))) {
+		rc = err_set(e, EINVAL, "journal: damaged record");
+	} else if (rc == 1) {
 		rc = 0;
-		for (i = 0; i < json_len(&arr) && i < JOURNAL_WORDS_MAX && !rc; i++) {
+		for (i = 0; i < json_len(&arr) && !rc; i++) {
 			struct jnode el = json_at(&arr, i);
 
 			rc = json_as_str(&el, &r.word[r.n++], e);
 		}
-		if (!rc && r.n)
+		if (!rc)
 			rc = fn(arg, &r, e);
 	}
 	json_free(doc);
@@ -162,8 +174,11 @@ int journal_undo_to(struct journal *j, size_t mark, journal_undo_fn *fn,
 		return err_set(e, ENOMEM, "out of memory");
 	if (end && pread(j->fd, text, end, 0) != (ssize_t)end)
 		return err_sys(e, "journal: read");
-	while (end > mark && text[end - 1] != '\n')
+	for (start = end; end > mark && text[end - 1] != '\n';)
 		end--;
+	/* Else the next record would be appended to the cut line. */
+	if (end < start && ftruncate(j->fd, (off_t)end) < 0)
+		return err_sys(e, "journal: truncate");
 	while (end > mark) {
 		int rc;
 

@@ -30,6 +30,55 @@ struct json_doc {
 	struct json_object *root;
 };
 
+/* Whether a whole number of @len characters does not fit 64 bits. */
+static bool too_great(const char *num, size_t len)
+{
+	const char *max = "18446744073709551615";
+	size_t n;
+
+	if (*num == '-') {
+		max = "9223372036854775808";
+		num++;
+		len--;
+	}
+	n = strlen(max);
+	return len > n || (len == n && memcmp(num, max, n) > 0);
+}
+
+/*
+ * Where a text that json-c has taken is no JSON: it takes 'a', NaN, Infinity
+ * and control characters in strings, and replaces a number that is too great
+ * by the greatest. @len if it is all JSON.
+ */
+static size_t lax_at(const char *text, size_t len)
+{
+	static const char number[] = "+-.0123456789Ee";
+	bool in_string = false;
+	size_t i, k;
+
+	for (i = 0; i < len; i++) {
+		char c = text[i];
+
+		if (c == '"') {
+			in_string = !in_string;
+		} else if (in_string) {
+			if ((unsigned char)c < 0x20)
+				return i;
+			i += c == '\\';
+		} else if (c == '\'' || c == 'N' || c == 'I') {
+			return i;
+		} else if (c == '-' || (c >= '0' && c <= '9')) {
+			for (k = i; k < len && memchr(number, text[k], sizeof(number) - 1);)
+				k++;
+			if (!memchr(text + i, '.', k - i) && !memchr(text + i, 'e', k - i) &&
+			    !memchr(text + i, 'E', k - i) && too_great(text + i, k - i))
+				return i;
+			i = k - 1;
+		}
+	}
+	return len;
+}
+
 /**
  * json_parse() - parse one JSON value
  * @text: need not be NUL-terminated
@@ -45,7 +94,7 @@ int json_parse(const char *text, size_t len, struct json_doc **ret,
 	struct json_object *root;
 	enum json_tokener_error why;
 	struct json_doc *doc;
-	size_t end, line = 1, i;
+	size_t end = len, line = 1, i;
 
 	if (len > JSON_MAX_BYTES)
 		return err_set(e, EFBIG, "JSON text of %zu bytes, at most %u",
@@ -62,15 +111,20 @@ int json_parse(const char *text, size_t len, struct json_doc **ret,
 	root = json_tokener_parse_ex(tok, text, (int)len);
 	why = json_tokener_get_error(tok);
 	/* A bare number at the end of input is complete only with its end. */
-	if (why == json_tokener_continue && len)
+	if (why == json_tokener_continue) {
 		root = json_tokener_parse_ex(tok, "\0", 1);
-	if (why == json_tokener_continue)
 		why = json_tokener_get_error(tok);
-	end = json_tokener_get_parse_end(tok);
+	} else {
+		end = json_tokener_get_parse_end(tok);
+	}
 	json_tokener_free(tok);
 	for (i = end; why == json_tokener_success && i < len; i++)
 		if (!strchr(" \t\r\n", text[i]) || !text[i])
 			why = json_tokener_error_parse_unexpected;
+	if (why == json_tokener_success && lax_at(text, len) < len) {
+		end = lax_at(text, len);
+		why = json_tokener_error_parse_unexpected;
+	}
 	if (why != json_tokener_success) {
 		if (root)
 			json_object_put(root);

@@ -52,6 +52,14 @@ static void escape(char *dst, size_t room, const char *src)
 	dst[n] = 0;
 }
 
+/* Text holds outside strings: they must not begin a line or drive a terminal. */
+static void one_line(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
 /**
  * log_write() - write one event; use the log_error() … log_debug() macros
  */
@@ -79,6 +87,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 			     "{\"level\":\"%s\",\"msg\":\"%s\",\"time\":\"%s.%06ldZ\"}\n",
 			     level_names[level], esc, when, now.tv_nsec / 1000);
 	} else {
+		one_line(msg);
 		n = snprintf(line, sizeof(line), "%s.%06ldZ %s %s\n", when,
 			     now.tv_nsec / 1000, level_names[level], msg);
 	}

@@ -90,10 +90,13 @@ int opt_parse(const struct opt *table, int argc, char **argv, int *ret_first,
 		eq = strchr(name, '=');
 		value = eq ? eq + 1 : NULL;
 		o = find(table, name, eq ? (size_t)(eq - name) : strlen(name));
-		if (!o && a[1] != '-' && (o = find(table, name, 1)))
-			value = o->kind == OPT_KIND_FLAG ? NULL : name + 1;
-		if (!o || (o->kind == OPT_KIND_FLAG && a[1] != '-' && name[1] && !eq &&
-			   strcmp(o->name, name))) {
+		if (!o && a[1] != '-' && *name) {
+			o = find(table, name, 1); /* -nvalue; a flag takes none */
+			if (o && (o->kind == OPT_KIND_FLAG || o->letter != name[0]))
+				o = NULL;
+			value = name + 1;
+		}
+		if (!o) {
 			char shown[64];
 
 			str_quote(shown, sizeof(shown), a);

@@ -143,7 +143,12 @@ int proc_spawn(const struct proc_spec *s, pid_t *ret_pid, int *ret_pidfd,
 	int p[2];
 	pid_t pid;
 	ssize_t n;
+	size_t k;
 
+	for (k = 0; k < s->n_fds; k++)
+		if (s->fds[k].child < 0 || s->fds[k].child >= PARK_BASE)
+			return err_set(e, EINVAL, "%s: descriptor %d in the child, at most %d",
+				       s->path, s->fds[k].child, PARK_BASE - 1);
 	if (s->n_fds > PROC_FDS_MAX)
 		return err_set(e, EINVAL, "%s: %zu descriptors, at most %d",
 			       s->path, s->n_fds, PROC_FDS_MAX);

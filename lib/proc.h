@@ -25,7 +25,7 @@ struct proc_fd {
  * @envp:     NULL-terminated; NULL keeps ours
  * @fds:      explicit map: every descriptor above 2 that is not here is closed;
  *            0, 1, 2 that are not here become /dev/null
- * @n_fds:    at most PROC_FDS_MAX
+ * @n_fds:    at most PROC_FDS_MAX; numbers in the child are below 512
  * @setsid:   new session and process group
  * @before_exec: runs in the child after the map, may be NULL; returns 0 or minus errno;
  *            async-signal-safe calls only if the parent has threads
