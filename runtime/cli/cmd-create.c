@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * create: check the bundle, find or start the pod, have the supervisor make
+ * the container, start its shim, run the hooks, write the pid file, commit.
+ * Until the commit the container belongs to our connection to the supervisor:
+ * whatever fails, or kills us, before it, leaves nothing behind.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/mem.h"
+#include "lib/proc.h"
+#include "runtime/cli/cli.h"
+#include "runtime/hooks.h"
+#include "runtime/shim/shim.h"
+
+static int check_terminal(const struct create_args *a, bool terminal,
+			  struct err *e)
+{
+	if (terminal && !a->console_socket && !a->foreground)
+		return err_set(e, EINVAL,
+			       "/process/terminal: a detached container with a terminal needs --console-socket");
+	if (!terminal && a->console_socket)
+		return err_set(e, EINVAL,
+			       "--console-socket: /process/terminal is not true");
+	return 0;
+}
+
+/* Hooks that need the container's pid, which is the shim's. */
+static int run_hooks(const char *id, const char *pod, const char *bundle,
+		     const struct spec *spec, pid_t shim, struct err *e)
+{
+	_cleanup_free_ char *json = NULL;
+	struct state *s;
+	int rc = 0;
+
+	if (!spec->prestart.n && !spec->create_runtime.n)
+		return 0;
+	rc = state_new(id, pod, bundle, spec, &s, e);
+	if (rc < 0)
+		return rc;
+	s->pid = shim;
+	rc = state_json(s, &json, e);
+	state_free(s);
+	if (!rc)
+		rc = hooks_run(&spec->prestart, "prestart", json, e);
+	if (!rc)
+		rc = hooks_run(&spec->create_runtime, "createRuntime", json, e);
+	return rc;
+}
+
+static int commit(int sock, const char *id, pid_t shim, struct err *e)
+{
+	Podvm__Pod__Commit m = PODVM__POD__COMMIT__INIT;
+	Podvm__Pod__Request rq = POD_REQUEST(commit = &m, COMMIT);
+
+	m.id = strdupa(id);
+	m.shim_pid = (uint32_t)shim;
+	return pod_call(sock, &rq, NULL, 0, NULL, e);
+}
+
+/* With the container made: shim, hooks, pid file, commit. */
+static int bring_up(const struct create_args *a, const char *id,
+		    const char *pod, const char *bundle, const struct spec *spec,
+		    int sock, int *ret_shim, struct err *e)
+{
+	struct shim_start s = { .id = id, .control = sock,
+				.terminal = spec->create->process->terminal,
+				.console_socket = a->console_socket,
+				.foreground = a->foreground };
+	_cleanup_close_ int shim = -1;
+	pid_t pid;
+	int status, rc = shim_spawn(&s, &pid, &shim, e);
+
+	if (rc < 0)
+		return rc;
+	rc = run_hooks(id, pod, bundle, spec, pid, e);
+	if (!rc)
+		rc = cli_write_pid(a->pid_file, pid, e);
+	if (!rc)
+		rc = commit(sock, id, pid, e);
+	if (rc < 0) {
+		proc_kill(shim, SIGKILL);
+		proc_wait(shim, -1, &status, NULL);
+		if (a->pid_file)
+			unlink(a->pid_file);
+		return rc;
+	}
+	*ret_shim = fd_steal(&shim);
+	return 0;
+}
+
+static int create_in_pod(struct cli *c, const struct create_args *a,
+			 const char *id, const char *bundle,
+			 const struct spec *spec, int *ret_shim, struct err *e)
+{
+	const char *pod = spec->sandbox_id ? spec->sandbox_id : id;
+	Podvm__Pod__Create m = PODVM__POD__CREATE__INIT;
+	Podvm__Pod__Request rq = POD_REQUEST(create = &m, CREATE);
+	_cleanup_close_ int sock = -1;
+	struct state *old;
+	int rc;
+
+	if ((rc = state_check_id(id, e)) < 0 || (rc = state_check_id(pod, e)) < 0)
+		return rc;
+	if (!state_load(c->rootfd, id, &old, NULL)) {
+		state_free(old);
+		return err_set(e, EEXIST, "container %s exists already", id);
+	}
+	rc = pod_ensure(c->root, c->rootfd, pod, bundle, &sock, e);
+	if (rc < 0)
+		return rc;
+	m.id = strdupa(id);
+	m.bundle = strdupa(bundle);
+	rc = pod_call(sock, &rq, NULL, 0, NULL, e);
+	if (!rc)
+		rc = bring_up(a, id, pod, bundle, spec, sock, ret_shim, e);
+	if (rc == -EPIPE) /* the supervisor died: leave nothing of it */
+		pod_recover(c->rootfd, pod, NULL);
+	return rc;
+}
+
+/**
+ * create_container() - the whole of create
+ * @ret_shim:     pidfd, owned by the caller
+ * @ret_terminal: the process has a terminal
+ *
+ * Return: 0 or minus errno, with nothing left behind
+ */
+int create_container(struct cli *c, const struct create_args *a, const char *id,
+		     int *ret_shim, bool *ret_terminal, struct err *e)
+{
+	_cleanup_free_ char *bundle = realpath(a->bundle, NULL);
+	struct spec *spec;
+	int rc;
+
+	if (!bundle)
+		return err_sys(e, "--bundle %s", a->bundle);
+	rc = spec_load(bundle, &spec, e);
+	if (rc < 0)
+		return rc;
+	rc = check_terminal(a, spec->create->process->terminal, e);
+	if (!rc)
+		rc = create_in_pod(c, a, id, bundle, spec, ret_shim, e);
+	if (!rc)
+		*ret_terminal = spec->create->process->terminal;
+	spec_free(spec);
+	return rc;
+}
+
+/**
+ * cmd_create() - podvm create
+ */
+int cmd_create(struct cli *c, int argc, char **argv, struct err *e)
+{
+	struct create_args a = { .bundle = "." };
+	const struct opt t[] = {
+		OPT_STR('b', "bundle", &a.bundle, "DIR", "directory of config.json (default .)"),
+		OPT_STR(0, "pid-file", &a.pid_file, "FILE", "gets the pid that stands for the container"),
+		OPT_STR(0, "console-socket", &a.console_socket, "PATH",
+			"unix socket that gets the terminal's master"),
+		OPT_END
+	};
+	_cleanup_close_ int shim = -1;
+	bool terminal;
+	int first, rc = cli_args(t, argc, argv, 1, 1, &first, e);
+
+	return rc <= 0 ? rc : create_container(c, &a, argv[first], &shim, &terminal, e);
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * podvm: the OCI runtime's command line and the operator's command. Global
+ * options as runc has them, then a verb; each verb is a file cmd-<verb>.c. A
+ * failure is one line on standard error and, with --log, one in the log file;
+ * exit status 1. The supervisor and the shim are this program too, under verbs
+ * that only podvm itself uses.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "runtime/cli/cli.h"
+#include "runtime/shim/shim.h"
+#include "runtime/supervisor/supervisor.h"
+
+#define DEFAULT_ROOT "/run/podvm"
+#define OCI_VERSION "1.2.0"
+
+static const struct command commands[] = {
+	{ "create", "[--bundle DIR] [--pid-file F] [--console-socket S] ID",
+	  "create a container; its pod's machine starts if there is none", cmd_create },
+	{ "start", "ID", "let a created container run", cmd_start },
+	{ "run", "[--bundle DIR] [--detach] [--keep] ID", "create, start, wait, delete", cmd_run },
+	{ "state", "ID", "a container's state as JSON", cmd_state },
+	{ "kill", "[--all] ID [SIGNAL]", "send a signal (default TERM)", cmd_kill },
+	{ "delete", "[--force] ID", "remove a container; the last one ends the pod", cmd_delete },
+	{ "exec", "[--tty] [--process F] [--detach] ID [COMMAND…]",
+	  "run a command in a running container", cmd_exec },
+	{ "list", "[--format table|json] [--quiet]", "containers", cmd_list },
+	{ "ps", "[--format table|json] ID", "processes of a container, as the guest numbers them", cmd_ps },
+	{ "timeline", "[--json] ID", "what happened when in a container's pod", cmd_timeline },
+	{ "features", "", "what this runtime supports, as OCI features JSON", cmd_features },
+	{ "spec", "", "an example config.json", cmd_spec },
+	{ NULL, NULL, NULL, NULL },
+};
+
+/* OCI and runc verbs that engines may try; refused by name. */
+static const char *const refused[] = {
+	"checkpoint", "restore", "pause", "resume", "update", "events", NULL,
+};
+
+/**
+ * cli_commands() - the verbs, closed by one without a name
+ */
+const struct command *cli_commands(void)
+{
+	return commands;
+}
+
+static void help(const struct opt *global)
+{
+	const struct command *c;
+
+	printf("podvm runs every pod in a virtual machine of its own.\n\n"
+	       "Usage: podvm [OPTIONS] COMMAND [ARGS]\n\n"
+	       "A container whose config.json has no pod annotations gets a machine of its own;\n"
+	       "with those of CRI-O or containerd it goes into the machine of its pod.\n\nCommands:\n");
+	for (c = commands; c->name; c++)
+		printf("  %-9s %-53s %s\n", c->name, c->args, c->help);
+	printf("\nOptions:\n");
+	opt_help(stdout, global);
+	printf("\nExample, from a directory with rootfs/ mounted as an overlay:\n"
+	       "  podvm spec > config.json && podvm run demo\n");
+}
+
+static int run(const char *root, int argc, char **argv, struct err *e)
+{
+	struct cli c = { .root = root, .rootfd = -1 };
+	const struct command *cmd;
+	size_t i;
+	int rc;
+
+	for (i = 0; refused[i]; i++)
+		if (!strcmp(argv[0], refused[i]))
+			return err_set(e, ENOTSUP, "%s is not supported yet", argv[0]);
+	for (cmd = commands; cmd->name && strcmp(cmd->name, argv[0]); cmd++)
+		;
+	if (!cmd->name)
+		return err_set(e, EINVAL, "unknown command \"%.40s\"; see podvm --help",
+			       argv[0]);
+	/* features and spec touch no state. */
+	if (cmd->run != cmd_features && cmd->run != cmd_spec) {
+		c.rootfd = state_root_open(root, e);
+		if (c.rootfd < 0)
+			return c.rootfd;
+	}
+	rc = cmd->run(&c, argc, argv, e);
+	fd_close(&c.rootfd);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	bool show_help = false, version = false, debug = false, systemd = false;
+	const char *root = DEFAULT_ROOT, *log = NULL, *format = "text", *level = NULL;
+	const struct opt global[] = {
+		OPT_STR(0, "root", &root, "DIR", "state directory (default " DEFAULT_ROOT ")"),
+		OPT_STR(0, "log", &log, "FILE", "also log to this file"),
+		OPT_STR(0, "log-format", &format, "FORMAT", "text or json"),
+		OPT_STR(0, "log-level", &level, "LEVEL", "error, warning, info or debug"),
+		OPT_FLAG(0, "debug", &debug, "log more"),
+		OPT_FLAG(0, "systemd-cgroup", &systemd, "refused: use the cgroupfs manager"),
+		OPT_FLAG('v', "version", &version, "print the version"),
+		OPT_FLAG('h', "help", &show_help, "print this"),
+		OPT_END
+	};
+	struct err e = { 0 };
+	int first, rc, fd = -1;
+
+	if (argc > 1 && !strcmp(argv[1], "shim"))
+		return shim_main(argc - 1, argv + 1);
+	rc = opt_parse(global, argc, argv, &first, &e);
+	if (!rc && log) {
+		fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+		if (fd < 0)
+			rc = err_sys(&e, "--log %s", log);
+	}
+	log_open(fd, debug || (level && !strcmp(level, "debug")) ? LOG_LEVEL_DEBUG
+							     : LOG_LEVEL_WARN,
+		 !strcmp(format, "json"));
+	if (!rc && version) {
+		printf("podvm version %s\nspec: %s\n", PODVM_VERSION, OCI_VERSION);
+		return 0;
+	}
+	if (!rc && (show_help || first >= argc)) {
+		help(global);
+		return show_help ? 0 : 1;
+	}
+	if (!rc && argc - first == 3 && !strcmp(argv[first], "supervisor"))
+		return supervisor_main(root, argv[first + 1], argv[first + 2]);
+	if (!rc && systemd)
+		rc = err_set(&e, ENOTSUP,
+			     "--systemd-cgroup is not supported yet; use the engine's cgroupfs manager");
+	if (!rc)
+		rc = run(root, argc - first, argv + first, &e);
+	if (rc < 0) {
+		log_error("%s", e.text);
+		fprintf(stderr, "podvm: %s\n", e.text);
+		return 1;
+	}
+	return rc;
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * Settings come from one JSON file (PODVM_CONFIG, else /etc/podvm/podvm.json);
+ * every default works without it. Programs and images are looked for beside
+ * the podvm program first, as a build tree has them, then where `make install`
+ * puts them. An unknown member is refused, so that a slip of the pen shows.
+ */
+#include "runtime/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/json.h"
+#include "lib/mem.h"
+#include "lib/str.h"
+
+#define CONFIG_MAX_BYTES 65536
+
+/* More is a slip of the pen; rounding up to it cannot wrap. */
+#define CONFIG_BYTES_MAX (1ull << 56)
+
+/* First of the places that has the file; the last one if none has. */
+static void locate(char *dst, size_t room, const char *self_dir,
+		   const char *beside, const char *installed)
+{
+	if (snprintf(dst, room, "%s/%s", self_dir, beside) < (int)room &&
+	    !access(dst, R_OK))
+		return;
+	snprintf(dst, room, "%s/%s", PODVM_LIBEXECDIR, installed);
+}
+
+static void set_defaults(struct config *c)
+{
+	char self[PATH_MAX] = "";
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[n < 0 ? 0 : n] = 0;
+	slash = strrchr(self, '/');
+	if (slash)
+		*slash = 0;
+	locate(c->vmm, sizeof(c->vmm), self, "podvm-vmm", "podvm-vmm");
+	locate(c->initramfs, sizeof(c->initramfs), self, "initramfs.cpio",
+	       "initramfs.cpio");
+	locate(c->kernel, sizeof(c->kernel), self, "../kernel/vmlinux", "vmlinux");
+	c->ram_bytes = 256ull << 20;
+	c->vcpus = 1;
+	c->scratch_bytes = 10ull << 30;
+	c->boot_timeout_ms = 60000;
+}
+
+static int get_text(const struct jnode *n, const char *key, char *dst,
+		    size_t room, struct err *e)
+{
+	const char *v;
+	int rc = json_str(n, key, &v, e);
+
+	if (rc == 1 && str_copy(dst, room, v) < 0)
+		return json_fail(n, key, e, "longer than %zu bytes", room - 1);
+	return rc < 0 ? rc : 0;
+}
+
+/* A size is a number of bytes or a text such as "256M". */
+static int get_size(const struct jnode *n, const char *key, uint64_t *ret,
+		    struct err *e)
+{
+	const char *v;
+
+	if (json_str(n, key, &v, NULL) == 1) {
+		if (parse_size(v, ret) < 0)
+			return json_fail(n, key, e, "not a size such as 256M");
+		return 0;
+	}
+	return json_u64(n, key, ret, e) < 0 ? -EINVAL : 0;
+}
+
+static int in_range(const struct jnode *n, const char *key, uint64_t v, uint64_t max,
+		    struct err *e)
+{
+	if (v && v <= max)
+		return 0;
+	return json_fail(n, key, e, "must be 1 to %llu", (unsigned long long)max);
+}
+
+static int read_file(struct config *c, const struct jnode *n, struct err *e)
+{
+	static const char *const known[] = {
+		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
+		"scratch", "bootTimeoutMs",
+	};
+	struct jnode m;
+	size_t i, k;
+
+	if (json_as_obj(n, e) < 0)
+		return -EINVAL;
+	for (i = 0; !json_member(n, i, &m); i++) {
+		for (k = 0; k < ARRAY_LEN(known) && strcmp(m.key, known[k]); k++)
+			;
+		if (k == ARRAY_LEN(known))
+			return json_fail(n, m.key, e, "unknown setting");
+	}
+	if (get_text(n, "vmm", c->vmm, sizeof(c->vmm), e) < 0 ||
+	    get_text(n, "kernel", c->kernel, sizeof(c->kernel), e) < 0 ||
+	    get_text(n, "initramfs", c->initramfs, sizeof(c->initramfs), e) < 0 ||
+	    get_text(n, "cmdline", c->cmdline, sizeof(c->cmdline), e) < 0 ||
+	    get_size(n, "ram", &c->ram_bytes, e) < 0 ||
+	    json_u64(n, "vcpus", &c->vcpus, e) < 0 ||
+	    get_size(n, "scratch", &c->scratch_bytes, e) < 0 ||
+	    json_u64(n, "bootTimeoutMs", &c->boot_timeout_ms, e) < 0 ||
+	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
+	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||
+	    in_range(n, "scratch", c->scratch_bytes, CONFIG_BYTES_MAX, e) < 0 ||
+	    in_range(n, "bootTimeoutMs", c->boot_timeout_ms, INT32_MAX, e) < 0)
+		return -EINVAL;
+	return 0;
+}
+
+/**
+ * config_load() - defaults, then what the configuration file says
+ * @ret: filled on success
+ *
+ * Return: 0 or minus errno naming file and member
+ */
+int config_load(struct config *ret, struct err *e)
+{
+	const char *env = getenv("PODVM_CONFIG");
+	const char *path = env ? env : CONFIG_PATH;
+	_cleanup_free_ char *text = NULL;
+	struct json_doc *doc;
+	struct jnode root;
+	size_t len;
+	int rc;
+
+	memset(ret, 0, sizeof(*ret));
+	set_defaults(ret);
+	rc = file_read(AT_FDCWD, path, CONFIG_MAX_BYTES, &text, &len, e);
+	if (rc == -ENOENT && !env)
+		return 0;
+	if (rc < 0)
+		return err_wrap(e, "configuration");
+	rc = json_parse(text, len, &doc, e);
+	if (rc < 0)
+		return err_wrap(e, "configuration %s", path);
+	root = json_root(doc);
+	rc = read_file(ret, &root, e);
+	json_free(doc);
+	return rc < 0 ? err_wrap(e, "configuration %s", path) : 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RUNTIME_CONFIG_H
+#define RUNTIME_CONFIG_H
+
+#include <limits.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+
+/* Read when PODVM_CONFIG is not in the environment; it need not exist. */
+#define CONFIG_PATH "/etc/podvm/podvm.json"
+
+/**
+ * struct config - the host's settings; every one has a default
+ * @vmm, @kernel, @initramfs: files
+ * @cmdline:       appended to the guest kernel's command line
+ * @ram_bytes:     of a pod's VM that asks for nothing
+ * @vcpus:         of a pod's VM that asks for nothing
+ * @scratch_bytes: capacity of a container's writable disk (sparse)
+ * @boot_timeout_ms: until the agent must have called
+ */
+struct config {
+	char vmm[PATH_MAX];
+	char kernel[PATH_MAX];
+	char initramfs[PATH_MAX];
+	char cmdline[1024];
+	uint64_t ram_bytes;
+	uint64_t vcpus;
+	uint64_t scratch_bytes;
+	uint64_t boot_timeout_ms;
+};
+
+int config_load(struct config *ret, struct err *e);
+
+#endif

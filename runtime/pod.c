@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * How short-lived commands find, start and bury a pod's supervisor.
+ *
+ * A pod lives exactly as long as its supervisor holds the lock of the pod's
+ * directory; the kernel lets go of it however the supervisor ends. Who gets
+ * the lock of an existing directory has found a dead pod and puts things
+ * right: ends what is left of its processes, undoes the journal, marks its
+ * containers stopped, removes the directory. There is one such path
+ * (pod_recover) for every kind of death.
+ *
+ * A new pod's lock is taken by the command that starts it and handed to the
+ * supervisor as a descriptor, so there is no moment in which a second command
+ * could take the pod for dead.
+ */
+#include "runtime/pod.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/proc.h"
+#include "lib/str.h"
+#include "netplug/netplug.h"
+#include "runtime/cgroup.h"
+
+/* A pod that is being started by another command gets this long. */
+#define POD_START_MS 90000
+
+/* Longest that a supervisor takes for one answer. */
+#define POD_ANSWER_MS 120000
+
+/* Until a killed process must have gone. */
+#define POD_KILL_MS 5000
+
+/**
+ * pod_socket_path() - path of a pod's control socket that fits sun_path
+ * @dirfd: the pod's directory; the path is valid while it is open
+ *
+ * Return: 0 or -ENAMETOOLONG
+ */
+int pod_socket_path(int dirfd, char *dst, size_t room, struct err *e)
+{
+	int n = snprintf(dst, room, "/proc/self/fd/%d/control.sock", dirfd);
+
+	return n < (int)room ? 0 : err_set(e, ENAMETOOLONG, "socket path too long");
+}
+
+static int connect_dir(int dirfd, int *ret_sock, struct err *e)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct timeval limit = { .tv_sec = POD_ANSWER_MS / 1000 };
+	_cleanup_close_ int s = -1;
+
+	if (pod_socket_path(dirfd, sa.sun_path, sizeof(sa.sun_path), e) < 0)
+		return -ENAMETOOLONG;
+	s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (s < 0)
+		return err_sys(e, "socket");
+	if (connect(s, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return err_sys(e, "pod's supervisor");
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	*ret_sock = fd_steal(&s);
+	return 0;
+}
+
+/**
+ * pod_connect() - call a living pod's supervisor
+ * @ret_sock: owned by the caller
+ *
+ * Return: 0; -ENOENT, -ECONNREFUSED when there is none
+ */
+int pod_connect(int rootfd, const char *pod, int *ret_sock, struct err *e)
+{
+	_cleanup_close_ int pods = -1, dir = -1;
+	int rc = state_check_id(pod, e);
+
+	if (rc < 0)
+		return rc;
+	pods = state_pods_open(rootfd, e);
+	if (pods < 0)
+		return pods;
+	dir = openat(pods, pod, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(e, "pod %s", pod);
+	return connect_dir(dir, ret_sock, e);
+}
+
+/**
+ * pod_call() - one request, one answer
+ * @ret_fds: room for @n_fds descriptors that the answer must carry; owned by the caller
+ * @ret:     answer, podvm__pod__response__free_unpacked(); NULL if it does not matter
+ *
+ * Return: 0; minus the errno that was answered, with its text; -EPIPE when the
+ * supervisor has ended; -ETIMEDOUT; -EPROTO
+ */
+int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
+	     size_t n_fds, Podvm__Pod__Response **ret, struct err *e)
+{
+	size_t len = podvm__pod__request__get_packed_size(rq), got = 0;
+	_cleanup_free_ uint8_t *buf = malloc(POD_MESSAGE_BYTES);
+	Podvm__Pod__Response *rs;
+	ssize_t n;
+	int rc;
+
+	if (!buf)
+		return err_set(e, ENOMEM, "out of memory");
+	if (len > POD_MESSAGE_BYTES)
+		return err_set(e, EMSGSIZE, "request too long");
+	podvm__pod__request__pack(rq, buf);
+	rc = fd_send(sock, buf, len, NULL, 0, e);
+	if (rc < 0)
+		return err_set(e, EPIPE, "pod's supervisor has ended");
+	n = fd_recv(sock, buf, POD_MESSAGE_BYTES, ret_fds, n_fds, &got, e);
+	if (n == -EAGAIN)
+		return err_set(e, ETIMEDOUT, "pod's supervisor did not answer in time");
+	if (n <= 0)
+		return err_set(e, EPIPE, "pod's supervisor ended in the middle of the request");
+	rs = podvm__pod__response__unpack(NULL, (size_t)n, buf);
+	if (!rs)
+		rc = err_set(e, EPROTO, "pod's supervisor sent a message that does not parse");
+	else if (rs->error)
+		rc = err_set(e, rs->error > 0 ? rs->error : EPROTO, "%s", rs->text);
+	else if (got != n_fds)
+		rc = err_set(e, EPROTO, "pod's supervisor sent %zu descriptors, not %zu",
+			     got, n_fds);
+	if (rc < 0 || !ret) {
+		while (rc < 0 && got)
+			close(ret_fds[--got]);
+		if (rs)
+			podvm__pod__response__free_unpacked(rs, NULL);
+		return rc;
+	}
+	*ret = rs;
+	return 0;
+}
+
+/* Ends a process that a journal names, and waits until it has gone. */
+static int undo_proc(const struct journal_rec *r, struct err *e)
+{
+	_cleanup_close_ int pidfd = -1;
+	uint64_t pid, start;
+	int status;
+
+	if (r->n != 3 || parse_u64(r->word[1], &pid) < 0 ||
+	    parse_u64(r->word[2], &start) < 0 || !pid || pid > INT32_MAX || !start)
+		return err_set(e, EINVAL, "journal: damaged proc record");
+	pidfd = proc_pidfd((pid_t)pid, start, NULL);
+	if (pidfd < 0)
+		return 0;
+	proc_kill(pidfd, SIGKILL);
+	/* Not our child, as a rule: wait for its end, and do not mind ECHILD. */
+	if (proc_wait(pidfd, POD_KILL_MS, &status, NULL) == -ETIMEDOUT)
+		return err_set(e, ETIMEDOUT, "process %d does not die", (int)pid);
+	return 0;
+}
+
+/**
+ * pod_undo() - undo one record of a pod's journal; a journal_undo_fn
+ */
+int pod_undo(void *arg, const struct journal_rec *r, struct err *e)
+{
+	(void)arg;
+	if (!strcmp(r->word[0], "netplug"))
+		return netplug_undo(r, e);
+	if (!strcmp(r->word[0], "cgroup"))
+		return cgroup_undo(r, e);
+	if (!strcmp(r->word[0], "proc"))
+		return undo_proc(r, e);
+	return err_set(e, EINVAL, "journal: unknown record %s", r->word[0]);
+}
+
+/*
+ * Takes the lock of a pod's directory. 1: got it, the pod has no supervisor;
+ * 0: somebody has it; -ENOENT: no such directory (and @make is false). The name
+ * comes from annotations: it is checked before it becomes a path.
+ */
+static int take_lock(int pods, const char *pod, bool make, int *ret_dir,
+		     int *ret_lock, struct err *e)
+{
+	int rc = state_check_id(pod, e);
+
+	while (!rc) {
+		_cleanup_close_ int dir = -1, lock = -1;
+		struct stat a, b;
+
+		if (make && mkdirat(pods, pod, 0700) < 0 && errno != EEXIST)
+			return err_sys(e, "pod %s: mkdir", pod);
+		dir = openat(pods, pod, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (dir < 0)
+			return err_sys(e, "pod %s", pod);
+		lock = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (lock < 0 && errno == ENOENT)
+			continue; /* the directory was removed just now */
+		if (lock < 0)
+			return err_sys(e, "pod %s: lock", pod);
+		if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
+			if (errno != EWOULDBLOCK)
+				return err_sys(e, "pod %s: flock", pod);
+			*ret_dir = fd_steal(&dir);
+			return 0;
+		}
+		if (fstat(dir, &a) < 0 || fstatat(pods, pod, &b, 0) < 0 ||
+		    a.st_ino != b.st_ino)
+			continue; /* locked a directory that is not there any more */
+		*ret_dir = fd_steal(&dir);
+		*ret_lock = fd_steal(&lock);
+		return 1;
+	}
+	return rc;
+}
+
+struct bury {
+	int rootfd;
+	const char *pod;
+};
+
+/* Puts one container's record right after its pod has died. */
+static int bury_container(void *arg, const char *id, struct err *e)
+{
+	const struct bury *b = arg;
+	_cleanup_close_ int pidfd = -1;
+	struct state *s;
+	int status, rc;
+
+	if (state_load(b->rootfd, id, &s, NULL) < 0)
+		return 0; /* removed meanwhile, or damaged: delete --force removes it */
+	rc = 0;
+	if (!strcmp(s->pod, b->pod) && s->status != STATE_STOPPED) {
+		/* Without its start time it could be anybody's process. */
+		if (s->pid > 0 && s->pid_start)
+			pidfd = proc_pidfd(s->pid, s->pid_start, NULL);
+		if (pidfd >= 0) {
+			proc_kill(pidfd, SIGKILL);
+			proc_wait(pidfd, POD_KILL_MS, &status, NULL);
+		}
+		s->status = STATE_STOPPED;
+		s->exit_code = 128 + SIGKILL;
+		rc = state_save(b->rootfd, s, e);
+	}
+	state_free(s);
+	return rc;
+}
+
+/* Undoes a dead pod whose lock we hold, up to but without its directory. */
+static int bury(int rootfd, int dir, const char *pod, struct err *e)
+{
+	struct bury b = { .rootfd = rootfd, .pod = pod };
+	_cleanup_close_ int containers = -1;
+	struct journal *j;
+	int rc;
+
+	rc = journal_open(dir, "journal", &j, e);
+	if (rc < 0)
+		return rc;
+	rc = journal_undo(j, pod_undo, NULL, e);
+	journal_free(j);
+	if (rc < 0)
+		return err_wrap(e, "pod %s: clean-up", pod);
+	containers = state_containers_open(rootfd, e);
+	if (containers < 0)
+		return containers;
+	return state_each(containers, bury_container, &b, e);
+}
+
+/**
+ * pod_recover() - if a pod's supervisor is dead, undo what it left behind
+ * @pod: id; one that never was is fine
+ *
+ * Return: 1 the pod lives; 0 there is no such pod, any more; minus errno
+ */
+int pod_recover(int rootfd, const char *pod, struct err *e)
+{
+	_cleanup_close_ int pods = -1, dir = -1, lock = -1, containers = -1;
+	struct bury b = { .rootfd = rootfd, .pod = pod };
+	int rc;
+
+	pods = state_pods_open(rootfd, e);
+	if (pods < 0)
+		return pods;
+	rc = take_lock(pods, pod, false, &dir, &lock, e);
+	if (rc == 0)
+		return 1;
+	if (rc == -ENOENT) {
+		containers = state_containers_open(rootfd, e);
+		return containers < 0 ? containers
+				      : state_each(containers, bury_container, &b, e);
+	}
+	if (rc < 0)
+		return rc;
+	rc = bury(rootfd, dir, pod, e);
+	return rc < 0 ? rc : dir_remove(pods, pod, e);
+}
+
+static int recover_pod(void *arg, const char *pod, struct err *e)
+{
+	int rc = pod_recover(*(int *)arg, pod, e);
+
+	return rc < 0 ? rc : 0;
+}
+
+static int recover_container(void *arg, const char *id, struct err *e)
+{
+	struct state *s;
+	int rc = pod_load_state(*(int *)arg, id, &s, e);
+
+	if (rc == -ENOENT)
+		return 0;
+	if (!rc)
+		state_free(s);
+	return rc;
+}
+
+/**
+ * pod_recover_all() - pod_recover() for every pod that the state directory knows
+ *
+ * Return: 0 or minus errno
+ */
+int pod_recover_all(int rootfd, struct err *e)
+{
+	_cleanup_close_ int pods = -1, containers = -1;
+	int rc;
+
+	pods = state_pods_open(rootfd, e);
+	if (pods < 0)
+		return pods;
+	rc = state_each(pods, recover_pod, &rootfd, e);
+	if (rc < 0)
+		return rc;
+	containers = state_containers_open(rootfd, e);
+	if (containers < 0)
+		return containers;
+	return state_each(containers, recover_container, &rootfd, e);
+}
+
+/**
+ * pod_load_state() - a container's record, put right if its pod has died
+ * @ret: owned by the caller
+ *
+ * Return: 0; -ENOENT; minus errno
+ */
+int pod_load_state(int rootfd, const char *id, struct state **ret,
+		   struct err *e)
+{
+	struct state *s;
+	int rc = state_load(rootfd, id, &s, e);
+
+	if (rc < 0)
+		return rc;
+	if (s->status != STATE_STOPPED) {
+		char pod[STATE_ID_BYTES];
+
+		strcpy(pod, s->pod); /* same size */
+		state_free(s);
+		rc = pod_recover(rootfd, pod, e);
+		if (rc < 0)
+			return rc;
+		rc = state_load(rootfd, id, &s, e);
+		if (rc < 0)
+			return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+/**
+ * pod_say_ready() - a started process tells its starter how it went
+ * @fd: write end of the pipe; closed
+ * @e:  NULL: all is well
+ */
+void pod_say_ready(int fd, const struct err *e)
+{
+	char text[ERR_TEXT_BYTES + 16];
+	int n = e ? snprintf(text, sizeof(text), "%d %s", e->code, e->text)
+		  : snprintf(text, sizeof(text), "ok");
+
+	write_full(fd, text, (size_t)n, NULL);
+	close(fd);
+}
+
+/**
+ * pod_wait_ready() - wait for pod_say_ready() of a process that was started
+ * @fd: read end of the pipe, borrowed
+ *
+ * Return: 0; minus the errno it said, with its text; -EPIPE if it died
+ */
+int pod_wait_ready(int fd, struct err *e)
+{
+	char text[ERR_TEXT_BYTES + 16];
+	size_t len = 0;
+	ssize_t n;
+	char *end;
+	long code;
+
+	do {
+		n = read(fd, text + len, sizeof(text) - 1 - len);
+		if (n > 0)
+			len += (size_t)n;
+	} while (n > 0 || (n < 0 && errno == EINTR));
+	text[len] = 0;
+	if (!strcmp(text, "ok"))
+		return 0;
+	code = strtol(text, &end, 10);
+	if (code <= 0 || *end != ' ')
+		return err_set(e, EPIPE, "the process ended before it was ready");
+	return err_set(e, (int)code, "%s", end + 1);
+}
+
+static int start_supervisor(const char *root, const char *pod,
+			    const char *bundle, int dir, int lock, struct err *e)
+{
+	_cleanup_close_ int rd = -1, wr = -1, log = -1, pidfd = -1;
+	char *const argv[] = { strdupa("podvm"), strdupa("--root"), strdupa(root),
+			       strdupa("supervisor"), strdupa(pod),
+			       strdupa(bundle), NULL };
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_sys(e, "pipe2");
+	rd = p[0];
+	wr = p[1];
+	log = openat(dir, "supervisor.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+		     0600);
+	if (log < 0)
+		return err_sys(e, "pod %s: supervisor.log", pod);
+	{
+		struct proc_fd map[] = { { log, 2 }, { wr, POD_READY_FD },
+					 { lock, POD_LOCK_FD } };
+		struct proc_spec s = { .path = "/proc/self/exe", .argv = argv,
+				       .fds = map, .n_fds = ARRAY_LEN(map),
+				       .setsid = 1 };
+		int rc = proc_spawn(&s, NULL, &pidfd, e);
+
+		if (rc < 0)
+			return rc;
+	}
+	fd_close(&wr);
+	return pod_wait_ready(rd, e);
+}
+
+/**
+ * pod_ensure() - call a pod's supervisor, and start the pod if there is none
+ * @root:     state directory, for the supervisor's command line
+ * @bundle:   of the container that needs the pod: its config.json shapes the VM
+ * @ret_sock: owned by the caller
+ *
+ * Return: 0; what failed while the pod was started, with nothing left behind
+ */
+int pod_ensure(const char *root, int rootfd, const char *pod,
+	       const char *bundle, int *ret_sock, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	uint64_t end = clock_ms() + POD_START_MS;
+	_cleanup_close_ int pods = -1;
+
+	pods = state_pods_open(rootfd, e);
+	if (pods < 0)
+		return pods;
+	for (;;) {
+		_cleanup_close_ int dir = -1, lock = -1;
+		int rc = take_lock(pods, pod, true, &dir, &lock, e);
+
+		if (rc < 0)
+			return rc;
+		if (rc == 1) {
+			rc = bury(rootfd, dir, pod, e);
+			if (!rc)
+				rc = start_supervisor(root, pod, bundle, dir, lock, e);
+			if (rc < 0) {
+				struct err undo;
+
+				if (bury(rootfd, dir, pod, &undo) < 0)
+					log_error("%s", undo.text);
+				else
+					dir_remove(pods, pod, NULL);
+				return rc;
+			}
+		}
+		rc = connect_dir(dir, ret_sock, e);
+		if (rc != -ENOENT && rc != -ECONNREFUSED)
+			return rc;
+		if (clock_ms() > end)
+			return err_set(e, ETIMEDOUT, "pod %s did not start in time", pod);
+		nanosleep(&pause, NULL);
+	}
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * A shim is the host process that stands for one process in the guest: its
+ * pid is what engines see, its stdio is what the engine gave, its end is the
+ * process's end. It holds one connection to the guest's agent that owns the
+ * process (if the shim dies, the agent kills the process) and one per stream.
+ *
+ * Stages:
+ *   1. join: agent connection, process attached or made, streams, terminal.
+ *      Any failure is told to the command that waits on SHIM_READY_FD.
+ *   2. serve: relays copy on threads; this thread passes signals and window
+ *      sizes on and waits for the message that the process has ended.
+ *   3. end: output is copied to its end, then exit as the process did.
+ */
+#include "runtime/shim/shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/mem.h"
+#include "runtime/pod.h"
+
+#define AGENT_ANSWER_MS 30000
+
+/* Exit status when the machine is lost under the process. */
+#define EXIT_LOST 255
+
+struct shim {
+	char *id, *exec_id;
+	bool terminal;
+	struct agent agent;
+	int tty;		/* our side of the terminal, -1 without one */
+	int in, out, err;	/* stream sockets, owned */
+	struct relay *relay_out, *relay_err;
+	int sigfd;
+};
+
+static int control_call(struct shim *s, Podvm__Pod__Request *rq, int *fds,
+			size_t n, struct err *e)
+{
+	(void)s;
+	return pod_call(SHIM_CONTROL_FD, rq, fds, n, NULL, e);
+}
+
+/* The agent's connection; and into the pod's network namespace and cgroup. */
+static int join_pod(struct shim *s, struct err *e)
+{
+	Podvm__Pod__Agent ask = PODVM__POD__AGENT__INIT;
+	Podvm__Pod__Request rq = POD_REQUEST(agent = &ask, AGENT);
+	_cleanup_close_ int netns = -1;
+	int fds[2], rc;
+
+	ask.id = s->id;
+	ask.shim_pid = (uint32_t)getpid();
+	rc = control_call(s, &rq, fds, 2, e);
+	if (rc < 0)
+		return rc;
+	s->agent.fd = fds[0];
+	netns = fds[1];
+	/* Engines look at /proc/PID/ns/net of the container's pid. */
+	if (setns(netns, CLONE_NEWNET) < 0)
+		return err_sys(e, "pod's network namespace");
+	return 0;
+}
+
+static int read_process(Podvm__Process **ret, struct err *e)
+{
+	_cleanup_free_ uint8_t *buf = NULL;
+	struct stat st;
+
+	if (fstat(SHIM_PROCESS_FD, &st) < 0)
+		return err_sys(e, "process");
+	buf = malloc((size_t)st.st_size + 1);
+	if (!buf || pread(SHIM_PROCESS_FD, buf, (size_t)st.st_size, 0) != st.st_size)
+		return err_sys(e, "process");
+	*ret = podvm__process__unpack(NULL, (size_t)st.st_size, buf);
+	return *ret ? 0 : err_set(e, EPROTO, "process does not parse");
+}
+
+static int attach(struct shim *s, struct err *e)
+{
+	Podvm__ProcessAttach a = PODVM__PROCESS_ATTACH__INIT;
+	Podvm__Request rq = AGENT_REQUEST(process_attach = &a, PROCESS_ATTACH);
+
+	a.id = s->id;
+	a.exec_id = s->exec_id;
+	return agent_call(&s->agent, &rq, AGENT_ANSWER_MS, NULL, e);
+}
+
+static int exec(struct shim *s, struct err *e)
+{
+	Podvm__ProcessExec x = PODVM__PROCESS_EXEC__INIT;
+	Podvm__Request rq = AGENT_REQUEST(process_exec = &x, PROCESS_EXEC);
+	int rc = read_process(&x.process, e);
+
+	if (rc < 0)
+		return rc;
+	x.id = s->id;
+	x.exec_id = s->exec_id;
+	if (s->terminal && s->tty >= 0)
+		terminal_size(s->tty, &x.process->rows, &x.process->columns);
+	rc = agent_call(&s->agent, &rq, AGENT_ANSWER_MS, NULL, e);
+	podvm__process__free_unpacked(x.process, NULL);
+	return rc;
+}
+
+static int open_stream(struct shim *s, Podvm__StreamOpen__Kind kind,
+		       int *ret_fd, struct err *e)
+{
+	Podvm__Pod__Stream ask = PODVM__POD__STREAM__INIT;
+	Podvm__Pod__Request prq = POD_REQUEST(stream = &ask, STREAM);
+	Podvm__StreamOpen open = PODVM__STREAM_OPEN__INIT;
+	Podvm__Request rq = AGENT_REQUEST(stream_open = &open, STREAM_OPEN);
+	struct agent a = { .fd = -1 };
+	int rc = control_call(s, &prq, &a.fd, 1, e);
+
+	if (rc < 0)
+		return rc;
+	open.id = s->id;
+	open.exec_id = s->exec_id;
+	open.kind = kind;
+	rc = agent_call(&a, &rq, AGENT_ANSWER_MS, NULL, e);
+	if (!rc)
+		*ret_fd = fd_steal(&a.fd);
+	agent_done(&a);
+	return rc;
+}
+
+static int open_terminal(struct shim *s, struct err *e)
+{
+	if (!s->terminal)
+		return 0;
+	if (fcntl(SHIM_CONSOLE_FD, F_GETFD) >= 0)
+		return terminal_to_engine(SHIM_CONSOLE_FD, &s->tty, e);
+	if (!isatty(0))
+		return err_set(e, EINVAL,
+			       "/process/terminal: standard input is no terminal and no --console-socket is given");
+	s->tty = 0;
+	return 0;
+}
+
+static int join_streams(struct shim *s, struct err *e)
+{
+	struct relay *in;
+	int rc;
+
+	if (s->terminal) {
+		int from = s->tty, to = s->tty ? s->tty : 1;
+
+		rc = open_stream(s, PODVM__STREAM_OPEN__KIND__TERMINAL, &s->in, e);
+		if (!rc)
+			rc = relay_start(from, s->in, true, &in, e);
+		return rc ? rc : relay_start(s->in, to, false, &s->relay_out, e);
+	}
+	if ((rc = open_stream(s, PODVM__STREAM_OPEN__KIND__STDIN, &s->in, e)) < 0 ||
+	    (rc = open_stream(s, PODVM__STREAM_OPEN__KIND__STDOUT, &s->out, e)) < 0 ||
+	    (rc = open_stream(s, PODVM__STREAM_OPEN__KIND__STDERR, &s->err, e)) < 0 ||
+	    (rc = relay_start(0, s->in, true, &in, e)) < 0 ||
+	    (rc = relay_start(s->out, 1, false, &s->relay_out, e)) < 0)
+		return rc;
+	return relay_start(s->err, 2, false, &s->relay_err, e);
+}
+
+static void send_resize(struct shim *s)
+{
+	Podvm__ProcessResize r = PODVM__PROCESS_RESIZE__INIT;
+	Podvm__Request rq = AGENT_REQUEST(process_resize = &r, PROCESS_RESIZE);
+
+	r.id = s->id;
+	r.exec_id = s->exec_id;
+	if (s->tty < 0 || terminal_size(s->tty, &r.rows, &r.columns) < 0)
+		return;
+	/* Answered in order; on_agent() takes the answer. */
+	frame_send(s->agent.fd, &rq.base, AGENT_ANSWER_MS, NULL);
+}
+
+static void send_signal(struct shim *s, uint32_t sig)
+{
+	Podvm__ProcessSignal p = PODVM__PROCESS_SIGNAL__INIT;
+	Podvm__Request rq = AGENT_REQUEST(process_signal = &p, PROCESS_SIGNAL);
+
+	p.id = s->id;
+	p.exec_id = s->exec_id;
+	p.signal = sig;
+	frame_send(s->agent.fd, &rq.base, AGENT_ANSWER_MS, NULL);
+}
+
+static void on_signal(struct shim *s)
+{
+	struct signalfd_siginfo si;
+
+	if (read(s->sigfd, &si, sizeof(si)) != sizeof(si))
+		return;
+	switch (si.ssi_signo) {
+	case SIGWINCH:
+		send_resize(s);
+		break;
+	case SIGCHLD:
+	case SIGPIPE:
+	case SIGTTIN:
+	case SIGTTOU:
+	case SIGURG:
+		break; /* about the shim, not about the process */
+	default:
+		send_signal(s, si.ssi_signo);
+	}
+}
+
+static int join(struct shim *s, struct err *e)
+{
+	sigset_t all;
+	int rc;
+
+	/* Before any thread, so that they all block them. */
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	s->sigfd = signalfd(-1, &all, SFD_CLOEXEC);
+	if (s->sigfd < 0)
+		return err_sys(e, "signalfd");
+	if ((rc = join_pod(s, e)) < 0 || (rc = open_terminal(s, e)) < 0 ||
+	    (rc = *s->exec_id ? exec(s, e) : attach(s, e)) < 0)
+		return rc;
+	if (s->terminal)
+		send_resize(s);
+	return join_streams(s, e);
+}
+
+/* Exits as the process did: with its status, or by its signal. */
+__attribute__((noreturn)) static void exit_like(uint32_t code, uint32_t sig)
+{
+	struct rlimit no_core = { 0, 0 };
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	sigset_t one;
+
+	if (!sig)
+		_exit((int)(code & 255));
+	setrlimit(RLIMIT_CORE, &no_core);
+	prctl(PR_SET_DUMPABLE, 0);
+	sigaction((int)sig, &dfl, NULL);
+	sigemptyset(&one);
+	sigaddset(&one, (int)sig);
+	kill(getpid(), (int)sig);
+	sigprocmask(SIG_UNBLOCK, &one, NULL);
+	_exit(128 + (int)(sig & 127)); /* a signal that ends nobody */
+}
+
+__attribute__((noreturn)) static void serve(struct shim *s)
+{
+	struct pollfd f[2] = { { .fd = s->agent.fd, .events = POLLIN },
+			       { .fd = s->sigfd, .events = POLLIN } };
+	uint32_t code = EXIT_LOST, sig = 0;
+	Podvm__Response *rs;
+	bool ended = false;
+	struct err e;
+	int rc = 0;
+
+	while (!ended && rc >= 0) {
+		if (poll(f, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (f[1].revents)
+			on_signal(s);
+		while (f[0].revents && !ended && (rc = agent_take(&s->agent, &rs, &e)) == 1) {
+			if (rs->body_case == PODVM__RESPONSE__BODY_EXITED) {
+				ended = true;
+				code = rs->exited->code;
+				sig = rs->exited->signal < NSIG ? rs->exited->signal : SIGKILL;
+			}
+			podvm__response__free_unpacked(rs, NULL);
+		}
+	}
+	/* Without the machine there is no more output than what has arrived. */
+	relay_join(s->relay_out);
+	relay_join(s->relay_err);
+	exit_like(code, sig);
+}
+
+/**
+ * shim_main() - the shim's process; started by shim_spawn() only
+ * @argv: "shim", container id, exec id (may be empty), "terminal" or "pipes"
+ *
+ * Return: exit status of a shim that could not begin
+ */
+int shim_main(int argc, char **argv)
+{
+	struct shim s = { .agent = { .fd = -1 }, .tty = -1, .in = -1, .out = -1,
+			  .err = -1, .sigfd = -1 };
+	struct err e = { 0 };
+	int rc;
+
+	if (argc != 4 || fcntl(SHIM_CONTROL_FD, F_GETFD) < 0)
+		return 2;
+	s.id = argv[1];
+	s.exec_id = argv[2];
+	s.terminal = !strcmp(argv[3], "terminal");
+	rc = join(&s, &e);
+	if (rc < 0) {
+		pod_say_ready(SHIM_READY_FD, &e);
+		return 1;
+	}
+	close(SHIM_CONTROL_FD);
+	pod_say_ready(SHIM_READY_FD, NULL);
+	serve(&s);
+}

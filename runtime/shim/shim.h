@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RUNTIME_SHIM_SHIM_H
+#define RUNTIME_SHIM_SHIM_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "lib/err.h"
+#include "runtime/agent.h"
+
+/* Descriptors of a shim process, beside its stdio. */
+#define SHIM_READY_FD 3
+#define SHIM_CONTROL_FD 4
+#define SHIM_PROCESS_FD 5	/* memfd with a packed Process: an exec */
+#define SHIM_CONSOLE_FD 6	/* connected to the engine's console socket */
+
+/**
+ * struct shim_start - what a command wants of a new shim
+ * @id:       container
+ * @exec_id:  NULL: the container's init
+ * @process:  of the exec; NULL with the init; borrowed
+ * @terminal: the process has a terminal
+ * @console_socket: path of the engine's socket for the terminal, or NULL
+ * @foreground: the shim dies with the command
+ * @control:  connection to the pod's supervisor, borrowed
+ */
+struct shim_start {
+	const char *id;
+	const char *exec_id;
+	const Podvm__Process *process;
+	bool terminal;
+	const char *console_socket;
+	bool foreground;
+	int control;
+};
+
+int shim_spawn(const struct shim_start *s, pid_t *ret_pid, int *ret_pidfd,
+	       struct err *e);
+int shim_foreground(int pidfd, bool terminal, int *ret_status, struct err *e);
+int shim_main(int argc, char **argv);
+
+/* Of terminal.c. */
+int terminal_to_engine(int console_sock, int *ret_slave, struct err *e);
+int terminal_size(int fd, uint32_t *ret_rows, uint32_t *ret_columns);
+void terminal_raw(int fd);
+
+/* Of relay.c. */
+struct relay;
+int relay_start(int from, int to, bool half_close, struct relay **ret,
+		struct err *e);
+void relay_join(struct relay *r);
+
+#endif

@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * A bundle's config.json becomes a struct spec: the messages that the guest's
+ * agent gets, and what the host needs beside them. The parser is total: each
+ * member that the runtime specification knows is translated, or refused with
+ * its JSON path and what to do; members that it does not know are ignored, as
+ * the specification has it (config.md, "Extensibility").
+ *
+ * Order matters in one place: annotations come first, since the role decides
+ * what a namespace with a path means. Objects: struct spec owns everything, and
+ * spec_free() frees a half-built one.
+ *
+ * Limits: config.json 4 MiB, 4096 annotations, and the message for the agent
+ * must fit into one frame.
+ *
+ * Sources: OCI runtime-spec 1.2, config.md, config-linux.md, bundle.md.
+ */
+#include "runtime/spec.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/frame.h"
+#include "lib/mem.h"
+#include "runtime/spec_impl.h"
+
+#define SPEC_MAX_BYTES (4u << 20)
+#define SPEC_MAX_ANNOTATIONS 4096
+
+/* Names of pods become names of directories and sockets. */
+#define SPEC_ID_MAX 128
+
+#define HOST_NAME_BYTES 64
+
+/**
+ * spec_refuse() - refuse members that are there and say something
+ * @n: object
+ * @t: members and reasons
+ *
+ * An empty object, array or string asks for nothing and passes.
+ *
+ * Return: 0 or -EINVAL
+ */
+int spec_refuse(const struct jnode *n, const struct spec_refusal *t,
+		size_t n_t, struct err *e)
+{
+	struct jnode child;
+	const char *text;
+	size_t i;
+
+	for (i = 0; i < n_t; i++) {
+		if (!json_has(n, t[i].key))
+			continue;
+		if (json_obj(n, t[i].key, &child, NULL) == 1 && !json_len(&child))
+			continue;
+		if (json_arr(n, t[i].key, &child, NULL) == 1 && !json_len(&child))
+			continue;
+		if (json_str(n, t[i].key, &text, NULL) == 1 && !*text)
+			continue;
+		return json_fail(n, t[i].key, e, "not supported: %s", t[i].why);
+	}
+	return 0;
+}
+
+/**
+ * spec_push() - append to a repeated field
+ * @v:    address of the field's pointer (T ***)
+ * @n:    number of elements
+ * @item: belongs to the array on success
+ *
+ * Return: 0 or -ENOMEM
+ */
+int spec_push(void *v, size_t *n, void *item, struct err *e)
+{
+	void **old, **grown;
+
+	memcpy(&old, v, sizeof(old));
+	grown = item ? realloc(old, (*n + 1) * sizeof(*grown)) : NULL;
+	if (!grown)
+		return err_set(e, ENOMEM, "out of memory");
+	grown[(*n)++] = item;
+	memcpy(v, &grown, sizeof(grown));
+	return 0;
+}
+
+/**
+ * spec_strdup() - set a string field that holds its default
+ *
+ * Return: 0 or -ENOMEM
+ */
+int spec_strdup(const char *s, char **ret, struct err *e)
+{
+	char *copy = strdup(s);
+
+	if (!copy)
+		return err_set(e, ENOMEM, "out of memory");
+	*ret = copy;
+	return 0;
+}
+
+/**
+ * spec_kv() - append a pair to a repeated KeyValue
+ *
+ * Return: 0 or -ENOMEM
+ */
+int spec_kv(Podvm__KeyValue ***v, size_t *n, const char *key,
+	    const char *value, struct err *e)
+{
+	Podvm__KeyValue *kv = mem_new(Podvm__KeyValue);
+
+	if (!kv)
+		return err_set(e, ENOMEM, "out of memory");
+	podvm__key_value__init(kv);
+	if (spec_strdup(key, &kv->key, e) || spec_strdup(value, &kv->value, e) ||
+	    spec_push(v, n, kv, e)) {
+		podvm__key_value__free_unpacked(kv, NULL);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/**
+ * spec_path_climbs() - whether a path has a ".." component
+ */
+bool spec_path_climbs(const char *path)
+{
+	while (*path) {
+		size_t len = strcspn(path, "/");
+
+		if (len == 2 && !memcmp(path, "..", 2))
+			return true;
+		path += len;
+		path += strspn(path, "/");
+	}
+	return false;
+}
+
+/**
+ * spec_path_check() - a path inside the container: absolute, without ".."
+ * @n, @key: where it stands, for the message
+ *
+ * Return: 0 or -EINVAL
+ */
+int spec_path_check(const struct jnode *n, const char *key, const char *path,
+		    struct err *e)
+{
+	if (path[0] != '/')
+		return json_fail(n, key, e, "must be an absolute path, not %s",
+				 SPEC_Q(path));
+	if (spec_path_climbs(path))
+		return json_fail(n, key, e, "%s: \"..\" is not allowed here",
+				 SPEC_Q(path));
+	if (strlen(path) >= PATH_MAX)
+		return json_fail(n, key, e, "longer than %d bytes", PATH_MAX - 1);
+	return 0;
+}
+
+/* ociVersion: SemVer 2.0 with major 1; minors add only what may be ignored. */
+static int version(struct spec *s, const struct jnode *top, struct err *e)
+{
+	unsigned int minor, patch;
+	const char *text;
+	int n = 0, rc = json_str(top, "ociVersion", &text, e);
+
+	if (rc < 0)
+		return rc;
+	if (!rc)
+		return json_fail(top, "ociVersion", e, "missing: it is required");
+	if (!str_starts(text, "1."))
+		return json_fail(top, "ociVersion", e,
+				 "%s: not supported: the major version must be 1",
+				 SPEC_Q(text));
+	if (!isdigit((unsigned char)text[2]) ||
+	    sscanf(text, "1.%3u.%3u%n", &minor, &patch, &n) != 2 || !n ||
+	    !strchr("-+", text[n]))
+		return json_fail(top, "ociVersion", e, "%s: not a version",
+				 SPEC_Q(text));
+	return spec_strdup(text, &s->oci_version, e);
+}
+
+static int annotations(struct spec *s, const struct jnode *top, struct err *e)
+{
+	struct jnode map, el;
+	const char *text;
+	size_t i;
+	int rc = json_obj(top, "annotations", &map, e);
+
+	if (rc <= 0)
+		return rc;
+	if (json_len(&map) > SPEC_MAX_ANNOTATIONS)
+		return json_fail(top, "annotations", e, "more than %d",
+				 SPEC_MAX_ANNOTATIONS);
+	for (i = 0; !json_member(&map, i, &el); i++) {
+		if (!*el.key)
+			return json_fail(top, "annotations", e,
+					 "a key must not be empty");
+		rc = json_as_str(&el, &text, e);
+		if (!rc)
+			rc = spec_kv(&s->annotations, &s->n_annotations, el.key,
+				     text, e);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static bool id_ok(const char *id)
+{
+	size_t len = strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				"0123456789_.+-");
+
+	return len && !id[len] && len <= SPEC_ID_MAX &&
+	       isalnum((unsigned char)id[0]);
+}
+
+/* One engine's pair of annotations; 1 when it is there. */
+static int role_of(const struct spec *s, const char *type_key,
+		   const char *id_key, enum spec_role *ret_role,
+		   const char **ret_id, struct err *e)
+{
+	const char *type = spec_annotation(s, type_key);
+	const char *id = spec_annotation(s, id_key);
+
+	if (!type)
+		return 0;
+	if (strcmp(type, "sandbox") && strcmp(type, "container"))
+		return err_set(e, EINVAL, "/annotations/%s: must be \"sandbox\" or "
+			       "\"container\", not %s", type_key, SPEC_Q(type));
+	if (!id)
+		return err_set(e, EINVAL, "/annotations/%s: missing: a %s of a pod "
+			       "must name its sandbox", id_key, type);
+	if (!id_ok(id))
+		return err_set(e, EINVAL, "/annotations/%s: %s: not a pod's name: at "
+			       "most %d of A-Z a-z 0-9 _ . + -, a letter or digit "
+			       "first", id_key, SPEC_Q(id), SPEC_ID_MAX);
+	*ret_role = type[0] == 's' ? SPEC_ROLE_SANDBOX : SPEC_ROLE_CONTAINER;
+	*ret_id = id;
+	return 1;
+}
+
+static int role(struct spec *s, struct err *e)
+{
+	enum spec_role crio = SPEC_ROLE_SINGLE, cri = SPEC_ROLE_SINGLE;
+	const char *crio_id = NULL, *cri_id = NULL;
+	int a = role_of(s, "io.kubernetes.cri-o.ContainerType",
+			"io.kubernetes.cri-o.SandboxID", &crio, &crio_id, e);
+	int b = a < 0 ? a : role_of(s, "io.kubernetes.cri.container-type",
+				    "io.kubernetes.cri.sandbox-id", &cri,
+				    &cri_id, e);
+
+	if (b < 0)
+		return b;
+	if (a && b && (crio != cri || strcmp(crio_id, cri_id)))
+		return err_set(e, EINVAL, "/annotations: CRI-O's and containerd's "
+			       "disagree on what this container is");
+	s->role = a ? crio : cri;
+	if (!a && !b)
+		return 0;
+	return spec_strdup(a ? crio_id : cri_id, &s->sandbox_id, e);
+}
+
+static int host_name(const struct jnode *top, const char *key, char **ret,
+		     struct err *e)
+{
+	const char *name;
+	size_t len;
+	int rc = json_str(top, key, &name, e);
+
+	if (rc <= 0 || !*name)
+		return rc < 0 ? rc : 0;
+	len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			   "0123456789_.-");
+	if (name[len] || !isalnum((unsigned char)name[0]))
+		return json_fail(top, key, e, "%s: must be letters, digits, \"-\", "
+				 "\"_\", \".\", a letter or digit first",
+				 SPEC_Q(name));
+	if (len > HOST_NAME_BYTES)
+		return json_fail(top, key, e, "longer than %d bytes",
+				 HOST_NAME_BYTES);
+	return spec_strdup(name, ret, e);
+}
+
+/**
+ * spec_free() - free a spec, also a half-built one; NULL is fine
+ */
+void spec_free(struct spec *s)
+{
+	size_t i;
+
+	if (!s)
+		return;
+	for (i = 0; i < s->n_annotations; i++)
+		podvm__key_value__free_unpacked(s->annotations[i], NULL);
+	free(s->annotations);
+	spec_hooks_done(&s->prestart);
+	spec_hooks_done(&s->create_runtime);
+	spec_hooks_done(&s->poststart);
+	spec_hooks_done(&s->poststop);
+	if (s->create)
+		podvm__container_create__free_unpacked(s->create, NULL);
+	free(s->sandbox_id);
+	free(s->rootfs);
+	free(s->netns_path);
+	free(s->cgroups_path);
+	free(s->oci_version);
+	free(s);
+}
+
+static struct spec *spec_new(void)
+{
+	struct spec *s = mem_new(struct spec);
+	Podvm__Rootfs *r = mem_new(Podvm__Rootfs);
+	Podvm__ContainerCreate *c = mem_new(Podvm__ContainerCreate);
+
+	if (!s || !r || !c) {
+		free(s);
+		free(r);
+		free(c);
+		return NULL;
+	}
+	podvm__rootfs__init(r);
+	podvm__container_create__init(c);
+	c->rootfs = r;
+	s->create = c;
+	return s;
+}
+
+static int process(struct spec *s, const struct jnode *top, struct err *e)
+{
+	struct jnode n;
+	int rc = json_obj(top, "process", &n, e);
+
+	if (rc < 0)
+		return rc;
+	if (!rc)
+		return json_fail(top, "process", e, "missing: a container needs a "
+				 "process to start");
+	return spec_process(&n, &s->create->process, e);
+}
+
+static int linux_part(struct spec *s, const struct jnode *top,
+		      struct spec_limits *l, struct err *e)
+{
+	struct jnode n;
+	int rc = json_obj(top, "linux", &n, e);
+
+	if (rc < 0)
+		return rc;
+	if (!rc)
+		return json_fail(top, "linux", e, "missing: a pod in a virtual "
+				 "machine needs linux.namespaces at least");
+	return spec_linux(s, &n, l, e);
+}
+
+static int fill(struct spec *s, const struct jnode *top, int bundle_fd,
+		struct err *e)
+{
+	static const struct spec_refusal others[] = {
+		{ "vm", "the virtual machine is podvm's own; leave the section out" },
+		{ "windows", "this is a runtime for Linux containers" },
+		{ "solaris", "this is a runtime for Linux containers" },
+		{ "zos", "this is a runtime for Linux containers" },
+		{ "freebsd", "this is a runtime for Linux containers" },
+	};
+	struct spec_limits limits = { 0 };
+	int rc = json_as_obj(top, e);
+
+	if (!rc)
+		rc = version(s, top, e);
+	if (!rc)
+		rc = annotations(s, top, e);
+	if (!rc)
+		rc = role(s, e);
+	if (!rc)
+		rc = spec_refuse(top, others, ARRAY_LEN(others), e);
+	if (!rc)
+		rc = process(s, top, e);
+	if (!rc)
+		rc = host_name(top, "hostname", &s->create->hostname, e);
+	if (!rc)
+		rc = host_name(top, "domainname", &s->create->domainname, e);
+	if (!rc)
+		rc = linux_part(s, top, &limits, e);
+	if (!rc)
+		rc = spec_mounts(s->create, top, e);
+	if (!rc)
+		rc = spec_hooks(s, top, e);
+	if (!rc)
+		rc = spec_root(s, top, bundle_fd, e);
+	return rc ? rc : spec_size(s, &limits, e);
+}
+
+/**
+ * spec_parse() - check a configuration and translate it
+ * @text:      JSON, need not be NUL-terminated
+ * @bundle_fd: directory that a relative root.path starts in, borrowed
+ * @ret:       owned by the caller, spec_free(); untouched on failure
+ *
+ * Return: 0; -EINVAL with the JSON path; -E2BIG when the agent could not take
+ * it; -ENOMEM
+ */
+int spec_parse(const char *text, size_t len, int bundle_fd, struct spec **ret,
+	       struct err *e)
+{
+	/* Room for the envelope, the id and the disks' serials. */
+	const size_t most = FRAME_MAX_BYTES - 4096;
+	struct json_doc *doc;
+	struct jnode top;
+	struct spec *s;
+	size_t packed;
+	int rc = json_parse(text, len, &doc, e);
+
+	if (rc < 0)
+		return rc;
+	s = spec_new();
+	top = json_root(doc);
+	rc = s ? fill(s, &top, bundle_fd, e)
+	       : err_set(e, ENOMEM, "out of memory");
+	json_free(doc);
+	if (!rc) {
+		packed = podvm__container_create__get_packed_size(s->create);
+		if (packed > most)
+			rc = err_set(e, E2BIG, "%zu bytes for the pod's agent, which "
+				     "takes %zu: shorten args, env or seccomp",
+				     packed, most);
+	}
+	if (rc < 0) {
+		spec_free(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+/* Everything but what may have gone when a container ends. */
+static int fill_hooks(struct spec *s, const struct jnode *top, struct err *e)
+{
+	int rc = json_as_obj(top, e);
+
+	if (!rc)
+		rc = version(s, top, e);
+	if (!rc)
+		rc = annotations(s, top, e);
+	if (!rc)
+		rc = role(s, e);
+	return rc ? rc : spec_hooks(s, top, e);
+}
+
+static int config_read(const char *bundle, int fd, char **ret, size_t *ret_len,
+		       struct err *e)
+{
+	struct stat st;
+	int rc;
+
+	/* A pipe or device in its place would block or never end. */
+	if (fstatat(fd, "config.json", &st, 0) < 0)
+		return err_sys(e, "bundle %s: config.json", bundle);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, EINVAL, "bundle %s: config.json: must be a "
+			       "regular file", bundle);
+	rc = file_read(fd, "config.json", SPEC_MAX_BYTES, ret, ret_len, e);
+	if (rc < 0)
+		err_wrap(e, "bundle %s", bundle);
+	return rc;
+}
+
+/**
+ * spec_load() - read and check a bundle's config.json
+ * @bundle: directory
+ * @ret:    owned by the caller, spec_free(); untouched on failure
+ *
+ * Return: 0; -EINVAL with the JSON path; another negative errno
+ * Context: may block on the file system; the root file system is only named
+ */
+int spec_load(const char *bundle, struct spec **ret, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int rc;
+
+	fd = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, "bundle %s", bundle);
+	rc = config_read(bundle, fd, &text, &len, e);
+	if (rc < 0)
+		return rc;
+	rc = spec_parse(text, len, fd, ret, e);
+	if (rc < 0)
+		err_wrap(e, "config.json");
+	return rc;
+}
+
+/**
+ * spec_load_hooks() - read what start and delete need of a config.json
+ * @bundle: directory
+ * @ret:    owned by the caller, spec_free(); only role, sandbox, annotations and
+ *          hooks are set, @create is empty; untouched on failure
+ *
+ * When a container is deleted, its root file system and its pod's network
+ * namespace may be gone already, and its poststop hooks must run all the same.
+ *
+ * Return: 0; -EINVAL with the JSON path; another negative errno
+ */
+int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *text = NULL;
+	struct json_doc *doc;
+	struct jnode top;
+	struct spec *s;
+	size_t len;
+	int rc;
+
+	fd = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, "bundle %s", bundle);
+	rc = config_read(bundle, fd, &text, &len, e);
+	if (!rc)
+		rc = json_parse(text, len, &doc, e);
+	if (rc < 0)
+		return rc;
+	s = spec_new();
+	top = json_root(doc);
+	rc = s ? fill_hooks(s, &top, e) : err_set(e, ENOMEM, "out of memory");
+	json_free(doc);
+	if (rc < 0) {
+		spec_free(s);
+		return err_wrap(e, "config.json");
+	}
+	*ret = s;
+	return 0;
+}

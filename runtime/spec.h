@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RUNTIME_SPEC_H
+#define RUNTIME_SPEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lib/agent.pb-c.h"
+#include "lib/err.h"
+
+/* What the annotations of CRI-O and containerd say a container is. */
+enum spec_role {
+	SPEC_ROLE_SINGLE,	/* no annotation: a VM of its own */
+	SPEC_ROLE_SANDBOX,	/* the pod's infra container: a new VM */
+	SPEC_ROLE_CONTAINER,	/* into the VM of @sandbox_id, which may have to start */
+};
+
+struct spec_hook {
+	char *path;
+	char **args;		/* NULL-terminated */
+	char **env;		/* NULL-terminated */
+	uint64_t timeout_s;	/* 0: none */
+};
+
+struct spec_hooks {
+	struct spec_hook *v;
+	size_t n;
+};
+
+/**
+ * struct spec - a bundle's config.json, checked; every pointer is owned
+ * @role:         see enum spec_role
+ * @sandbox_id:   pod that it belongs to; NULL for SPEC_ROLE_SINGLE
+ * @rootfs:       absolute path of root.path, inside the file system as it was resolved
+ * @netns_path:   of linux.namespaces; NULL: a new, empty one
+ * @cgroups_path: linux.cgroupsPath; NULL: none given
+ * @create:       for the agent: all but @id and the serials of @rootfs
+ * @prestart, @create_runtime, @poststart, @poststop: hooks that run on the host
+ * @annotations:  all of them, for the state's JSON
+ * @ram_bytes:    that the pod's VM should have by its annotations and limits; 0: default
+ * @vcpus:        as above
+ * @oci_version:  ociVersion
+ */
+struct spec {
+	enum spec_role role;
+	char *sandbox_id;
+	char *rootfs;
+	char *netns_path;
+	char *cgroups_path;
+	Podvm__ContainerCreate *create;
+	struct spec_hooks prestart, create_runtime, poststart, poststop;
+	Podvm__KeyValue **annotations;
+	size_t n_annotations;
+	uint64_t ram_bytes;
+	uint32_t vcpus;
+	char *oci_version;
+};
+
+int spec_load(const char *bundle, struct spec **ret, struct err *e);
+int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e);
+void spec_free(struct spec *s);
+int spec_process_load(const char *path, Podvm__Process **ret, struct err *e);
+int spec_signal(const char *name, int *ret, struct err *e);
+int spec_user(const char *text, Podvm__Process *p, struct err *e);
+int spec_capability_add(const char *name, Podvm__Process *p, struct err *e);
+int spec_features_print(FILE *f, struct err *e);
+int spec_example_print(FILE *f, struct err *e);
+
+#endif

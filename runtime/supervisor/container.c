@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * A container from Create to Delete, on the supervisor's side. Create maps the
+ * rootfs to disks, plugs them and has the agent make the container; it belongs
+ * to the connection of the creating command until Commit, which tells that the
+ * shim is up, so that a command that dies in between leaves nothing. Its record
+ * (runtime/state.c) is written at Commit, Start and end.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/proc.h"
+#include "runtime/cgroup.h"
+#include "runtime/supervisor/supervisor.h"
+
+#define AGENT_CREATE_MS 60000
+#define AGENT_ANSWER_MS 20000
+#define SHIM_EXIT_MS 3000
+
+/**
+ * container_find() - a container of this pod by id, or NULL
+ */
+struct container *container_find(struct pod *p, const char *id)
+{
+	struct container *c;
+
+	for (c = p->containers; c && strcmp(c->id, id); c = c->next)
+		;
+	return c;
+}
+
+static int find(struct pod *p, const char *id, struct container **ret,
+		struct err *e)
+{
+	*ret = container_find(p, id);
+	return *ret ? 0 : err_set(e, ENOENT, "container %s does not exist", id);
+}
+
+static int alive(struct pod *p, struct err *e)
+{
+	return p->dead ? err_set(e, ESRCH, "the pod's machine has ended") : 0;
+}
+
+/* Frees what the supervisor holds of a container; its record stays. */
+static void drop(struct pod *p, struct container *c)
+{
+	struct container **at;
+	const struct storage_disk *disks;
+	size_t i, n = c->map ? storage_map_disks(c->map, &disks) : 0;
+	struct err e;
+
+	for (i = 0; i < n; i++)
+		broker_remove(&p->broker, c->disk + (uint32_t)i);
+	storage_map_free(c->map);
+	if (c->cgroup[0] && cgroup_remove(c->cgroup, &e) < 0)
+		log_warn("container %s: %s", c->id, e.text);
+	for (at = &p->containers; *at; at = &(*at)->next) {
+		if (*at == c) {
+			*at = c->next;
+			break;
+		}
+	}
+	state_free(c->state);
+	free(c);
+}
+
+static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
+		      struct err *e)
+{
+	struct storage_request rq = { .rootfs = spec->rootfs,
+				      .scratch_bytes = p->config.scratch_bytes };
+	Podvm__Rootfs *fs = spec->create->rootfs;
+	const struct storage_disk *disks;
+	char stem[17];
+	size_t i, n;
+	int rc;
+
+	snprintf(stem, sizeof(stem), "d%u", p->n_disks);
+	rq.serial_stem = stem;
+	if (fs->readonly)
+		rq.scratch_bytes = 0;
+	rc = storage_map_rootfs(&rq, &c->map, e);
+	if (rc < 0)
+		return err_wrap(e, "/root/path");
+	n = storage_map_disks(c->map, &disks);
+	if (p->n_disks + n > POD_DISKS_MAX)
+		return err_set(e, ENOSPC, "pod %s has had %d disks, the most a machine takes: start a new pod",
+			       p->id, POD_DISKS_MAX);
+	c->disk = p->n_disks;
+	p->n_disks += (uint32_t)n;
+	for (i = 0; i < n; i++) {
+		bool lower = disks[i].kind == STORAGE_DISK_SYNTHETIC;
+		char **serial = lower ? &fs->lower_serial : &fs->scratch_serial;
+		char *copy = strdup(disks[i].serial);
+
+		if (!copy)
+			return err_set(e, ENOMEM, "out of memory");
+		if (*serial != protobuf_c_empty_string)
+			free(*serial);
+		*serial = copy;
+		if (lower)
+			broker_add(&p->broker, c->disk + (uint32_t)i, c->map);
+		rc = machine_plug(p, &disks[i], c->disk + (uint32_t)i, e);
+		if (rc < 0)
+			return rc;
+	}
+	pod_stamp(p, 0, "container %.32s: rootfs mapped and plugged (%zu disks)", c->id, n);
+	return 0;
+}
+
+static int agent_create(struct pod *p, struct container *c, struct spec *spec,
+			struct err *e)
+{
+	Podvm__Request rq = AGENT_REQUEST(container_create = spec->create,
+					  CONTAINER_CREATE);
+	char *own = spec->create->id;
+	int rc;
+
+	spec->create->id = c->id;
+	rc = agent_call(&p->agent, &rq, AGENT_CREATE_MS, NULL, e);
+	spec->create->id = own;
+	if (!rc)
+		pod_stamp(p, 0, "container %.32s: created in the guest", c->id);
+	return rc;
+}
+
+static int agent_delete(struct pod *p, struct container *c, struct err *e)
+{
+	Podvm__ContainerDelete del = PODVM__CONTAINER_DELETE__INIT;
+	Podvm__Request rq = AGENT_REQUEST(container_delete = &del, CONTAINER_DELETE);
+
+	del.id = c->id;
+	return p->dead ? 0 : agent_call(&p->agent, &rq, AGENT_CREATE_MS, NULL, e);
+}
+
+static int make(struct pod *p, struct container *c, const char *bundle,
+		struct err *e)
+{
+	struct spec *spec;
+	int rc = spec_load(bundle, &spec, e);
+
+	if (rc < 0)
+		return rc;
+	rc = state_new(c->id, p->id, bundle, spec, &c->state, e);
+	if (!rc)
+		rc = cgroup_of_container(spec->cgroups_path, c->id, c->cgroup,
+					 sizeof(c->cgroup), e);
+	if (!rc)
+		rc = cgroup_make(c->cgroup, p->journal, e);
+	if (!rc)
+		rc = map_rootfs(p, c, spec, e);
+	if (!rc)
+		rc = agent_create(p, c, spec, e);
+	spec_free(spec);
+	return rc;
+}
+
+/**
+ * container_create() - make a container that waits for its start
+ * @bundle: absolute path
+ * @owner:  connection that it belongs to until container_commit()
+ *
+ * Return: 0; -EEXIST; what failed, with nothing left behind
+ */
+int container_create(struct pod *p, const char *id, const char *bundle,
+		     const void *owner, struct err *e)
+{
+	struct container *c;
+	struct state *old;
+	int rc = state_check_id(id, e);
+
+	if (rc < 0)
+		return rc;
+	if (container_find(p, id))
+		return err_set(e, EEXIST, "container %s exists already", id);
+	if (!state_load(p->rootfd, id, &old, NULL)) {
+		state_free(old);
+		return err_set(e, EEXIST, "container %s exists already", id);
+	}
+	rc = alive(p, e);
+	if (rc < 0)
+		return rc;
+	c = mem_new(struct container);
+	if (!c)
+		return err_set(e, ENOMEM, "out of memory");
+	strcpy(c->id, id); /* state_check_id() has checked the length */
+	c->owner = owner;
+	c->next = p->containers;
+	p->containers = c;
+	rc = make(p, c, bundle, e);
+	if (rc < 0) {
+		agent_delete(p, c, NULL);
+		drop(p, c);
+	}
+	return rc;
+}
+
+/**
+ * container_commit() - the shim of a created container is up
+ * @shim: its pid; moved into the container's cgroup before, by the Agent request
+ *
+ * Return: 0 or minus errno
+ */
+int container_commit(struct pod *p, const char *id, pid_t shim,
+		     const void *owner, struct err *e)
+{
+	struct container *c;
+	int rc = find(p, id, &c, e);
+
+	if (rc < 0)
+		return rc;
+	if (c->owner != owner || c->committed)
+		return err_set(e, EPERM, "container %s is not this command's to commit", id);
+	rc = proc_start_ticks(shim, &c->state->pid_start, e);
+	if (rc < 0)
+		return err_wrap(e, "shim");
+	c->state->pid = shim;
+	rc = state_save(p->rootfd, c->state, e);
+	if (rc < 0)
+		return rc;
+	c->committed = true;
+	c->owner = NULL;
+	return 0;
+}
+
+/**
+ * container_start() - let a created container run
+ *
+ * Return: 0; -EINVAL when it is not "created"; what the agent says
+ */
+int container_start(struct pod *p, const char *id, struct err *e)
+{
+	Podvm__ContainerStart start = PODVM__CONTAINER_START__INIT;
+	Podvm__Request rq = AGENT_REQUEST(container_start = &start, CONTAINER_START);
+	struct container *c;
+	int rc = find(p, id, &c, e);
+
+	if (rc < 0)
+		return rc;
+	if (!c->committed || c->state->status != STATE_CREATED)
+		return err_set(e, EINVAL, "container %s is %s: cannot start it", id,
+			       c->committed ? state_status_name(c->state->status)
+					    : "being created");
+	rc = alive(p, e);
+	if (rc < 0)
+		return rc;
+	/* Written first: the container's end may be reported within the call. */
+	c->state->status = STATE_RUNNING;
+	rc = state_save(p->rootfd, c->state, e);
+	if (rc < 0)
+		return rc;
+	start.id = c->id;
+	rc = agent_call(&p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
+	if (rc < 0 && c->state->status == STATE_RUNNING) {
+		c->state->status = STATE_STOPPED;
+		state_save(p->rootfd, c->state, NULL);
+	}
+	if (!rc)
+		pod_stamp(p, 0, "container %.32s: started", id);
+	return rc;
+}
+
+/**
+ * container_signal() - send a signal to a container's init, or to all of it
+ *
+ * Return: 0; -ESRCH "container not running"
+ */
+int container_signal(struct pod *p, const char *id, uint32_t sig, bool all,
+		     struct err *e)
+{
+	Podvm__ProcessSignal s = PODVM__PROCESS_SIGNAL__INIT;
+	Podvm__Request rq = AGENT_REQUEST(process_signal = &s, PROCESS_SIGNAL);
+	struct container *c;
+	int rc = find(p, id, &c, e);
+
+	if (rc < 0)
+		return rc;
+	if (p->dead || c->state->status == STATE_STOPPED)
+		return err_set(e, ESRCH, "container not running");
+	s.id = c->id;
+	s.signal = sig;
+	s.all = all;
+	return agent_call(&p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
+}
+
+/**
+ * container_pids() - processes of a container, as numbered in the guest
+ * @ret: podvm__response__free_unpacked()
+ *
+ * Return: 0 or minus errno
+ */
+int container_pids(struct pod *p, const char *id, Podvm__Response **ret,
+		   struct err *e)
+{
+	Podvm__ContainerPids pids = PODVM__CONTAINER_PIDS__INIT;
+	Podvm__Request rq = AGENT_REQUEST(container_pids = &pids, CONTAINER_PIDS);
+	struct container *c;
+	int rc = find(p, id, &c, e);
+
+	if (!rc)
+		rc = alive(p, e);
+	if (rc < 0)
+		return rc;
+	pids.id = c->id;
+	return agent_call(&p->agent, &rq, AGENT_ANSWER_MS, ret, e);
+}
+
+/**
+ * container_exited() - the agent says that a container's init has ended
+ * @x: guest data: an id that is not known is dropped
+ */
+void container_exited(struct pod *p, const Podvm__Exited *x)
+{
+	struct container *c = x->id ? container_find(p, x->id) : NULL;
+	struct err e;
+
+	if (!c || (x->exec_id && *x->exec_id) || c->state->status == STATE_STOPPED)
+		return;
+	c->state->status = STATE_STOPPED;
+	c->state->exit_code = (int)(x->signal ? 128 + (x->signal & 127) : x->code & 255);
+	pod_stamp(p, 0, "container %.32s: ended with %d", c->id, c->state->exit_code);
+	if (c->committed && state_save(p->rootfd, c->state, &e) < 0)
+		log_error("container %s: %s", c->id, e.text);
+}
+
+/* A shim ends by itself when its process has ended; one that hangs is killed. */
+static void end_shim(struct container *c)
+{
+	_cleanup_close_ int pidfd = -1;
+	int status;
+
+	if (!c->committed)
+		return;
+	pidfd = proc_pidfd(c->state->pid, c->state->pid_start, NULL);
+	if (pidfd < 0 || proc_wait(pidfd, SHIM_EXIT_MS, &status, NULL) != -ETIMEDOUT)
+		return;
+	proc_kill(pidfd, SIGKILL);
+	proc_wait(pidfd, SHIM_EXIT_MS, &status, NULL);
+}
+
+/**
+ * container_delete() - undo a container
+ * @force: also when it still runs
+ *
+ * Return: 0; -EBUSY when it runs and @force is not given; minus errno
+ */
+int container_delete(struct pod *p, const char *id, bool force, struct err *e)
+{
+	struct container *c;
+	int rc = find(p, id, &c, e);
+
+	if (rc < 0)
+		return rc;
+	if (!force && c->state->status != STATE_STOPPED)
+		return err_set(e, EBUSY, "container %s is %s: kill it first, or use --force",
+			       id, state_status_name(c->state->status));
+	rc = agent_delete(p, c, e);
+	if (rc < 0 && !force)
+		return rc;
+	if (rc < 0)
+		log_warn("container %s: %s", id, e->text);
+	end_shim(c);
+	rc = state_remove(p->rootfd, id, e);
+	drop(p, c);
+	pod_stamp(p, 0, "container %.32s: deleted", id);
+	p->ending = !p->containers;
+	return rc;
+}
+
+/**
+ * container_abandon() - a connection has closed: take back what it did not commit
+ */
+void container_abandon(struct pod *p, const void *owner)
+{
+	struct container *c, *next;
+
+	for (c = p->containers; c; c = next) {
+		next = c->next;
+		if (c->committed || c->owner != owner)
+			continue;
+		log_warn("container %s: its create command ended early; taken back", c->id);
+		agent_delete(p, c, NULL);
+		drop(p, c);
+	}
+	p->ending = !p->containers;
+}
+
+/**
+ * container_forget_all() - the machine is gone: mark all stopped, free all
+ */
+void container_forget_all(struct pod *p)
+{
+	while (p->containers) {
+		struct container *c = p->containers;
+
+		if (c->committed) {
+			end_shim(c);
+			if (c->state->status != STATE_STOPPED) {
+				c->state->status = STATE_STOPPED;
+				c->state->exit_code = 128 + SIGKILL;
+				state_save(p->rootfd, c->state, NULL);
+			}
+		}
+		drop(p, c);
+	}
+}

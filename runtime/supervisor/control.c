@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * The pod's control socket: accepts podvm's commands and shims, carries out
+ * one request after the other (runtime/pod.proto), in the supervisor's loop.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "runtime/cgroup.h"
+#include "runtime/supervisor/supervisor.h"
+
+struct conn {
+	struct pod *pod;
+	int fd;			/* owned */
+	struct loop_src *src;
+};
+
+/* What one request gives back, beside an error. */
+struct answer {
+	Podvm__Pod__Response rs;
+	int fds[2];		/* owned until sent */
+	size_t n_fds;
+	Podvm__Response *pids;	/* keeps rs.pids alive */
+	Podvm__Pod__Stamp stamp[POD_STAMPS_MAX];
+	Podvm__Pod__Stamp *stamps[POD_STAMPS_MAX];
+	uint64_t exits[VMM_EXIT_KINDS];
+};
+
+static int give_agent(struct pod *p, const Podvm__Pod__Agent *rq,
+		      struct answer *a, struct err *e)
+{
+	struct container *c = container_find(p, rq->id);
+	int rc;
+
+	if (!c)
+		return err_set(e, ENOENT, "container %s does not exist", rq->id);
+	if (p->dead || c->state->status == STATE_STOPPED)
+		return err_set(e, ESRCH, "container not running");
+	rc = cgroup_enter(c->cgroup, (pid_t)rq->shim_pid, e);
+	if (rc < 0)
+		return rc;
+	rc = machine_connect(p, &a->fds[0], e);
+	if (rc < 0)
+		return rc;
+	a->n_fds = 1;
+	a->fds[1] = dup(p->netns_fd);
+	if (a->fds[1] < 0)
+		return err_sys(e, "dup");
+	a->n_fds = 2;
+	return 0;
+}
+
+static int give_pids(struct pod *p, const char *id, struct answer *a,
+		     struct err *e)
+{
+	int rc = container_pids(p, id, &a->pids, e);
+
+	if (rc < 0)
+		return rc;
+	if (a->pids->body_case == PODVM__RESPONSE__BODY_PIDS) {
+		a->rs.pids = a->pids->pids->pids;
+		a->rs.n_pids = a->pids->pids->n_pids;
+	}
+	return 0;
+}
+
+static int by_time(const void *x, const void *y)
+{
+	const struct stamp *a = x, *b = y;
+
+	return a->ns < b->ns ? -1 : a->ns > b->ns;
+}
+
+static int give_timeline(struct pod *p, struct answer *a, struct err *e)
+{
+	struct vmm_stats st = { 0 };
+	size_t i;
+
+	if (!p->dead && machine_stats(p, &st, e) < 0)
+		return -EIO;
+	qsort(p->stamps, p->n_stamps, sizeof(p->stamps[0]), by_time);
+	for (i = 0; i < p->n_stamps; i++) {
+		podvm__pod__stamp__init(&a->stamp[i]);
+		a->stamp[i].ns = p->stamps[i].ns;
+		a->stamp[i].what = p->stamps[i].what;
+		a->stamps[i] = &a->stamp[i];
+	}
+	a->rs.stamps = a->stamps;
+	a->rs.n_stamps = p->n_stamps;
+	memcpy(a->exits, st.exits, sizeof(a->exits));
+	a->rs.exits = a->exits;
+	a->rs.n_exits = VMM_EXIT_KINDS;
+	return 0;
+}
+
+static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
+		     struct answer *a, struct err *e)
+{
+	struct pod *p = c->pod;
+
+	switch (rq->body_case) {
+	case PODVM__POD__REQUEST__BODY_CREATE:
+		return container_create(p, rq->create->id, rq->create->bundle, c, e);
+	case PODVM__POD__REQUEST__BODY_COMMIT:
+		return container_commit(p, rq->commit->id,
+					(pid_t)rq->commit->shim_pid, c, e);
+	case PODVM__POD__REQUEST__BODY_START:
+		return container_start(p, rq->start->id, e);
+	case PODVM__POD__REQUEST__BODY_SIGNAL:
+		return container_signal(p, rq->signal->id, rq->signal->signal,
+					rq->signal->all, e);
+	case PODVM__POD__REQUEST__BODY_DELETE:
+		return container_delete(p, rq->delete_->id, rq->delete_->force, e);
+	case PODVM__POD__REQUEST__BODY_AGENT:
+		return give_agent(p, rq->agent, a, e);
+	case PODVM__POD__REQUEST__BODY_STREAM:
+		if (machine_connect(p, &a->fds[0], e) < 0)
+			return -EIO;
+		a->n_fds = 1;
+		return 0;
+	case PODVM__POD__REQUEST__BODY_PIDS:
+		return give_pids(p, rq->pids->id, a, e);
+	case PODVM__POD__REQUEST__BODY_TIMELINE:
+		return give_timeline(p, a, e);
+	default:
+		return err_set(e, EPROTO, "unknown request");
+	}
+}
+
+static int send_answer(struct conn *c, struct answer *a, int rc,
+		       const struct err *why)
+{
+	_cleanup_free_ uint8_t *out = malloc(POD_MESSAGE_BYTES);
+	struct err e;
+	size_t len;
+
+	if (!out)
+		return -ENOMEM;
+	a->rs.ending = c->pod->ending;
+	if (rc < 0) {
+		a->rs.error = -rc;
+		a->rs.text = (char *)(uintptr_t)why->text;
+	}
+	if (podvm__pod__response__get_packed_size(&a->rs) > POD_MESSAGE_BYTES)
+		return -EMSGSIZE;
+	len = podvm__pod__response__pack(&a->rs, out);
+	/* An empty packet would read as the end of the connection. */
+	if (!len)
+		out[len++] = 0x08, out[len++] = 0x00;
+	return fd_send(c->fd, out, len, a->fds, rc < 0 ? 0 : a->n_fds, &e);
+}
+
+static void conn_close(struct conn *c)
+{
+	struct pod *p = c->pod;
+
+	loop_del(c->src);
+	fd_close(&c->fd);
+	container_abandon(p, c);
+	free(c);
+	if (p->ending)
+		loop_stop(p->loop);
+}
+
+static void on_request(void *arg, uint32_t events)
+{
+	_cleanup_free_ uint8_t *buf = malloc(POD_MESSAGE_BYTES);
+	struct answer *a = mem_new(struct answer);
+	struct err e = { 0 }, ignored;
+	Podvm__Pod__Request *rq = NULL;
+	struct conn *c = arg;
+	size_t n_fds;
+	ssize_t n = -1;
+	int rc;
+
+	(void)events;
+	if (buf && a)
+		n = fd_recv(c->fd, buf, POD_MESSAGE_BYTES, NULL, 0, &n_fds, &ignored);
+	if (n > 0)
+		rq = podvm__pod__request__unpack(NULL, (size_t)n, buf);
+	if (!rq) {
+		free(a);
+		conn_close(c);
+		return;
+	}
+	podvm__pod__response__init(&a->rs);
+	rc = carry_out(c, rq, a, &e);
+	podvm__pod__request__free_unpacked(rq, NULL);
+	rc = send_answer(c, a, rc, &e);
+	while (a->n_fds)
+		close(a->fds[--a->n_fds]);
+	if (a->pids)
+		podvm__response__free_unpacked(a->pids, NULL);
+	free(a);
+	/* An event that came with an answer does not make the socket readable. */
+	if (c->pod->vmm.have_event)
+		pod_die(c->pod, c->pod->vmm.event.text);
+	if (rc < 0)
+		conn_close(c);
+	else if (c->pod->ending || c->pod->dead)
+		loop_stop(c->pod->loop);
+}
+
+static void on_connect(void *arg, uint32_t events)
+{
+	struct pod *p = arg;
+	struct conn *c = mem_new(struct conn);
+	struct err e;
+
+	(void)events;
+	if (!c)
+		return;
+	c->pod = p;
+	c->fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (c->fd < 0 ||
+	    loop_add(p->loop, c->fd, EPOLLIN, on_request, c, &c->src, &e) < 0) {
+		fd_close(&c->fd);
+		free(c);
+	}
+}
+
+/**
+ * control_open() - make the control socket in the pod's directory
+ * @p: dirfd and loop are ready; listen_fd is set
+ *
+ * Return: 0 or minus errno
+ */
+int control_open(struct pod *p, struct err *e)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct loop_src *src;
+	int rc = pod_socket_path(p->dirfd, sa.sun_path, sizeof(sa.sun_path), e);
+
+	if (rc < 0)
+		return rc;
+	p->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (p->listen_fd < 0)
+		return err_sys(e, "socket");
+	umask(077);
+	if (bind(p->listen_fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+	    listen(p->listen_fd, 64) < 0)
+		return err_sys(e, "control.sock");
+	return loop_add(p->loop, p->listen_fd, EPOLLIN, on_connect, p, &src, e);
+}

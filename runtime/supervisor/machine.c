@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * The pod's machine: network namespace, taps, monitor, guest. The supervisor
+ * opens what needs privilege and hands descriptors to the monitor; the guest's
+ * agent calls back when it is up and then gets the pod's network, name, clock
+ * and entropy before anything of a tenant runs.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/proc.h"
+#include "lib/str.h"
+#include "netplug/netplug.h"
+#include "runtime/supervisor/supervisor.h"
+
+#define VMM_ANSWER_MS 10000
+#define AGENT_SETUP_MS 30000
+#define SHUTDOWN_MS 3000
+#define RAM_MIN_BYTES (64ull << 20)
+#define RAM_STEP_BYTES (2ull << 20)
+
+/* The VM's own vsock address; each monitor has a vsock of its own. */
+#define GUEST_CID 3
+
+#define GUEST_CMDLINE "console=hvc0 quiet panic=-1 reboot=t tsc=reliable no_timer_check"
+
+/* A new network namespace that only its descriptor keeps alive. */
+static int netns_make(int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int old = -1, made = -1;
+
+	old = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (old < 0 || unshare(CLONE_NEWNET) < 0)
+		return err_sys(e, "network namespace");
+	made = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (setns(old, CLONE_NEWNET) < 0 || made < 0)
+		return err_sys(e, "network namespace");
+	*ret_fd = fd_steal(&made);
+	return 0;
+}
+
+static int pod_netns(struct pod *p, const struct spec *spec, struct err *e)
+{
+	struct stat own, pod;
+
+	if (!spec->netns_path)
+		return netns_make(&p->netns_fd, e);
+	p->netns_fd = open(spec->netns_path, O_RDONLY | O_CLOEXEC);
+	if (p->netns_fd < 0 || fstat(p->netns_fd, &pod) < 0 ||
+	    stat("/proc/thread-self/ns/net", &own) < 0)
+		return err_sys(e, "/linux/namespaces: network namespace %s",
+			       spec->netns_path);
+	if (own.st_dev == pod.st_dev && own.st_ino == pod.st_ino)
+		return err_set(e, ENOTSUP,
+			       "/linux/namespaces: network namespace %s is the host's, which a machine of its own cannot join",
+			       spec->netns_path);
+	return 0;
+}
+
+static int plug_net(struct pod *p, struct netplug_port *ports, size_t n,
+		    struct err *e)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < n && !rc; i++) {
+		struct vmm_request rq = { .type = VMM_NET };
+		struct vmm_reply rp;
+
+		memcpy(rq.net.mac, ports[i].mac, 6);
+		rq.net.mtu = (uint16_t)(ports[i].mtu > 65535 ? 65535 : ports[i].mtu);
+		rc = vmm_call(&p->vmm, &rq, &ports[i].tap_fd, 1, VMM_ANSWER_MS, &rp, e);
+		if (rc < 0)
+			err_wrap(e, "interface %s", ports[i].name);
+	}
+	/* The monitor has copies now; ours would keep the taps alive after it. */
+	for (i = 0; i < n; i++)
+		fd_close(&ports[i].tap_fd);
+	return rc;
+}
+
+static int configure(struct pod *p, const struct spec *spec, struct err *e)
+{
+	_cleanup_close_ int kvm = -1, kernel = -1, initramfs = -1, console = -1;
+	struct vmm_request rq = { .type = VMM_CONFIG };
+	uint64_t ram = spec->ram_bytes ? spec->ram_bytes : p->config.ram_bytes;
+	uint64_t vcpus = spec->vcpus ? spec->vcpus : p->config.vcpus;
+	struct vmm_reply rp;
+	int n;
+
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm < 0)
+		return err_sys(e, "/dev/kvm (podvm needs hardware virtualization and the kvm module)");
+	kernel = open(p->config.kernel, O_RDONLY | O_CLOEXEC);
+	if (kernel < 0)
+		return err_sys(e, "guest kernel %s", p->config.kernel);
+	initramfs = open(p->config.initramfs, O_RDONLY | O_CLOEXEC);
+	if (initramfs < 0)
+		return err_sys(e, "guest initramfs %s", p->config.initramfs);
+	console = openat(p->dirfd, "console.log",
+			 O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (console < 0)
+		return err_sys(e, "console.log");
+	if (ram < RAM_MIN_BYTES)
+		ram = RAM_MIN_BYTES;
+	rq.config.ram_bytes = (ram + RAM_STEP_BYTES - 1) & ~(RAM_STEP_BYTES - 1);
+	rq.config.vcpus = (uint32_t)(vcpus > VMM_VCPUS_MAX ? VMM_VCPUS_MAX : vcpus);
+	rq.config.guest_cid = GUEST_CID;
+	n = snprintf(rq.config.cmdline, sizeof(rq.config.cmdline), "%s %s",
+		     GUEST_CMDLINE, p->config.cmdline);
+	if (n >= (int)sizeof(rq.config.cmdline))
+		return err_set(e, E2BIG, "configuration: cmdline is too long");
+	{
+		int fds[] = { kvm, kernel, initramfs, console };
+
+		return vmm_call(&p->vmm, &rq, fds, 4, VMM_ANSWER_MS, &rp, e);
+	}
+}
+
+/* Hands one end of a fresh socket pair to the monitor for @type and @port. */
+static int join_vsock(struct pod *p, enum vmm_type type, uint32_t port,
+		      int *ret_fd, struct err *e)
+{
+	struct vmm_request rq = { .type = type, .port = port };
+	_cleanup_close_ int ours = -1, theirs = -1;
+	struct vmm_reply rp;
+	int s[2], rc;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) < 0)
+		return err_sys(e, "socketpair");
+	ours = s[0];
+	theirs = s[1];
+	rc = vmm_call(&p->vmm, &rq, &theirs, 1, VMM_ANSWER_MS, &rp, e);
+	if (rc < 0)
+		return rc;
+	*ret_fd = fd_steal(&ours);
+	return 0;
+}
+
+/**
+ * machine_connect() - a new connection to the guest's agent
+ * @ret_fd: stream socket, owned by the caller
+ *
+ * Return: 0 or minus errno
+ */
+int machine_connect(struct pod *p, int *ret_fd, struct err *e)
+{
+	return join_vsock(p, VMM_CONNECT, AGENT_PORT, ret_fd, e);
+}
+
+static int broker_plug(struct pod *p, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_BROKER };
+	_cleanup_close_ int end = -1;
+	struct vmm_reply rp;
+	int rc = broker_start(&p->broker, &end, e);
+
+	return rc < 0 ? rc : vmm_call(&p->vmm, &rq, &end, 1, VMM_ANSWER_MS, &rp, e);
+}
+
+/* Tells what the guest wrote last, for a boot that failed. */
+static void add_console(struct pod *p, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	char *line;
+
+	if (file_read(p->dirfd, "console.log", 1 << 20, &text, &len, NULL) < 0 || !len)
+		return;
+	while (len && text[len - 1] == '\n')
+		text[--len] = 0;
+	line = strrchr(text, '\n');
+	err_wrap(e, "guest's last words: %.200s", line ? line + 1 : text);
+}
+
+/* Waits for the agent's call, or the monitor's end. */
+static int wait_agent(struct pod *p, struct err *e)
+{
+	uint64_t end = clock_ms() + p->config.boot_timeout_ms;
+	struct pollfd f[2] = { { .fd = p->agent.fd, .events = POLLIN },
+			       { .fd = p->vmm.sock, .events = POLLIN } };
+	Podvm__Response *rs;
+	struct vmm_reply ev;
+	int rc;
+
+	for (;;) {
+		uint64_t now = clock_ms();
+		/* One that came with an answer does not make the socket readable. */
+		int n = p->vmm.have_event ? 1 : poll(f, 2, now >= end ? 0 : (int)(end - now));
+
+		if (n < 0 && errno != EINTR)
+			return err_sys(e, "poll");
+		if (!n)
+			return err_set(e, ETIMEDOUT, "the guest's agent did not call within %llu ms",
+				       (unsigned long long)p->config.boot_timeout_ms);
+		if (f[0].revents)
+			break;
+		if (f[1].revents || p->vmm.have_event) {
+			rc = vmm_event(&p->vmm, &ev, e);
+			return rc < 0 ? rc : err_set(e, EIO, "the machine ended while it booted: %s",
+						     ev.text);
+		}
+	}
+	rc = agent_hello(&p->agent, AGENT_SETUP_MS, &rs, e);
+	if (rc < 0)
+		return rc;
+	pod_stamp(p, 0, "agent called (guest kernel %.40s, its clock %llu ms, in user space since %llu ms)",
+		  rs->hello->kernel, (unsigned long long)(rs->hello->boot_ns / 1000000),
+		  (unsigned long long)(rs->hello->init_ns / 1000000));
+	podvm__response__free_unpacked(rs, NULL);
+	return 0;
+}
+
+static int setup_guest(struct pod *p, const struct spec *spec,
+		       const Podvm__Network *net, struct err *e)
+{
+	Podvm__PodSetup setup = PODVM__POD_SETUP__INIT;
+	Podvm__Request rq = AGENT_REQUEST(pod_setup = &setup, POD_SETUP);
+	uint8_t entropy[64];
+	struct timespec now;
+
+	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
+		return err_sys(e, "getrandom");
+	clock_gettime(CLOCK_REALTIME, &now);
+	setup.network = (Podvm__Network *)(uintptr_t)net;
+	setup.hostname = spec->create->hostname;
+	setup.sysctls = spec->create->sysctls;
+	setup.n_sysctls = spec->create->n_sysctls;
+	setup.entropy.data = entropy;
+	setup.entropy.len = sizeof(entropy);
+	setup.realtime_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	return agent_call(&p->agent, &rq, AGENT_SETUP_MS, NULL, e);
+}
+
+/* Writes the monitor into the journal, for the case that it outlives us. */
+static int journal_vmm(struct pod *p, struct err *e)
+{
+	char pid[24], start[24];
+	uint64_t ticks;
+	int rc = proc_start_ticks(p->vmm.pid, &ticks, e);
+
+	if (rc < 0)
+		return rc;
+	snprintf(pid, sizeof(pid), "%d", p->vmm.pid);
+	snprintf(start, sizeof(start), "%llu", (unsigned long long)ticks);
+	return journal_add(p->journal, e, "proc", pid, start, NULL);
+}
+
+static int boot(struct pod *p, const struct spec *spec,
+		struct netplug_port *ports, size_t n_ports, struct err *e)
+{
+	struct vmm_request start = { .type = VMM_START };
+	struct vmm_reply rp;
+	int rc;
+
+	rc = vmm_spawn(p->config.vmm, 2, &p->vmm, e);
+	if (rc < 0)
+		return err_wrap(e, "monitor %s", p->config.vmm);
+	if ((rc = journal_vmm(p, e)) < 0 || (rc = configure(p, spec, e)) < 0 ||
+	    (rc = plug_net(p, ports, n_ports, e)) < 0 ||
+	    (rc = broker_plug(p, e)) < 0 ||
+	    (rc = join_vsock(p, VMM_LISTEN, AGENT_PORT, &p->agent.fd, e)) < 0 ||
+	    (rc = vmm_call(&p->vmm, &start, NULL, 0, VMM_ANSWER_MS, &rp, e)) < 0)
+		return rc;
+	pod_stamp(p, 0, "machine started (%zu network ports)", n_ports);
+	rc = wait_agent(p, e);
+	if (rc < 0)
+		add_console(p, e);
+	return rc;
+}
+
+/* The monitor's own timeline, on the same clock. */
+static void stamp_vmm(struct pod *p)
+{
+	struct vmm_stats st;
+
+	if (machine_stats(p, &st, NULL) < 0)
+		return;
+	pod_stamp(p, st.start_ns, "monitor: process began");
+	pod_stamp(p, st.config_ns, "monitor: memory, vCPUs and kernel ready");
+	pod_stamp(p, st.run_ns, "monitor: first vCPU entered the guest");
+	if (st.connect_ns)
+		pod_stamp(p, st.connect_ns, "monitor: guest's first vsock call");
+}
+
+/**
+ * machine_start() - make the pod's machine, up to a guest that is set up
+ * @spec: of the container that starts the pod, borrowed
+ *
+ * Return: 0; what failed; then machine_stop() and the journal undo what was made
+ */
+int machine_start(struct pod *p, const struct spec *spec, struct err *e)
+{
+	struct netplug_port ports[NETPLUG_PORTS_MAX];
+	struct netplug_plan *plan = NULL;
+	size_t n_ports = 0;
+	int rc;
+
+	rc = pod_netns(p, spec, e);
+	if (rc < 0)
+		return rc;
+	rc = netplug_plan(p->netns_fd, &plan, e);
+	if (rc < 0)
+		return err_wrap(e, "network");
+	rc = netplug_apply(plan, p->netns_fd, spec->netns_path ? spec->netns_path : "",
+			   p->journal, ports, &n_ports, e);
+	if (rc < 0)
+		err_wrap(e, "network");
+	else
+		pod_stamp(p, 0, "network joined (%zu interfaces)", n_ports);
+	if (!rc)
+		rc = boot(p, spec, ports, n_ports, e);
+	while (n_ports)
+		fd_close(&ports[--n_ports].tap_fd);
+	if (!rc)
+		rc = setup_guest(p, spec, netplug_plan_network(plan), e);
+	netplug_plan_free(plan);
+	if (rc < 0)
+		return rc;
+	stamp_vmm(p);
+	pod_stamp(p, 0, "guest set up: pod is ready");
+	return 0;
+}
+
+/**
+ * machine_plug() - give the machine a disk
+ * @number: for the broker
+ *
+ * Return: 0 or minus errno
+ */
+int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
+		 struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_DISK };
+	struct vmm_reply rp;
+	int rc;
+
+	if (str_copy(rq.disk.serial, sizeof(rq.disk.serial), d->serial) < 0)
+		return err_set(e, EINVAL, "disk %s: serial too long", d->serial);
+	rq.disk.synthetic = d->kind == STORAGE_DISK_SYNTHETIC;
+	rq.disk.readonly = d->readonly;
+	rq.disk.number = number;
+	rc = vmm_call(&p->vmm, &rq, &d->fd, 1, VMM_ANSWER_MS, &rp, e);
+	return rc < 0 ? err_wrap(e, "disk %s", d->serial) : 0;
+}
+
+/**
+ * machine_stats() - the monitor's counters
+ *
+ * Return: 0 or minus errno
+ */
+int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_STATS };
+	struct vmm_reply rp;
+	int rc = vmm_call(&p->vmm, &rq, NULL, 0, VMM_ANSWER_MS, &rp, e);
+
+	if (!rc)
+		*ret = rp.stats;
+	return rc;
+}
+
+/**
+ * machine_stop() - end guest, monitor and broker; fine at any stage, also twice
+ * @gently: let the agent end its containers and power off first
+ */
+void machine_stop(struct pod *p, bool gently)
+{
+	Podvm__PodShutdown off = PODVM__POD_SHUTDOWN__INIT;
+	Podvm__Request rq = AGENT_REQUEST(pod_shutdown = &off, POD_SHUTDOWN);
+	struct pollfd f = { .fd = p->vmm.sock, .events = POLLIN };
+	int status;
+
+	/* The monitor reports the end of the guest and waits for ours. */
+	if (gently && p->agent.fd >= 0 && !p->dead &&
+	    !agent_call(&p->agent, &rq, SHUTDOWN_MS, NULL, NULL) && !p->vmm.have_event)
+		poll(&f, 1, SHUTDOWN_MS);
+	if (p->vmm.pidfd >= 0) {
+		proc_kill(p->vmm.pidfd, SIGKILL);
+		proc_wait(p->vmm.pidfd, SHUTDOWN_MS, &status, NULL);
+	}
+	vmm_done(&p->vmm);
+	broker_stop(&p->broker);
+	agent_done(&p->agent);
+	fd_close(&p->netns_fd);
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * The pod's process on the host. It holds the lock of the pod's directory from
+ * its first to its last instruction (runtime/pod.c), starts the machine, then
+ * serves the control socket until the last container is deleted or the machine
+ * is gone. However the machine ends, the same way down is taken: containers
+ * are marked stopped, the monitor is killed, the journal undone, the directory
+ * removed. If this process itself is killed, the monitor ends with its control
+ * socket, and the next command of podvm does the rest.
+ */
+#include "runtime/supervisor/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "lib/str.h"
+#include "runtime/cgroup.h"
+
+/* Messages of the agent that are taken before others get their turn. */
+#define AGENT_ROUND 64
+
+/* A pod whose starter died before it created anything ends after this time. */
+#define EMPTY_POD_MS 30000
+
+/**
+ * pod_now_ns() - CLOCK_MONOTONIC
+ */
+uint64_t pod_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/**
+ * pod_stamp() - add an event to the pod's timeline; the oldest are kept when it is full
+ * @ns:  CLOCK_MONOTONIC; 0: now
+ * @fmt: what happened
+ */
+void pod_stamp(struct pod *p, uint64_t ns, const char *fmt, ...)
+{
+	struct stamp *s;
+	va_list ap;
+
+	if (p->n_stamps == POD_STAMPS_MAX)
+		return;
+	s = &p->stamps[p->n_stamps++];
+	s->ns = ns ? ns : pod_now_ns();
+	va_start(ap, fmt);
+	vsnprintf(s->what, sizeof(s->what), fmt, ap);
+	va_end(ap);
+}
+
+static void on_event(void *arg, const Podvm__Exited *x)
+{
+	container_exited(arg, x);
+}
+
+/**
+ * pod_die() - the machine is gone: end the loop, which leads to the way down
+ * @why: for the log
+ */
+void pod_die(struct pod *p, const char *why)
+{
+	if (p->dead)
+		return;
+	p->dead = true;
+	log_error("pod %s: machine ended: %s", p->id, why);
+	loop_stop(p->loop);
+}
+
+static void on_agent(void *arg, uint32_t events)
+{
+	struct pod *p = arg;
+	Podvm__Response *rs;
+	int rc = 1, left = AGENT_ROUND;
+	struct err e;
+
+	(void)events;
+	/* Bounded: a guest that floods must not keep commands waiting. */
+	while (left-- && (rc = agent_take(&p->agent, &rs, &e)) == 1) {
+		if (rs->body_case == PODVM__RESPONSE__BODY_EVENT)
+			container_exited(p, rs->event);
+		podvm__response__free_unpacked(rs, NULL);
+	}
+	if (rc < 0)
+		pod_die(p, e.text);
+}
+
+static void on_vmm(void *arg, uint32_t events)
+{
+	struct pod *p = arg;
+	struct vmm_reply ev;
+	struct err e;
+
+	(void)events;
+	if (vmm_event(&p->vmm, &ev, &e) < 0)
+		pod_die(p, e.text);
+	else
+		pod_die(p, ev.text);
+}
+
+static void on_signal(void *arg, uint32_t events)
+{
+	struct pod *p = arg;
+	struct signalfd_siginfo si;
+
+	(void)events;
+	if (read(p->signal_fd, &si, sizeof(si)) == sizeof(si))
+		pod_die(p, "the supervisor was told to end");
+}
+
+static void on_empty(void *arg, uint32_t events)
+{
+	struct pod *p = arg;
+
+	(void)events;
+	if (!p->containers) {
+		p->ending = true;
+		loop_stop(p->loop);
+	}
+}
+
+static int watch(struct pod *p, int *empty_fd, struct err *e)
+{
+	struct loop_src *src;
+	sigset_t set;
+	int rc;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	if (p->signal_fd < 0)
+		return err_sys(e, "signalfd");
+	*empty_fd = timer_new(e);
+	if (*empty_fd < 0)
+		return *empty_fd;
+	if ((rc = timer_set(*empty_fd, EMPTY_POD_MS, e)) < 0 ||
+	    (rc = loop_add(p->loop, *empty_fd, EPOLLIN | EPOLLET, on_empty, p, &src, e)) < 0 ||
+	    (rc = loop_add(p->loop, p->signal_fd, EPOLLIN, on_signal, p, &src, e)) < 0 ||
+	    (rc = loop_add(p->loop, p->agent.fd, EPOLLIN, on_agent, p, &src, e)) < 0 ||
+	    (rc = loop_add(p->loop, p->vmm.sock, EPOLLIN, on_vmm, p, &src, e)) < 0)
+		return rc;
+	return control_open(p, e);
+}
+
+static int open_dirs(struct pod *p, struct err *e)
+{
+	p->rootfd = state_root_open(p->root, e);
+	if (p->rootfd < 0)
+		return p->rootfd;
+	p->podsfd = state_pods_open(p->rootfd, e);
+	if (p->podsfd < 0)
+		return p->podsfd;
+	p->dirfd = openat(p->podsfd, p->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (p->dirfd < 0)
+		return err_sys(e, "pod %s", p->id);
+	return journal_open(p->dirfd, "journal", &p->journal, e);
+}
+
+static int start(struct pod *p, const char *bundle, int *empty_fd,
+		 struct err *e)
+{
+	char cgroup[PATH_MAX];
+	struct spec *spec;
+	int rc;
+
+	if ((rc = open_dirs(p, e)) < 0 || (rc = config_load(&p->config, e)) < 0 ||
+	    (rc = loop_new(&p->loop, e)) < 0 || (rc = spec_load(bundle, &spec, e)) < 0)
+		return rc;
+	rc = cgroup_of_pod(spec->cgroups_path, p->id, cgroup, sizeof(cgroup), e);
+	if (!rc)
+		rc = cgroup_make(cgroup, p->journal, e);
+	if (!rc)
+		rc = cgroup_enter(cgroup, 0, e);
+	if (!rc)
+		rc = machine_start(p, spec, e);
+	spec_free(spec);
+	return rc < 0 ? rc : watch(p, empty_fd, e);
+}
+
+/* The one way down, from any stage. */
+static void finish(struct pod *p, bool gently)
+{
+	struct err e;
+
+	machine_stop(p, gently);
+	container_forget_all(p);
+	fd_close(&p->listen_fd);
+	cgroup_enter("/sys/fs/cgroup", 0, NULL); /* so that ours can be removed */
+	if (p->journal && journal_undo(p->journal, pod_undo, NULL, &e) < 0) {
+		log_error("pod %s: clean-up: %s", p->id, e.text);
+		return; /* the directory stays for the next command */
+	}
+	if (p->podsfd >= 0 && dir_remove(p->podsfd, p->id, &e) < 0)
+		log_error("pod %s: %s", p->id, e.text);
+}
+
+/**
+ * supervisor_main() - the supervisor's process; started by pod_ensure() only
+ * @root:   state directory
+ * @pod:    id; its directory exists and its lock is POD_LOCK_FD
+ * @bundle: of the container that starts the pod
+ *
+ * Return: exit status
+ */
+int supervisor_main(const char *root, const char *pod, const char *bundle)
+{
+	static struct pod p;
+	int empty_fd = -1, rc;
+	struct err e = { 0 };
+
+	log_open(2, LOG_LEVEL_INFO, false);
+	signal(SIGPIPE, SIG_IGN); /* who started us may be gone */
+	p.root = root;
+	p.rootfd = p.podsfd = p.dirfd = p.netns_fd = p.listen_fd = p.signal_fd = -1;
+	p.vmm.sock = p.vmm.pidfd = p.agent.fd = p.broker.sock = -1;
+	p.agent.on_event = on_event;
+	p.agent.arg = &p;
+	rc = state_check_id(pod, &e);
+	if (!rc) {
+		strcpy(p.id, pod); /* its length is checked */
+		pod_stamp(&p, 0, "supervisor began");
+		rc = start(&p, bundle, &empty_fd, &e);
+	}
+	if (rc < 0) {
+		finish(&p, false);
+		pod_say_ready(POD_READY_FD, &e);
+		return 1;
+	}
+	pod_say_ready(POD_READY_FD, NULL);
+	rc = loop_run(p.loop, &e);
+	if (rc < 0)
+		log_error("pod %s: %s", p.id, e.text);
+	finish(&p, !p.dead);
+	return 0;
+}

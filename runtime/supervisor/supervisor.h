@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RUNTIME_SUPERVISOR_SUPERVISOR_H
+#define RUNTIME_SUPERVISOR_SUPERVISOR_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "lib/journal.h"
+#include "lib/loop.h"
+#include "runtime/agent.h"
+#include "runtime/config.h"
+#include "runtime/pod.h"
+#include "runtime/spec.h"
+#include "storage/storage.h"
+#include "vmm/vmm.h"
+
+/* Events of a pod's timeline that are kept. */
+#define POD_STAMPS_MAX 96
+
+/* Disks of all containers that a pod ever had: what bus 0 has room for. */
+#define POD_DISKS_MAX 200
+
+struct stamp {
+	uint64_t ns;	/* CLOCK_MONOTONIC */
+	char what[96];
+};
+
+/**
+ * struct container - one container of the pod; in the list of struct pod
+ * @state:     its record, owned
+ * @map:       its rootfs, owned
+ * @disk:      number of its first disk; the others follow
+ * @cgroup:    directory on the host
+ * @owner:     connection of the command that creates it, until Commit
+ * @committed: its shim is up and its record is visible
+ */
+struct container {
+	struct container *next;
+	char id[STATE_ID_BYTES];
+	struct state *state;
+	struct storage_map *map;
+	uint32_t disk;
+	char cgroup[PATH_MAX];
+	const void *owner;
+	bool committed;
+};
+
+/**
+ * struct broker - serves the monitor's requests for files on a thread of its own
+ * @sock: our end, owned
+ * @lock: guards @map
+ * @map:  by disk number; NULL: no such disk, or not synthetic
+ */
+struct broker {
+	int sock;
+	pthread_t thread;
+	bool running;
+	pthread_mutex_t lock;
+	const struct storage_map *map[POD_DISKS_MAX];
+};
+
+/**
+ * struct pod - everything that a supervisor owns
+ */
+struct pod {
+	char id[STATE_ID_BYTES];
+	const char *root;		/* state directory */
+	int rootfd, podsfd, dirfd;	/* owned */
+	int netns_fd;			/* owned; of the pod */
+	int listen_fd;			/* owned */
+	int signal_fd;			/* owned */
+	struct config config;
+	struct journal *journal;
+	struct loop *loop;
+	struct vmm vmm;
+	struct agent agent;		/* main connection */
+	struct broker broker;
+	struct container *containers;
+	uint32_t n_disks;
+	bool dead;			/* the monitor or the agent is gone */
+	bool ending;			/* the last container was deleted */
+	struct stamp stamps[POD_STAMPS_MAX];
+	size_t n_stamps;
+};
+
+void pod_stamp(struct pod *p, uint64_t ns, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+uint64_t pod_now_ns(void);
+void pod_die(struct pod *p, const char *why);
+
+int machine_start(struct pod *p, const struct spec *spec, struct err *e);
+int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
+		 struct err *e);
+int machine_connect(struct pod *p, int *ret_fd, struct err *e);
+void machine_stop(struct pod *p, bool gently);
+int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e);
+
+int broker_start(struct broker *b, int *ret_vmm_end, struct err *e);
+void broker_add(struct broker *b, uint32_t disk, const struct storage_map *m);
+void broker_remove(struct broker *b, uint32_t disk);
+void broker_stop(struct broker *b);
+
+struct container *container_find(struct pod *p, const char *id);
+int container_create(struct pod *p, const char *id, const char *bundle,
+		     const void *owner, struct err *e);
+int container_commit(struct pod *p, const char *id, pid_t shim,
+		     const void *owner, struct err *e);
+int container_start(struct pod *p, const char *id, struct err *e);
+int container_signal(struct pod *p, const char *id, uint32_t sig, bool all,
+		     struct err *e);
+int container_delete(struct pod *p, const char *id, bool force, struct err *e);
+int container_pids(struct pod *p, const char *id, Podvm__Response **ret,
+		   struct err *e);
+void container_exited(struct pod *p, const Podvm__Exited *x);
+void container_abandon(struct pod *p, const void *owner);
+void container_forget_all(struct pod *p);
+
+int control_open(struct pod *p, struct err *e);
+
+int supervisor_main(const char *root, const char *pod, const char *bundle);
+
+#endif

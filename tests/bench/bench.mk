@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Figures beside those of others. Included by tests/tests.mk.
+#
+#   make bench    installs what is missing, builds, measures on the test node;
+#                 the table goes to standard output and to build/bench/
+
+BENCH_TESTS := $(B)/tests/bench-boot $(B)/tests/bench-timed
+
+$(B)/tests/bench-boot: $(B)/obj/tests/bench/boot.o $(B)/obj/tests/bench/sample.o \
+		       $(B)/libvmm.a $(B)/liblib.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(LIBS_VMM) $(LIBS_LIB))
+
+$(B)/tests/bench-timed: $(B)/obj/tests/bench/timed.o $(B)/obj/tests/bench/sample.o \
+			$(B)/liblib.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(LIBS_LIB))
+
+.PHONY: bench bench-programs
+bench-programs: $(BENCH_TESTS)
+
+bench:
+	$(Q)tests/bench/bench

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The report as text.
+
+def round($n): . * pow(10; $n) | round / pow(10; $n);
+def right($n): tostring | (" " * ([$n - length, 0] | max)) + .;
+def left($n): tostring | . + (" " * ([$n - length, 0] | max));
+def num: if . == null then "-" elif . >= 100 then round(0) else round(2) end;
+def spread: if . == null then "-" else "\(.median | num) (\(.min | num)..\(.max | num))" end;
+def yes: if . == null then "" elif . then "met" else "NOT MET" end;
+
+"podvm bench: medians of \(.runs) interleaved runs (min..max); lower is better",
+"",
+"machine: \(if .machine.node == "qemu" then "test node, nested KVM under software emulation" else "KVM of this machine" end), kernel \(.machine.kernel), \(.machine.processors) processors",
+"load: outside before \(.machine.load_outside); where it was measured \(.machine.load_before) before, \(.machine.load_after) after; nothing was pinned",
+"opponents: \(.machine.qemu); \(.machine.crun)",
+"guest: 1 vCPU, \(.machine.guest_ram_mib) MiB, the same kernel, initramfs and command line: \(.machine.guest_append)",
+"devices: vsock, rng, console on virtio; QEMU: microvm, qboot, acpi, no PIT, PIC, RTC, serial; mmio or PCI",
+"",
+"\("monitor" | left(34))\("podvm-vmm" | right(25))\("QEMU mmio" | right(26))\("QEMU PCI" | right(26))\("ratio*" | right(8))",
+(.compared[] | "\(.name + (if .unit == "" then "" else ", " + .unit end) | left(34))\(.podvm | spread | right(25))\(.qemu_mmio | spread | right(26))\(.qemu_pci | spread | right(26))\(.ratio | num | right(8))"),
+"* podvm-vmm's median to the lower one of QEMU's two",
+"",
+"start to hello: from before the fork of the monitor until the agent's hello was read.",
+"exits: all of KVM's `exits` (debugfs) at the hello, those that KVM handles itself included.",
+"memory: Private_Clean + Private_Dirty of all mappings in smaps but the one of exactly the size of",
+"guest RAM, when the guest is idle; the kernel's own memory for the machine is in no column.",
+"",
+"podvm-vmm, ms after the start:",
+(.podvm_timeline | to_entries[] | "  \(.key | left(16))\(.value | spread)"),
+"podvm-vmm, returns to its process by reason:",
+(.podvm_user_exits | to_entries[] | "  \(.key | left(16))\(.value | spread)"),
+"",
+"`run` of one bundle (process true, overlay of three layers), ms:",
+"  podvm run       \(.run_true.podvm | spread)",
+"  crun run        \(.run_true.crun | spread)",
+"  ratio           \(.run_true.ratio | num)",
+"",
+"rootfs map: \(.rootfs_plan // {} | to_entries | map("\(.key) \(.value)") | join(", "))",
+"initramfs \(.initramfs_bytes) bytes, kernel \(.kernel_bytes) bytes",
+"",
+"targets:",
+(.targets[] | "  \(.name | left(52))\(.value | num | right(8))  at most \(.target | left(4))\(.met | yes)"),
+(if (.failures | length) > 0 then "", "FAILED, not measured:", (.failures[] | "  " + .) else empty end)

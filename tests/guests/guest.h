@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: Small guests
+ *
+ * A guest is 32-bit code without paging that podvm-vmm enters by its PVH note.
+ * It reports through the serial port, a line at a time:
+ *
+ *   SYNC text    a stage was reached
+ *   ASSERT n     the check in line n of its source failed; it powers off
+ *   DONE         all is well; it powers off, unless its end is what is tested
+ *
+ * %ebx (the start info) is kept in @info. check and say change no register but
+ * flags; the subroutines say what they change.
+ */
+#define PORT_SERIAL 0x3f8
+#define PORT_SLEEP 0x600
+#define PORT_RESET 0x602
+#define SLEEP_S5 0x34
+#define PCI_ADDRESS 0xcf8
+#define PCI_DATA 0xcfc
+
+	.section .note.pvh, "a", @note
+	.long 4, 4, 18
+	.asciz "Xen"
+	.long _start
+
+	.section .note.GNU-stack, "", @progbits
+
+	.bss
+	.balign 4096
+stack:	.skip 4096
+stack_top:
+info:	.skip 4
+
+	.text
+	.code32
+
+/* say "text": a line on the serial port */
+.macro say text:vararg
+	.pushsection .rodata
+.Lsay\@: .asciz \text
+	.popsection
+	pushl $.Lsay\@
+	call puts
+	addl $4, %esp
+.endm
+
+/* check(a, b): compares two operands as cmpl does; names the line if they differ */
+#define check(a, b) cmpl a, b; je 1f; pushl $__LINE__; jmp failed; 1:
+
+.macro begin
+	.globl _start
+_start:
+	movl $stack_top, %esp
+	movl %ebx, info
+.endm
+
+.macro power_off
+	movw $PORT_SLEEP, %dx
+	movb $SLEEP_S5, %al
+	outb %al, %dx
+9:	hlt
+	jmp 9b
+.endm
+
+.macro done
+	say "DONE"
+	power_off
+.endm
+
+/* puts(text): keeps all registers */
+puts:
+	pushal
+	movl 36(%esp), %esi
+	movw $PORT_SERIAL, %dx
+1:	lodsb
+	testb %al, %al
+	jz 2f
+	outb %al, %dx
+	jmp 1b
+2:	movb $'\n', %al
+	outb %al, %dx
+	popal
+	ret
+
+/* failed: the line number is on top of the stack */
+failed:
+	movw $PORT_SERIAL, %dx
+	movl $.Lassert, %esi
+1:	lodsb
+	testb %al, %al
+	jz 2f
+	outb %al, %dx
+	jmp 1b
+2:	popl %eax
+	xorl %ecx, %ecx
+	movl $10, %ebx
+3:	xorl %edx, %edx
+	divl %ebx
+	pushl %edx
+	incl %ecx
+	testl %eax, %eax
+	jnz 3b
+	movw $PORT_SERIAL, %dx
+4:	popl %eax
+	addb $'0', %al
+	outb %al, %dx
+	loop 4b
+	movb $'\n', %al
+	outb %al, %dx
+	power_off
+
+	.pushsection .rodata
+.Lassert: .asciz "ASSERT "
+	.popsection
+
+/* pci_read: %eax = devfn << 8 | register; result in %eax; changes %edx */
+pci_read:
+	orl $0x80000000, %eax
+	movw $PCI_ADDRESS, %dx
+	outl %eax, %dx
+	movw $PCI_DATA, %dx
+	inl %dx, %eax
+	ret
+
+/* pci_write: %eax = devfn << 8 | register, %ecx = value; changes %eax, %edx */
+pci_write:
+	orl $0x80000000, %eax
+	movw $PCI_ADDRESS, %dx
+	outl %eax, %dx
+	movw $PCI_DATA, %dx
+	movl %ecx, %eax
+	outl %eax, %dx
+	ret
+
+/* pci_find: %ecx = device << 16 | vendor; devfn << 8 in %edi, or -1; changes %eax, %edx */
+pci_find:
+	xorl %edi, %edi
+1:	movl %edi, %eax
+	call pci_read
+	cmpl %ecx, %eax
+	je 2f
+	addl $0x100, %edi
+	cmpl $0x10000, %edi
+	jne 1b
+	movl $-1, %edi
+2:	ret

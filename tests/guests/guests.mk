@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Small guests for podvm-vmm, and the program that boots any guest with it.
+# Included by tests/tests.mk.
+#
+#   make guests     build them, and run them on the test node
+
+GUESTS := $(patsubst tests/guests/%.S,$(B)/guests/%,$(sort $(wildcard tests/guests/*.S)))
+
+$(B)/tests/vmm-boot: $(B)/obj/tests/guests/vmm-boot.o $(B)/libvmm.a $(B)/liblib.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(LIBS_VMM))
+
+# 32-bit code in an ELF64 file, entered by its PVH note at 1 MiB.
+$(B)/guests/%: tests/guests/%.S tests/guests/guest.h
+	$(call say,GUEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -m64 -nostdlib -static -no-pie -ffreestanding -Itests/guests \
+		-Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 \
+		-Wl,-Ttext-segment=0x100000 -o $@ $<
+
+.PHONY: guests
+guests: $(B)/podvm-vmm $(B)/tests/vmm-boot $(GUESTS)
+	tests/node/run tests/guests/run $(B)

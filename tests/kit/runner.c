@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * One runner for all unit suites: the Makefile lists the files of tests/unit/
+ * and declares one <file>_suite() each. A suite that cannot run here says so
+ * with kit_skip() when it is made, by name and reason; a skip is counted, and
+ * with REQUIRE=all in the environment it is a failure. Usage: unit [SUITE…].
+ */
+#include <check.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/kit/kit.h"
+
+#define SUITE(name) Suite *name##_suite(void);
+#include "suites.h"
+#undef SUITE
+
+static int n_skipped;
+
+/**
+ * kit_skip() - say that tests of a suite cannot run here
+ * @suite:  its name
+ * @reason: what is missing
+ */
+void kit_skip(const char *suite, const char *reason)
+{
+	printf("SKIP %s: %s\n", suite, reason);
+	n_skipped++;
+}
+
+/**
+ * kit_seed() - seed for a suite's random data: SEED of the environment, else the time
+ *
+ * Printed, so that a failure can be replayed.
+ */
+uint64_t kit_seed(const char *suite)
+{
+	const char *env = getenv("SEED");
+	uint64_t seed = env ? strtoull(env, NULL, 0)
+			    : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
+
+	printf("SEED %s: %llu\n", suite, (unsigned long long)seed);
+	fflush(stdout);
+	return seed;
+}
+
+static bool wanted(const char *name, int argc, char **argv)
+{
+	int i;
+
+	for (i = 1; i < argc; i++)
+		if (!strncmp(name, argv[i], strlen(argv[i])))
+			return true;
+	return argc < 2;
+}
+
+int main(int argc, char **argv)
+{
+	SRunner *r = srunner_create(NULL);
+	const char *require = getenv("REQUIRE");
+	int run, failed;
+
+#define SUITE(name) if (wanted(#name, argc, argv)) srunner_add_suite(r, name##_suite());
+#include "suites.h"
+#undef SUITE
+	srunner_run_all(r, CK_NORMAL);
+	run = srunner_ntests_run(r);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	printf("unit: %d passed, %d failed, %d skipped\n", run - failed, failed,
+	       n_skipped);
+	if (require && n_skipped)
+		return 1;
+	return failed || !run;
+}

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Tests, demo, bench, lint. Included by the top Makefile.
+
+# ---- unit tests -------------------------------------------------------------
+# Calls that tests/kit/fault.c can make fail.
+UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64
+UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
+
+$(B)/obj/tests/suites.h: $(wildcard tests/unit) tests/tests.mk
+	$(Q)mkdir -p $(@D)
+	$(Q)printf 'SUITE(%s)\n' $(UNIT_SUITES) > $@
+
+$(B)/obj/tests/kit/runner.o: $(B)/obj/tests/suites.h
+
+$(B)/tests/unit: $(call obj,$(UNIT_SRC)) $(B)/libruntime.a $(B)/libnetplug.a \
+		 $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(UNIT_WRAP) $(LIBS_NETPLUG) $(LIBS_STORAGE) $(LIBS_VMM) $(LIBS_RUNTIME) $(LIBS_LIB) $(call pc,$(LIB_CHECK),--libs))
+
+.PHONY: unit
+unit: $(B)/tests/unit
+	$(B)/tests/unit $(SUITES)
+
+-include tests/guests/guests.mk
+-include tests/bench/bench.mk
+
+# ---- demo, check -------------------------------------------------------------
+.PHONY: demo check e2e
+demo:
+	$(Q)tests/demo
+
+check:
+	$(Q)tests/check
+
+e2e: all
+	$(Q)tests/e2e/run
+
+# ---- lint, format --------------------------------------------------------------
+.PHONY: lint format
+lint: $(GEN_HDR)
+	$(Q)tests/lint $(FLAGS) $(NL_CFLAGS) $(CHECK_CFLAGS) $(DM_CFLAGS)
+
+format:
+	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The agent's parsers and generators, compiled for the host: passwd, PATH,
+ * device program, route order, paths inside a hostile root.
+ */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+/* Each is a program of its own as far as static names go. */
+#define not_found user_not_found
+#include "guest/agent/user.c"
+#include "guest/agent/devfilter.c"
+#include "guest/agent/nl.c"
+#undef SERIAL_PREFIX
+#include "guest/agent/disk.c"
+#include "guest/agent/net.c"
+#include "guest/agent/mount.c"
+
+#include "lib/fd.h"
+
+Suite *agent_guest_suite(void);
+
+static int home(const char *text, uint32_t uid, char *buf, size_t room)
+{
+	return user_home(text, strlen(text), uid, buf, room);
+}
+
+START_TEST(passwd_finds_the_home)
+{
+	static const char text[] = "root:x:0:0:root:/root:/bin/sh\n"
+				   "\n:::\nbad\nx:x:-7:0::/no:/\ny:x:7x:0::/no:/\n"
+				   "long:x:99999999999999999999:0::/no:/\n"
+				   "joe:x:7:7:Joe:/home/joe:/bin/sh";
+	char buf[64];
+
+	ck_assert_int_eq(home(text, 7, buf, sizeof(buf)), 0);
+	ck_assert_str_eq(buf, "/home/joe");
+	ck_assert_int_eq(home(text, 0, buf, sizeof(buf)), 0);
+	ck_assert_str_eq(buf, "/root");
+	ck_assert_int_eq(home(text, 8, buf, sizeof(buf)), -ENOENT);
+	ck_assert_int_eq(home(text, 7, buf, 9), -ENOENT);
+	ck_assert_int_eq(home("", 0, buf, sizeof(buf)), -ENOENT);
+	ck_assert_int_eq(home("a:b:0:0:c::d", 0, buf, sizeof(buf)), -ENOENT);
+}
+END_TEST
+
+START_TEST(passwd_survives_any_prefix)
+{
+	static const char text[] = "a:x:1:1:g:/h:/s\nb:x:2:2:g:/i:/s\n";
+	char buf[8];
+	size_t n;
+
+	for (n = 0; n < sizeof(text); n++) {
+		char *exact = malloc(n ? n : 1);
+
+		memcpy(exact, text, n);
+		user_home(exact, n, 2, buf, sizeof(buf));
+		free(exact);
+	}
+}
+END_TEST
+
+/* A small interpreter of what devfilter_build() makes. */
+static int run_prog(const struct bpf_insn *p, size_t n, const uint32_t ctx[3])
+{
+	uint64_t r[11] = { 0 };
+	size_t pc;
+
+	for (pc = 0; pc < n; pc++) {
+		const struct bpf_insn *i = &p[pc];
+
+		switch (i->code) {
+		case BPF_LDX | BPF_MEM | BPF_W: r[i->dst_reg] = ctx[i->off / 4]; break;
+		case BPF_ALU64 | BPF_MOV | BPF_X: r[i->dst_reg] = r[i->src_reg]; break;
+		case BPF_ALU64 | BPF_MOV | BPF_K: r[i->dst_reg] = (uint64_t)i->imm; break;
+		case BPF_ALU64 | BPF_AND | BPF_K: r[i->dst_reg] &= (uint64_t)(int64_t)i->imm; break;
+		case BPF_ALU64 | BPF_RSH | BPF_K: r[i->dst_reg] >>= i->imm; break;
+		case BPF_JMP | BPF_JNE | BPF_K:
+			pc += r[i->dst_reg] != (uint64_t)(int64_t)i->imm ? (size_t)i->off : 0;
+			break;
+		case BPF_JMP | BPF_JEQ | BPF_K:
+			pc += r[i->dst_reg] == (uint64_t)(int64_t)i->imm ? (size_t)i->off : 0;
+			break;
+		case BPF_JMP | BPF_EXIT: return (int)r[0];
+		default: ck_abort_msg("instruction 0x%x", i->code);
+		}
+	}
+	ck_abort_msg("no exit");
+	return -1;
+}
+
+struct rule_row { bool allow; char type; int major, minor; unsigned int access; };
+
+static int ask(const struct rule_row *rows, size_t n, int type, uint32_t major,
+	       uint32_t minor, uint32_t access)
+{
+	Podvm__DeviceRule r[8], *v[8];
+	struct bpf_insn prog[128];
+	uint32_t ctx[3] = { access << 16 | (uint32_t)type, major, minor };
+	size_t i, len;
+
+	for (i = 0; i < n; i++) {
+		podvm__device_rule__init(&r[i]);
+		r[i].allow = rows[i].allow;
+		r[i].type = (uint32_t)rows[i].type;
+		r[i].major = rows[i].major;
+		r[i].minor = rows[i].minor;
+		r[i].access = rows[i].access;
+		v[i] = &r[i];
+	}
+	len = devfilter_build(v, n, prog, ARRAY_LEN(prog));
+	ck_assert_uint_gt(len, 0);
+	return run_prog(prog, len, ctx);
+}
+
+START_TEST(last_matching_device_rule_decides)
+{
+	static const struct rule_row rows[] = {
+		{ false, 'a', -1, -1, 7 }, { true, 'c', 1, 3, 2 }, { true, 'c', 1, 3, 4 },
+		{ true, 'b', 8, -1, 7 }, { false, 'b', 8, 1, 4 },
+	};
+	enum { C = BPF_DEVCG_DEV_CHAR, B = BPF_DEVCG_DEV_BLOCK };
+
+	ck_assert_int_eq(ask(rows, 5, C, 1, 3, 2), 1);
+	ck_assert_int_eq(ask(rows, 5, C, 1, 3, 6), 1); /* each kind by a rule of its own */
+	ck_assert_int_eq(ask(rows, 5, C, 1, 3, 7), 0);
+	ck_assert_int_eq(ask(rows, 5, C, 1, 5, 2), 0);
+	ck_assert_int_eq(ask(rows, 5, B, 1, 3, 2), 0);
+	ck_assert_int_eq(ask(rows, 5, B, 8, 0, 7), 1);
+	ck_assert_int_eq(ask(rows, 5, B, 8, 1, 2), 1);
+	ck_assert_int_eq(ask(rows, 5, B, 8, 1, 6), 0);
+	ck_assert_int_eq(ask(rows, 0, C, 1, 3, 2), 0);
+}
+END_TEST
+
+START_TEST(routes_without_a_gateway_come_first)
+{
+	uint8_t gw[4] = { 10, 0, 0, 1 };
+	Podvm__Route r[4], *v[4];
+	size_t i;
+
+	for (i = 0; i < 4; i++) {
+		podvm__route__init(&r[i]);
+		r[i].priority = (uint32_t)i;
+		v[i] = &r[i];
+	}
+	r[0].gateway.data = gw;
+	r[0].gateway.len = 4;
+	r[1].scope = RT_SCOPE_UNIVERSE;
+	r[2].scope = RT_SCOPE_LINK;
+	r[3].scope = RT_SCOPE_LINK;
+	order_routes(v, 4);
+	ck_assert_uint_eq(v[0]->priority, 2);
+	ck_assert_uint_eq(v[1]->priority, 3);
+	ck_assert_uint_eq(v[2]->priority, 1);
+	ck_assert_uint_eq(v[3]->priority, 0);
+}
+END_TEST
+
+START_TEST(netlink_message_does_not_overflow)
+{
+	static const uint8_t data[1024];
+	struct rtm_msg m;
+	uint32_t head = 0;
+	int i;
+
+	rtm_start(&m, RTM_NEWLINK, 0, &head, sizeof(head));
+	for (i = 0; i < 5; i++)
+		rtm_put(&m, 1, data, sizeof(data));
+	ck_assert(m.overflow);
+	ck_assert_uint_le(m.len, sizeof(m.b));
+	ck_assert_int_eq(rtm_talk(-1, &m, NULL), -EMSGSIZE);
+}
+END_TEST
+
+START_TEST(paths_stay_inside_the_root)
+{
+	char dir[] = "/tmp/agent-unit-XXXXXX", link[64];
+	struct err e;
+	int root, fd;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_ge(root, 0);
+	ck_assert_int_eq(symlinkat("/out", root, "abs"), 0);
+	ck_assert_int_eq(symlinkat("../../../out", root, "up"), 0);
+	ck_assert_int_eq(symlinkat("/nowhere", root, "dangling"), 0);
+	ck_assert_int_eq(mkdirat(root, "out", 0755), 0);
+	fd = path_make(root, "/abs/a/b", true, &e);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	fd = path_make(root, "/up/c", false, &e);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(faccessat(root, "out/a/b", F_OK, 0), 0);
+	ck_assert_int_eq(faccessat(root, "out/c", F_OK, 0), 0);
+	ck_assert_int_eq(path_make(root, "/dangling/x", true, &e), -ENOENT);
+	ck_assert_int_eq(path_make(root, "relative", true, &e), -EINVAL);
+	ck_assert_int_eq(path_make(root, "/out/c/d", true, &e), -ENOTDIR);
+	fd = path_make(root, "///", true, &e);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	snprintf(link, sizeof(link), "%s", dir);
+	close(root);
+	ck_assert_int_eq(dir_remove(AT_FDCWD, link, &e), 0);
+}
+END_TEST
+
+Suite *agent_guest_suite(void)
+{
+	Suite *s = suite_create("agent_guest");
+	TCase *c = tcase_create("agent_guest");
+
+	tcase_add_test(c, passwd_finds_the_home);
+	tcase_add_test(c, passwd_survives_any_prefix);
+	tcase_add_test(c, last_matching_device_rule_decides);
+	tcase_add_test(c, routes_without_a_gateway_come_first);
+	tcase_add_test(c, netlink_message_does_not_overflow);
+	tcase_add_test(c, paths_stay_inside_the_root);
+	suite_add_tcase(s, c);
+	return s;
+}

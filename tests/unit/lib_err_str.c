@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * struct err, text helpers and the log: texts that are too long, control
+ * characters from outside, numbers at the edge of 64 bits.
+ */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/err.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/str.h"
+#include "tests/kit/dir.h"
+#include "tests/kit/fault.h"
+
+Suite *lib_err_str_suite(void);
+
+START_TEST(err_is_one_line)
+{
+	struct err e = { 0 };
+
+	ck_assert_int_eq(err_set(&e, EPROTO, "a\nb\tc\x1b[31m\x7f%s", "\r"), -EPROTO);
+	ck_assert_int_eq(e.code, EPROTO);
+	ck_assert_str_eq(e.text, "a?b?c?[31m??");
+	ck_assert_int_eq(err_wrap(&e, "x\ny"), -EPROTO);
+	ck_assert_str_eq(e.text, "x?y: a?b?c?[31m??");
+}
+END_TEST
+
+START_TEST(err_is_cut)
+{
+	char big[2 * ERR_TEXT_BYTES];
+	struct err e = { 0 };
+
+	memset(big, 'x', sizeof(big) - 1);
+	big[sizeof(big) - 1] = 0;
+	ck_assert_int_eq(err_set(&e, EIO, "%s", big), -EIO);
+	ck_assert_uint_eq(strlen(e.text), ERR_TEXT_BYTES - 1);
+	ck_assert_int_eq(err_wrap(&e, "%s", big), -EIO);
+	ck_assert_uint_eq(strlen(e.text), ERR_TEXT_BYTES - 1);
+	errno = ENOENT;
+	ck_assert_int_eq(err_sys(&e, "%s", big), -ENOENT);
+	ck_assert_uint_eq(strlen(e.text), ERR_TEXT_BYTES - 1);
+}
+END_TEST
+
+START_TEST(err_never_looks_like_success)
+{
+	struct err e = { 0 };
+
+	errno = 0;
+	ck_assert_int_eq(err_sys(&e, "x"), -EIO);
+	ck_assert_int_eq(e.code, EIO);
+	e.code = 0;
+	ck_assert_int_eq(err_wrap(&e, "x"), -EIO);
+	ck_assert_int_eq(err_wrap(NULL, "x"), -EIO);
+	ck_assert_int_eq(err_set(NULL, EBUSY, "x"), -EBUSY);
+	errno = EPERM;
+	ck_assert_int_eq(err_sys(NULL, "x"), -EPERM);
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	int rc;
+	uint64_t value;
+} numbers[] = {
+	{ "0", 0, 0 },
+	{ "00", 0, 0 },
+	{ "010", 0, 10 },
+	{ "0x1f", 0, 31 },
+	{ "0XFF", 0, 255 },
+	{ "18446744073709551615", 0, UINT64_MAX },
+	{ "0xffffffffffffffff", 0, UINT64_MAX },
+	{ "18446744073709551616", -ERANGE, 0 },
+	{ "0x10000000000000000", -ERANGE, 0 },
+	{ "99999999999999999999999999", -ERANGE, 0 },
+	{ "", -EINVAL, 0 },
+	{ " 1", -EINVAL, 0 },
+	{ "1 ", -EINVAL, 0 },
+	{ "1\n", -EINVAL, 0 },
+	{ "-1", -EINVAL, 0 },
+	{ "+1", -EINVAL, 0 },
+	{ "0x", -EINVAL, 0 },
+	{ "0x-1", -EINVAL, 0 },
+	{ "0xg", -EINVAL, 0 },
+	{ "x1", -EINVAL, 0 },
+	{ "ff", -EINVAL, 0 },
+	{ "1e3", -EINVAL, 0 },
+	{ "1.0", -EINVAL, 0 },
+	{ "1K", -EINVAL, 0 },
+};
+
+START_TEST(number)
+{
+	uint64_t v = 77;
+
+	ck_assert_msg(parse_u64(numbers[_i].text, &v) == numbers[_i].rc, "%s",
+		      numbers[_i].text);
+	ck_assert_uint_eq(v, numbers[_i].rc ? 77 : numbers[_i].value);
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	int rc;
+	uint64_t value;
+} sizes[] = {
+	{ "0", 0, 0 },
+	{ "4096", 0, 4096 },
+	{ "64K", 0, 65536 },
+	{ "64k", 0, 65536 },
+	{ "128M", 0, 128 << 20 },
+	{ "2g", 0, 2ull << 30 },
+	{ "1T", 0, 1ull << 40 },
+	{ "0x10K", 0, 16384 },
+	{ "16777215T", 0, 16777215ull << 40 },
+	{ "16777216T", -ERANGE, 0 },
+	{ "18014398509481983K", 0, UINT64_MAX - 1023 },
+	{ "18014398509481984K", -ERANGE, 0 },
+	{ "18446744073709551615", 0, UINT64_MAX },
+	{ "18446744073709551616", -ERANGE, 0 },
+	{ "", -EINVAL, 0 },
+	{ "K", -EINVAL, 0 },
+	{ "0xK", -EINVAL, 0 },
+	{ "1KK", -EINVAL, 0 },
+	{ "1KB", -EINVAL, 0 },
+	{ "1Ki", -EINVAL, 0 },
+	{ "1P", -EINVAL, 0 },
+	{ "1 K", -EINVAL, 0 },
+	{ "-1K", -EINVAL, 0 },
+	{ "1.5G", -EINVAL, 0 },
+	{ "00000000000000000000000000000001", -EINVAL, 0 },
+};
+
+START_TEST(size)
+{
+	uint64_t v = 77;
+
+	ck_assert_msg(parse_size(sizes[_i].text, &v) == sizes[_i].rc, "%s", sizes[_i].text);
+	ck_assert_uint_eq(v, sizes[_i].rc ? 77 : sizes[_i].value);
+}
+END_TEST
+
+START_TEST(mac)
+{
+	static const char *const bad[] = {
+		"", "0", "02:00:00:00:00", "02:00:00:00:00:", "02:00:00:00:00:0",
+		"02:00:00:00:00:0g", "02:00:00:00:00:001", "02:00:00:00:00:00:",
+		"02-00-00-00-00-00", " 02:00:00:00:00:00", "0x:00:00:00:00:00",
+		"02:00:00:00:00:00 ", "2:0:0:0:0:0:", "-2:00:00:00:00:00",
+	};
+	uint8_t m[6] = { 9, 9, 9, 9, 9, 9 };
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(bad); i++) {
+		char *exact = strdup(bad[i]); /* so that a look behind the end shows */
+
+		ck_assert_msg(parse_mac(exact, m) == -EINVAL, "%s", bad[i]);
+		free(exact);
+	}
+	ck_assert_uint_eq(m[0], 9);
+	ck_assert_int_eq(parse_mac("02:fF:00:a0:0b:ff", m), 0);
+	ck_assert(!memcmp(m, "\x02\xff\x00\xa0\x0b\xff", 6));
+}
+END_TEST
+
+START_TEST(quote)
+{
+	char room[64];
+	size_t n;
+
+	str_quote(room, sizeof(room), "a\"b\\c\n\x7f\x1b");
+	ck_assert_str_eq(room, "\"a\\\"b\\\\c\\x0a\\x7f\\x1b\"");
+	for (n = 3; n < 40; n++) { /* never behind the room, always closed */
+		char *exact = malloc(n);
+
+		str_quote(exact, n, "\n\n\n\n\n\n\n\n\n\n");
+		ck_assert_uint_lt(strlen(exact), n);
+		ck_assert_int_eq(exact[strlen(exact) - 1], '"');
+		free(exact);
+	}
+}
+END_TEST
+
+START_TEST(copy)
+{
+	char room[4] = "old";
+
+	ck_assert_int_eq(str_copy(room, sizeof(room), "four"), -ENAMETOOLONG);
+	ck_assert_str_eq(room, "old");
+	ck_assert_int_eq(str_copy(room, sizeof(room), "new"), 0);
+	ck_assert_str_eq(room, "new");
+	ck_assert(str_starts("abc", "ab"));
+	ck_assert(str_starts("abc", ""));
+	ck_assert(!str_starts("a", "ab"));
+}
+END_TEST
+
+START_TEST(buffer)
+{
+	struct strbuf b = { 0 };
+	size_t i;
+
+	strbuf_add_bytes(&b, "a\0b", 3);
+	ck_assert_uint_eq(b.len, 3);
+	strbuf_add(&b, "%s", "");
+	for (i = 0; i < 10000; i++)
+		strbuf_add(&b, "%zu,", i % 10);
+	ck_assert(!b.failed);
+	ck_assert_uint_eq(b.len, 20003);
+	ck_assert(!memcmp(b.text, "a\0b0,1,", 7));
+	ck_assert_int_eq(b.text[b.len], 0);
+	strbuf_done(&b);
+	ck_assert_ptr_null(b.text);
+
+	/* A failure is remembered, whatever succeeds behind it. */
+	strbuf_add(&b, "x");
+	kit_fault_arm(KIT_FAULT_MEMORY, 1, 0);
+	strbuf_add(&b, "%0500d", 1);
+	ck_assert(kit_fault_fired());
+	strbuf_add(&b, "y");
+	ck_assert(b.failed);
+	ck_assert_str_eq(b.text, "x");
+	strbuf_done(&b);
+}
+END_TEST
+
+START_TEST(log_is_one_line)
+{
+	int fd = open("log", O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	char big[4000];
+	char *text, *line, *save = NULL;
+	int n = 0;
+
+	memset(big, '\n', sizeof(big) - 1);
+	big[sizeof(big) - 1] = 0;
+	log_open(fd, LOG_LEVEL_WARN, false);
+	errno = EXDEV;
+	log_warn("a\nforged %s", "\x1b[2J");
+	log_warn("%s", big);
+	log_info("not written");
+	ck_assert_int_eq(errno, EXDEV);
+	log_open(-1, LOG_LEVEL_DEBUG, false);
+	log_error("nowhere");
+	text = kit_get("log");
+	ck_assert_ptr_nonnull(strstr(text, "warning a?forged ?[2J\n"));
+	ck_assert_ptr_null(strstr(text, "not written"));
+	for (line = text; (line = strchr(line, '\n')); line++)
+		n++;
+	ck_assert_int_eq(n, 2);
+	free(text);
+
+	ck_assert_int_eq(ftruncate(fd, 0), 0);
+	log_open(fd, LOG_LEVEL_DEBUG, true);
+	log_debug("a\n\"\\\x01%s", big);
+	log_error("plain");
+	text = kit_get("log");
+	n = 0;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		struct err e = { 0 };
+		struct json_doc *doc;
+
+		ck_assert_msg(!json_parse(line, strlen(line), &doc, &e), "%s", e.text);
+		json_free(doc);
+		n++;
+	}
+	ck_assert_int_eq(n, 2);
+	free(text);
+	close(fd);
+}
+END_TEST
+
+START_TEST(log_on_a_full_disk)
+{
+	int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+	log_open(fd, LOG_LEVEL_WARN, false);
+	errno = EXDEV;
+	log_error("x");
+	ck_assert_int_eq(errno, EXDEV);
+	close(fd);
+	log_error("a closed descriptor");
+	ck_assert_int_eq(errno, EXDEV);
+}
+END_TEST
+
+Suite *lib_err_str_suite(void)
+{
+	Suite *s = suite_create("lib_err_str");
+	TCase *t = tcase_create("err_str");
+	TCase *l = tcase_create("log");
+
+	tcase_add_test(t, err_is_one_line);
+	tcase_add_test(t, err_is_cut);
+	tcase_add_test(t, err_never_looks_like_success);
+	tcase_add_loop_test(t, number, 0, ARRAY_LEN(numbers));
+	tcase_add_loop_test(t, size, 0, ARRAY_LEN(sizes));
+	tcase_add_test(t, mac);
+	tcase_add_test(t, quote);
+	tcase_add_test(t, copy);
+	tcase_add_test(t, buffer);
+	suite_add_tcase(s, t);
+	tcase_add_checked_fixture(l, kit_dir_enter, kit_dir_leave);
+	tcase_add_test(l, log_is_one_line);
+	tcase_add_test(l, log_on_a_full_disk);
+	suite_add_tcase(s, l);
+	return s;
+}

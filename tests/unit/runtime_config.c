@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * The configuration file: defaults without it, every member, and one row for
+ * each mistake, with the path that the error must name.
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/mem.h"
+#include "runtime/config.h"
+#include "tests/kit/dir.h"
+
+Suite *runtime_config_suite(void);
+
+static void setup(void)
+{
+	kit_dir_enter();
+	ck_assert_int_eq(setenv("PODVM_CONFIG", "c.json", 1), 0);
+}
+
+START_TEST(all_members)
+{
+	struct err e = { 0 };
+	struct config c;
+
+	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
+			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
+			  "\"bootTimeoutMs\":5000}");
+	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
+	ck_assert_str_eq(c.vmm, "/v");
+	ck_assert_str_eq(c.kernel, "/k");
+	ck_assert_str_eq(c.initramfs, "/i");
+	ck_assert_str_eq(c.cmdline, "q");
+	ck_assert_uint_eq(c.ram_bytes, 512 << 20);
+	ck_assert_uint_eq(c.vcpus, 2);
+	ck_assert_uint_eq(c.scratch_bytes, 1 << 30);
+	ck_assert_uint_eq(c.boot_timeout_ms, 5000);
+}
+END_TEST
+
+START_TEST(defaults)
+{
+	static const char *const empty[] = { "{}", "{\"ram\":null,\"vmm\":null}" };
+	struct err e = { 0 };
+	struct config c;
+
+	kit_put("c.json", empty[_i]);
+	ck_assert_int_eq(config_load(&c, &e), 0);
+	ck_assert_uint_eq(c.ram_bytes, 256 << 20);
+	ck_assert_uint_eq(c.vcpus, 1);
+	ck_assert_int_ne(c.vmm[0], 0);
+	ck_assert_int_ne(c.kernel[0], 0);
+	ck_assert_str_eq(c.cmdline, "");
+}
+END_TEST
+
+/* A file that was asked for must be there. */
+START_TEST(missing_file)
+{
+	struct err e = { 0 };
+	struct config c;
+
+	ck_assert_int_eq(config_load(&c, &e), -ENOENT);
+	ck_assert_str_eq(e.text, "configuration: c.json: No such file or directory");
+	setenv("PODVM_CONFIG", "", 1);
+	ck_assert_int_eq(config_load(&c, &e), -ENOENT);
+	setenv("PODVM_CONFIG", ".", 1);
+	ck_assert_int_eq(config_load(&c, &e), -EISDIR);
+}
+END_TEST
+
+static const struct {
+	const char *text, *error;
+} bad[] = {
+	{ "", "not valid JSON" },
+	{ "{\"ram\":\"1G\"", "not valid JSON" },
+	{ "null", "/: must be an object, not null" },
+	{ "[]", "/: must be an object, not array" },
+	{ "{\"Ram\":1}", "/Ram: unknown setting" },
+	{ "{\"ram\":1048576,\"memory\":1}", "/memory: unknown setting" },
+	{ "{\"\":1}", "unknown setting" },
+	{ "{\"ram\":\"1X\"}", "/ram: not a size such as 256M" },
+	{ "{\"ram\":\"\"}", "/ram: not a size" },
+	{ "{\"ram\":\"-1\"}", "/ram: not a size" },
+	{ "{\"ram\":\"16777216T\"}", "/ram: not a size" },
+	{ "{\"ram\":-1}", "/ram: must not be negative" },
+	{ "{\"ram\":1.5}", "/ram: must be int, not double" },
+	{ "{\"ram\":[]}", "/ram: must be int, not array" },
+	{ "{\"ram\":0}", "/ram: must be 1 to" },
+	{ "{\"ram\":18446744073709551615}", "/ram: must be 1 to" },
+	{ "{\"scratch\":true}", "/scratch: must be int, not boolean" },
+	{ "{\"vcpus\":0}", "/vcpus: must be 1 to" },
+	{ "{\"vcpus\":\"2\"}", "/vcpus: must be int, not string" },
+	{ "{\"vcpus\":4294967297}", "/vcpus: must be 1 to" },
+	{ "{\"bootTimeoutMs\":0}", "/bootTimeoutMs: must be 1 to" },
+	{ "{\"bootTimeoutMs\":18446744073709551615}", "/bootTimeoutMs: must be 1 to" },
+	{ "{\"vmm\":1}", "/vmm: must be string, not int" },
+	{ "{\"kernel\":\"a\\u0000b\"}", "/kernel: holds a NUL character" },
+};
+
+START_TEST(mistake)
+{
+	struct err e = { 0 };
+	struct config c;
+
+	kit_put("c.json", bad[_i].text);
+	ck_assert_msg(config_load(&c, &e) == -EINVAL, "row %d", _i);
+	ck_assert_msg(!strncmp(e.text, "configuration c.json: ", 22), "%s", e.text);
+	ck_assert_msg(strstr(e.text, bad[_i].error), "%s", e.text);
+}
+END_TEST
+
+START_TEST(too_long)
+{
+	char text[70000];
+	struct err e = { 0 };
+	struct config c;
+
+	memset(text, 'x', sizeof(text));
+	memcpy(text, "{\"vmm\":\"", 8);
+	memcpy(text + 8 + PATH_MAX, "\"}", 3);
+	kit_put("c.json", text);
+	ck_assert_int_eq(config_load(&c, &e), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(e.text, "/vmm: longer than 4095 bytes"));
+	memset(text, ' ', sizeof(text) - 1);
+	text[sizeof(text) - 1] = 0;
+	kit_put("c.json", text);
+	ck_assert_int_eq(config_load(&c, &e), -EFBIG);
+}
+END_TEST
+
+Suite *runtime_config_suite(void)
+{
+	Suite *s = suite_create("runtime_config");
+	TCase *t = tcase_create("config");
+
+	tcase_add_checked_fixture(t, setup, kit_dir_leave);
+	tcase_add_test(t, all_members);
+	tcase_add_loop_test(t, defaults, 0, 2);
+	tcase_add_test(t, missing_file);
+	tcase_add_loop_test(t, mistake, 0, ARRAY_LEN(bad));
+	tcase_add_test(t, too_long);
+	suite_add_tcase(s, t);
+	return s;
+}
