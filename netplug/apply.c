@@ -63,10 +63,16 @@ static int check_path(const struct apply *a, struct err *e)
 	return 0;
 }
 
+struct port_check {
+	const struct plan_port *p;
+	uint32_t queue_len;	/* of the interface now, packets */
+};
+
 static int on_same(const struct nlmsghdr *h, void *arg, struct err *e)
 {
 	const struct nlattr *tb[IFLA_MAX + 1];
-	const struct plan_port *p = arg;
+	struct port_check *c = arg;
+	const struct plan_port *p = c->p;
 	char name[SCAN_NAME_BYTES];
 	uint8_t mac[6];
 
@@ -78,16 +84,21 @@ static int on_same(const struct nlmsghdr *h, void *arg, struct err *e)
 	    nl_u32(tb[IFLA_MTU], 0) != p->mtu)
 		return err_set(e, ESTALE, "name, MAC or MTU changed after the plan was "
 			       "made");
+	c->queue_len = nl_u32(tb[IFLA_TXQLEN], 1);
 	return 0;
 }
 
-static int check_port(struct nl *nl, const struct plan_port *p, struct err *e)
+static int check_port(struct nl *nl, const struct plan_port *p,
+		      uint32_t *ret_queue_len, struct err *e)
 {
 	struct ifinfomsg m = { .ifi_index = (int)p->ifindex };
-	struct plan_port want = *p;
+	struct port_check c = { .p = p };
+	int rc;
 
 	nl_msg(nl, RTM_GETLINK, 0, &m, sizeof(m));
-	return nl_get(nl, on_same, &want, e);
+	rc = nl_get(nl, on_same, &c, e);
+	*ret_queue_len = c.queue_len;
+	return rc;
 }
 
 static int undo_nothing(void *arg, const struct journal_rec *r, struct err *e)
@@ -124,8 +135,8 @@ static int apply_port(const struct apply *a, const struct plan_port *p,
 {
 	_cleanup_close_ int fd = -1;
 	char index[16];
-	uint32_t tap;
-	int rc = check_port(a->nl, p, e);
+	uint32_t tap, queue_len;
+	int rc = check_port(a->nl, p, &queue_len, e);
 
 	snprintf(index, sizeof(index), "%u", p->ifindex);
 	if (!rc)
@@ -137,6 +148,10 @@ static int apply_port(const struct apply *a, const struct plan_port *p,
 	if (fd < 0)
 		return fd;
 	rc = tc_tap_setup(a->nl, p, &tap, e);
+	/* The kernel replaces a queue length of 0 when a discipline is added. */
+	if (!rc && p->hook == PLAN_HOOK_NONE && !queue_len)
+		rc = journal_add(a->j, e, "netplug", "queue", a->path, a->id,
+				 p->name, index, (const char *)NULL);
 	if (!rc && p->hook == PLAN_HOOK_NONE)
 		rc = apply_hook(a, p, index, e);
 	if (!rc)
@@ -282,8 +297,8 @@ int netplug_undo(const struct journal_rec *r, struct err *e)
 		return err_set(e, EINVAL, "journal: this is no record of netplug");
 	action = r->word[1];
 	str_quote(shown, sizeof(shown), action);
-	if (strcmp(action, "tap") && strcmp(action, "ingress") &&
-	    strcmp(action, "filter"))
+	if (strcmp(action, "tap") && strcmp(action, "queue") &&
+	    strcmp(action, "ingress") && strcmp(action, "filter"))
 		return err_set(e, EINVAL, "journal: netplug: unknown action %s", shown);
 	if (strcmp(action, "tap") &&
 	    (r->n < 6 || parse_u64(r->word[5], &ifindex) < 0 ||
@@ -295,6 +310,8 @@ int netplug_undo(const struct journal_rec *r, struct err *e)
 		return rc;
 	if (!strcmp(action, "tap"))
 		rc = tc_tap_del(nl, r->word[4], e);
+	else if (!strcmp(action, "queue"))
+		rc = tc_queue_none(nl, (uint32_t)ifindex, e);
 	else if (!strcmp(action, "ingress"))
 		rc = tc_hook_del(nl, (uint32_t)ifindex, e);
 	else

@@ -21,6 +21,7 @@
  * written before each step that leaves something in the namespace:
  *
  *	netplug tap     PATH ID TAP
+ *	netplug queue   PATH ID INTERFACE IFINDEX	its queue length was 0
  *	netplug ingress PATH ID INTERFACE IFINDEX
  *	netplug filter  PATH ID INTERFACE IFINDEX
  *
@@ -395,5 +396,23 @@ int tc_hook_del(struct nl *nl, uint32_t ifindex, struct err *e)
 		return 0;
 	h = nl_msg(nl, RTM_DELQDISC, 0, &m, sizeof(m));
 	mnl_attr_put_strz(h, TCA_KIND, "ingress");
+	return gone_is_fine(nl_talk(nl, e));
+}
+
+/**
+ * tc_queue_none() - set an interface's queue length to 0 again
+ *
+ * A device without a queue (veth made by a CNI plugin) has length 0; adding any
+ * discipline, the ingress one too, makes it 1000 (qdisc_create() in the
+ * kernel's net/sched/sch_api.c), which stays when the discipline goes.
+ *
+ * Return: 0, also when the interface is gone; minus errno
+ */
+int tc_queue_none(struct nl *nl, uint32_t ifindex, struct err *e)
+{
+	struct ifinfomsg m = { .ifi_family = AF_UNSPEC, .ifi_index = (int)ifindex };
+	struct nlmsghdr *h = nl_msg(nl, RTM_NEWLINK, 0, &m, sizeof(m));
+
+	mnl_attr_put_u32(h, IFLA_TXQLEN, 0);
 	return gone_is_fine(nl_talk(nl, e));
 }

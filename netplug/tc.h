@@ -13,6 +13,7 @@ int tc_filter_add(struct nl *nl, const struct plan_port *p, uint32_t tap,
 		  struct err *e);
 int tc_tap_del(struct nl *nl, const char *name, struct err *e);
 int tc_filter_del(struct nl *nl, uint32_t ifindex, struct err *e);
+int tc_queue_none(struct nl *nl, uint32_t ifindex, struct err *e);
 int tc_hook_del(struct nl *nl, uint32_t ifindex, struct err *e);
 
 #endif
