@@ -7,6 +7,8 @@
 #
 # make help tells the targets.
 
+.DEFAULT_GOAL := all
+
 VARIANT ?= release
 BUILD   := build
 GEN     := $(BUILD)/gen
@@ -76,6 +78,9 @@ endif
 AGENT_FLAGS := $(filter-out $(SAN) -g -O0 -O1 -fPIE,$(FLAGS)) -Os -g -fno-pie \
 	       -ffunction-sections -fdata-sections
 AGENT_LINK  := -static -no-pie -pthread -Wl,--gc-sections -Wl,-z,relro
+
+include guest/kernel.mk
+include tests/node/node.mk
 
 # ---- sources: a file in a folder is built --------------------------------------
 src = $(filter-out %/main.c,$(sort $(wildcard $(addsuffix /*.c,$(1)))))
@@ -194,13 +199,20 @@ $(B)/podvm-agent: $(AGENT_OBJ)
 		$(call pc,--static $(LIB_PROTOBUF),--libs) -o $@
 
 # ---- mini-OS -------------------------------------------------------------------------
+# A stock kernel brings its drivers as modules: KERNEL= and KERNEL_MODULES=.
+INITRAMFS_MODULES ?= $(if $(KERNEL_MODULES),$(shell guest/modules $(KERNEL_MODULES)))
+
 $(B)/initramfs.cpio: $(B)/podvm-agent guest/initramfs guest/initramfs.list $(wildcard $(INITRAMFS_MODULES))
 	$(call say,CPIO,$@)
 	$(Q)guest/initramfs guest/initramfs.list $(B)/podvm-agent $@ $(INITRAMFS_MODULES)
 
-include guest/kernel.mk
-include tests/node/node.mk
 include tests/tests.mk
+
+# The same mini-OS for the distribution's own kernel, as the test node has it.
+$(B)/initramfs-stock.cpio: $(B)/podvm-agent guest/initramfs guest/initramfs.list guest/modules $(BUILD)/node/kernel.stamp
+	$(call say,CPIO,$@)
+	$(Q)guest/initramfs guest/initramfs.list $(B)/podvm-agent $@ \
+		$$(guest/modules $(BUILD)/node/lib/modules/*)
 
 # ---- install ---------------------------------------------------------------------------
 .PHONY: install

@@ -41,6 +41,7 @@
 struct shim {
 	char *id, *exec_id;
 	bool terminal;
+	bool console;		/* the terminal goes to the engine over SHIM_CONSOLE_FD */
 	struct agent agent;
 	int tty;		/* our side of the terminal, -1 without one */
 	int in, out, err;	/* stream sockets, owned */
@@ -143,7 +144,7 @@ static int open_terminal(struct shim *s, struct err *e)
 {
 	if (!s->terminal)
 		return 0;
-	if (fcntl(SHIM_CONSOLE_FD, F_GETFD) >= 0)
+	if (s->console)
 		return terminal_to_engine(SHIM_CONSOLE_FD, &s->tty, e);
 	if (!isatty(0))
 		return err_set(e, EINVAL,
@@ -289,7 +290,8 @@ __attribute__((noreturn)) static void serve(struct shim *s)
 
 /**
  * shim_main() - the shim's process; started by shim_spawn() only
- * @argv: "shim", container id, exec id (may be empty), "terminal" or "pipes"
+ * @argv: "shim", container id, exec id (may be empty), then "pipes", "terminal"
+ *        (our standard input is one) or "console" (SHIM_CONSOLE_FD gets it)
  *
  * Return: exit status of a shim that could not begin
  */
@@ -304,7 +306,8 @@ int shim_main(int argc, char **argv)
 		return 2;
 	s.id = argv[1];
 	s.exec_id = argv[2];
-	s.terminal = !strcmp(argv[3], "terminal");
+	s.console = !strcmp(argv[3], "console");
+	s.terminal = s.console || !strcmp(argv[3], "terminal");
 	rc = join(&s, &e);
 	if (rc < 0) {
 		pod_say_ready(SHIM_READY_FD, &e);

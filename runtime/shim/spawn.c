@@ -86,7 +86,8 @@ int shim_spawn(const struct shim_start *s, pid_t *ret_pid, int *ret_pidfd,
 	bool foreground = s->foreground;
 	char *argv[] = { strdupa("podvm-shim"), strdupa("shim"), strdupa(s->id),
 			 strdupa(s->exec_id ? s->exec_id : ""),
-			 strdupa(s->terminal ? "terminal" : "pipes"), NULL };
+			 strdupa(!s->terminal ? "pipes" : s->console_socket ? "console" : "terminal"),
+			 NULL };
 	struct proc_fd map[8] = { { 0, 0 }, { 1, 1 }, { 2, 2 },
 				  { s->control, SHIM_CONTROL_FD } };
 	struct proc_spec spec = { .path = "/proc/self/exe", .argv = argv,

@@ -44,7 +44,7 @@ def against($name; f; $what; $target):
 		guest_entered: of("podvm-vmm"; .run_ms), agent_called: of("podvm-vmm"; .call_ms),
 		hello: of("podvm-vmm"; .hello_ms)},
 	podvm_user_exits: ([$s[] | select(.who == "podvm-vmm")][0].user_exits // {} | keys_unsorted
-		| map({key: ., value: . as $k | of("podvm-vmm"; .user_exits[$k])}) | from_entries),
+		| map({key: ., value: (. as $k | of("podvm-vmm"; .user_exits[$k]))}) | from_entries),
 	run_true: {
 		podvm: of("podvm-run"; .run_ms_total), crun: of("crun-run"; .run_ms_total)},
 	initramfs_bytes: $initramfs, kernel_bytes: $kernel, rootfs_plan: $plan.stats,
