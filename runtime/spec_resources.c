@@ -30,6 +30,7 @@
 #define ACCESS_MKNOD 1
 #define ACCESS_READ 2
 #define ACCESS_WRITE 4
+#define ACCESS_ALL (ACCESS_MKNOD | ACCESS_READ | ACCESS_WRITE)
 
 static int put(Podvm__ContainerCreate *c, const char *file, struct err *e,
 	       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -393,6 +394,23 @@ static int rule(const struct jnode *n, Podvm__DeviceRule *r, struct err *e)
 	return rule_access(n, &r->access, e);
 }
 
+static int push_rule(Podvm__ContainerCreate *c, Podvm__DeviceRule **ret,
+		     struct err *e)
+{
+	Podvm__DeviceRule *r = mem_new(Podvm__DeviceRule);
+	int rc;
+
+	if (!r)
+		return err_set(e, ENOMEM, "out of memory");
+	podvm__device_rule__init(r);
+	rc = spec_push(&c->device_rules, &c->n_device_rules, r, e);
+	if (rc < 0)
+		free(r);
+	else
+		*ret = r;
+	return rc;
+}
+
 static int rules(Podvm__ContainerCreate *c, const struct jnode *n,
 		 struct err *e)
 {
@@ -404,15 +422,9 @@ static int rules(Podvm__ContainerCreate *c, const struct jnode *n,
 	if (rc <= 0)
 		return rc;
 	for (i = 0; i < json_len(&arr); i++) {
-		r = mem_new(Podvm__DeviceRule);
-		if (!r)
-			return err_set(e, ENOMEM, "out of memory");
-		podvm__device_rule__init(r);
-		rc = spec_push(&c->device_rules, &c->n_device_rules, r, e);
-		if (rc < 0) {
-			free(r);
+		rc = push_rule(c, &r, e);
+		if (rc < 0)
 			return rc;
-		}
 		el = json_at(&arr, i);
 		rc = rule(&el, r, e);
 		if (rc < 0)
@@ -421,16 +433,63 @@ static int rules(Podvm__ContainerCreate *c, const struct jnode *n,
 	return 0;
 }
 
-/**
- * spec_resources() - translate linux.resources
- * @n: the linux section
- * @l: gets the limits that size a VM
- *
- * Return: 0; -EINVAL with the JSON path; -ENOMEM
- * Source: OCI runtime-spec, config-linux.md "Control groups"
+/*
+ * What every container may use, whatever its rules say (config-linux.md,
+ * "Default Devices"): the nodes that the agent makes in /dev, its terminals,
+ * and mknod of anything, which gives no access.
  */
-int spec_resources(Podvm__ContainerCreate *c, const struct jnode *n,
-		   struct spec_limits *l, struct err *e)
+static const struct {
+	uint32_t type;
+	int64_t major, minor;
+	uint32_t access;
+} default_rules[] = {
+	{ 'c', -1, -1, ACCESS_MKNOD },
+	{ 'b', -1, -1, ACCESS_MKNOD },
+	{ 'c', 1, 3, ACCESS_ALL },	/* null */
+	{ 'c', 1, 5, ACCESS_ALL },	/* zero */
+	{ 'c', 1, 7, ACCESS_ALL },	/* full */
+	{ 'c', 1, 8, ACCESS_ALL },	/* random */
+	{ 'c', 1, 9, ACCESS_ALL },	/* urandom */
+	{ 'c', 5, 0, ACCESS_ALL },	/* tty */
+	{ 'c', 5, 1, ACCESS_ALL },	/* console */
+	{ 'c', 5, 2, ACCESS_ALL },	/* ptmx */
+	{ 'c', 136, -1, ACCESS_ALL },	/* pts */
+};
+
+static int deny_all(Podvm__ContainerCreate *c, struct err *e)
+{
+	Podvm__DeviceRule *r;
+	int rc = push_rule(c, &r, e);
+
+	if (rc < 0)
+		return rc;
+	r->type = 'a';
+	r->major = r->minor = -1;
+	r->access = ACCESS_ALL;
+	return 0;
+}
+
+static int allow_defaults(Podvm__ContainerCreate *c, struct err *e)
+{
+	Podvm__DeviceRule *r;
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(default_rules); i++) {
+		int rc = push_rule(c, &r, e);
+
+		if (rc < 0)
+			return rc;
+		r->allow = true;
+		r->type = default_rules[i].type;
+		r->major = default_rules[i].major;
+		r->minor = default_rules[i].minor;
+		r->access = default_rules[i].access;
+	}
+	return 0;
+}
+
+static int limits(Podvm__ContainerCreate *c, const struct jnode *n,
+		  struct spec_limits *l, struct err *e)
 {
 	static const struct spec_refusal others[] = {
 		{ "rdma", "the host's RDMA devices are not in the pod's virtual "
@@ -457,4 +516,25 @@ int spec_resources(Podvm__ContainerCreate *c, const struct jnode *n,
 	if (!rc)
 		rc = rules(c, &r, e);
 	return rc ? rc : unified(c, &r, e);
+}
+
+/**
+ * spec_resources() - translate linux.resources
+ * @n: the linux section
+ * @l: gets the limits that size a VM
+ *
+ * The device rules begin with "deny all" and end with the default devices, so
+ * that a container without rules has those and no other.
+ *
+ * Return: 0; -EINVAL with the JSON path; -ENOMEM
+ * Source: OCI runtime-spec, config-linux.md "Control groups", "Default Devices"
+ */
+int spec_resources(Podvm__ContainerCreate *c, const struct jnode *n,
+		   struct spec_limits *l, struct err *e)
+{
+	int rc = deny_all(c, e);
+
+	if (!rc)
+		rc = limits(c, n, l, e);
+	return rc ? rc : allow_defaults(c, e);
 }

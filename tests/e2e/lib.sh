@@ -149,6 +149,11 @@ setfattr_opaque() {
 	rm -rf "$o"
 }
 
+# What engines give a container that asks for nothing.
+ENGINE_CAPS='["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
+	"CAP_MKNOD", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID",
+	"CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"]'
+
 # make_bundle NAME JQ-FILTER [ARG...] - a bundle with an overlay of its own; the
 # process is what the filter makes of it, $args in it are the arguments
 make_bundle() {
@@ -161,9 +166,10 @@ make_bundle() {
 		-o "lowerdir=$l/top:$l/middle:$l/base,upperdir=$b/upper,workdir=$b/work" \
 		"$b/rootfs"
 	# shellcheck disable=SC2016 # jq's variables
-	podvm spec | jq --arg netns "/run/netns/$NETNS" "
+	podvm spec | jq --arg netns "/run/netns/$NETNS" --argjson caps "$ENGINE_CAPS" "
 		.process.terminal = false
 		| .root.readonly = false
+		| (.process.capabilities | .bounding, .effective, .permitted) = \$caps
 		| .process.args = \$ARGS.positional
 		| .annotations = (.annotations // {})
 		| $filter" --args -- "$@" > "$b/config.json"

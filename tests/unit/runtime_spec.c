@@ -496,9 +496,14 @@ START_TEST(test_full)
 	ck_assert_str_eq(cgroup(s, "io.weight"), "4950");
 	ck_assert_str_eq(cgroup(s, "memory.high"), "max");
 	ck_assert_ptr_null(cgroup(s, "cpu.idle"));
-	ck_assert_uint_eq(c->n_device_rules, 1);
-	ck_assert_uint_eq(c->device_rules[0]->type, 'c');
-	ck_assert_uint_eq(c->device_rules[0]->access, 2 | 4);
+	/* Deny all, ours, the default devices. */
+	ck_assert_uint_eq(c->n_device_rules, 13);
+	ck_assert(!c->device_rules[0]->allow);
+	ck_assert_uint_eq(c->device_rules[0]->type, 'a');
+	ck_assert_uint_eq(c->device_rules[1]->type, 'c');
+	ck_assert_uint_eq(c->device_rules[1]->access, 2 | 4);
+	ck_assert(c->device_rules[12]->allow);
+	ck_assert_int_eq(c->device_rules[12]->major, 136);
 	ck_assert_uint_eq(c->n_devices, 2);
 	ck_assert_uint_eq(c->devices[0]->type, S_IFCHR);
 	ck_assert_uint_eq(c->devices[0]->mode, 0666);
