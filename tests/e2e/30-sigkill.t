@@ -47,9 +47,9 @@ clean() {
 	diff "$WORK/before" "$WORK/after"
 }
 
-i=0
-while [ $i -lt "$ROUNDS" ]; do
-	i=$((i + 1))
+round=0
+while [ $round -lt "$ROUNDS" ]; do
+	round=$((round + 1))
 	rnd 3
 	case $r in
 	0) who=supervisor what="$ROOT supervisor" ;;

@@ -106,9 +106,7 @@ make_layers() {
 		mkdir -p bin etc proc sys dev tmp run root srv var opt/tool home
 		chmod 1777 tmp
 		cp /bin/busybox bin/busybox
-		for a in $(./bin/busybox --list); do
-			[ "$a" = busybox ] || ln -s busybox "bin/$a"
-		done
+		chroot . /bin/busybox --install -s /bin
 		echo 'root:x:0:0:root:/root:/bin/sh' > etc/passwd
 		echo 'user:x:1000:1000:user:/home:/bin/sh' >> etc/passwd
 		echo 'root:x:0:' > etc/group
@@ -251,8 +249,8 @@ snapshot() {
 	echo '== qdiscs and filters'
 	[ ! -e "/run/netns/$NETNS" ] || {
 		tc -n "$NETNS" qdisc
-		for i in $(ip -n "$NETNS" -br link | sed 's/[@ ].*//'); do
-			tc -n "$NETNS" filter show dev "$i" ingress 2> /dev/null || :
+		for link in $(ip -n "$NETNS" -br link | sed 's/[@ ].*//'); do
+			tc -n "$NETNS" filter show dev "$link" ingress 2> /dev/null || :
 		done
 	}
 	echo '== cgroups'
