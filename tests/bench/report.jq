@@ -48,6 +48,11 @@ def against($name; f; $what; $target):
 	run_true: {
 		podvm: of("podvm-run"; .run_ms_total), crun: of("crun-run"; .run_ms_total)},
 	initramfs_bytes: $initramfs, kernel_bytes: $kernel, rootfs_plan: $plan.stats,
+	# Rounds in which podvm-vmm was at the hello before both of QEMU's machines.
+	hello_rounds: ([$s[] | select(.hello_ms)] | group_by(.round)
+		| map(map({(.who): .hello_ms}) | add | select(length == 3))
+		| {all: length, first: (map(select(."podvm-vmm" < ."qemu-microvm-mmio"
+			and ."podvm-vmm" < ."qemu-microvm-pci")) | length)}),
 	failures: [.[] | .failed | select(.)],
 	samples: $s
 }

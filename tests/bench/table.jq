@@ -20,6 +20,7 @@ def yes: if . == null then "" elif . then "met" else "NOT MET" end;
 "\("monitor" | left(34))\("podvm-vmm" | right(25))\("QEMU mmio" | right(26))\("QEMU PCI" | right(26))\("ratio*" | right(8))",
 (.compared[] | "\(.name + (if .unit == "" then "" else ", " + .unit end) | left(34))\(.podvm | spread | right(25))\(.qemu_mmio | spread | right(26))\(.qemu_pci | spread | right(26))\(.ratio | num | right(8))"),
 "* podvm-vmm's median to the lower one of QEMU's two",
+"podvm-vmm was at the hello first in \(.hello_rounds.first) of \(.hello_rounds.all) rounds; where the spreads overlap, a ratio near 1 says little",
 "",
 "start to hello: from before the fork of the monitor until the agent's hello was read.",
 "exits: all of KVM's `exits` (debugfs) at the hello, those that KVM handles itself included.",
