@@ -30,7 +30,7 @@
 #define VMM_VCPUS_MAX 64
 
 enum vmm_type {
-	VMM_CONFIG = 1,	/* fds: kvm, kernel, initramfs, console output (a file or pipe) */
+	VMM_CONFIG = 1, /* fds: kvm, kernel, initramfs, console output (a file or pipe) */
 	VMM_DISK,	/* fds: table or raw disk */
 	VMM_NET,	/* fds: tap */
 	VMM_BROKER,	/* fds: lib/broker.h socket */
@@ -38,8 +38,8 @@ enum vmm_type {
 	VMM_CONNECT,	/* fds: stream socket; the monitor calls the guest's @port for it */
 	VMM_START,
 	VMM_STATS,
-	VMM_STOP,	/* at once, without the guest's help */
-	VMM_EVENT,	/* reply only */
+	VMM_STOP,  /* at once, without the guest's help */
+	VMM_EVENT, /* reply only */
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
@@ -56,6 +56,20 @@ struct vmm_config {
 	uint32_t vcpus;
 	uint32_t guest_cid;
 	char cmdline[VMM_CMDLINE_BYTES];
+};
+
+/**
+ * struct vmm_limit - how much a device may move; zeros: as much as it can
+ * @bytes_per_s: on average
+ * @ops_per_s:   requests or packets, on average
+ * @burst_bytes, @burst_ops: what may come at once after a pause; 0 with a rate:
+ *               what comes in a tenth of a second
+ */
+struct vmm_limit {
+	uint64_t bytes_per_s;
+	uint64_t ops_per_s;
+	uint64_t burst_bytes;
+	uint64_t burst_ops;
 };
 
 /**
@@ -82,8 +96,8 @@ struct vmm_net {
 };
 
 struct vmm_request {
-	uint32_t type;	/* enum vmm_type */
-	uint32_t port;	/* LISTEN, CONNECT: vsock port of the guest or of the host */
+	uint32_t type; /* enum vmm_type */
+	uint32_t port; /* LISTEN, CONNECT: vsock port of the guest or of the host */
 	union {
 		struct vmm_config config;
 		struct vmm_disk disk;
@@ -93,7 +107,11 @@ struct vmm_request {
 
 /* Exits that are counted each by itself. */
 enum vmm_exit {
-	VMM_EXIT_PIO, VMM_EXIT_MMIO, VMM_EXIT_HLT, VMM_EXIT_INTR, VMM_EXIT_OTHER,
+	VMM_EXIT_PIO,
+	VMM_EXIT_MMIO,
+	VMM_EXIT_HLT,
+	VMM_EXIT_INTR,
+	VMM_EXIT_OTHER,
 	VMM_EXIT_KINDS
 };
 
@@ -145,8 +163,8 @@ struct vmm {
 };
 
 int vmm_spawn(const char *program, int log_fd, struct vmm *ret, struct err *e);
-int vmm_call(struct vmm *v, const struct vmm_request *rq, const int *fds,
-	     size_t n_fds, int timeout_ms, struct vmm_reply *ret, struct err *e);
+int vmm_call(struct vmm *v, const struct vmm_request *rq, const int *fds, size_t n_fds,
+	     int timeout_ms, struct vmm_reply *ret, struct err *e);
 int vmm_event(struct vmm *v, struct vmm_reply *ret, struct err *e);
 void vmm_done(struct vmm *v);
 
