@@ -77,7 +77,7 @@ static void flush(struct msix *m)
 	for (v = 0; m->s.pending && v < m->n; v++) {
 		if (!(m->s.pending & 1u << v) || masked(m, v))
 			continue;
-		m->s.pending &= (uint16_t)~(1u << v);
+		m->s.pending &= ~(1u << v);
 		deliver(m, v);
 	}
 }
@@ -104,7 +104,7 @@ void msix_raise(struct msix *m, uint16_t vector)
 	pthread_mutex_lock(&m->lock);
 	if (m->s.control & MSIX_CONTROL_ENABLE) {
 		if (masked(m, vector))
-			m->s.pending |= (uint16_t)(1u << vector);
+			m->s.pending |= 1u << vector;
 		else
 			deliver(m, vector);
 	}

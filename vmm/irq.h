@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* Vectors of a function: one per queue and one for its configuration. */
-#define MSIX_VECTORS_MAX 16
+#define MSIX_VECTORS_MAX 32
 #define MSIX_ENTRY_BYTES 16
 
 /* Message control (PCI 3.0, section 6.8.2.3). */
@@ -33,7 +33,7 @@ struct msix_entry {
 struct msix_state {
 	struct msix_entry entry[MSIX_VECTORS_MAX];
 	uint16_t control;
-	uint16_t pending;
+	uint32_t pending;
 };
 
 /**

@@ -89,7 +89,7 @@ void fakedrv_attach(struct fakedrv *f, struct virtio_dev *d, uint64_t features,
 	virtio_features_write(d, 1, (uint32_t)(features >> 32));
 	virtio_status_write(d, 11);
 	ck_assert_uint_eq(d->s.status, 11);
-	for (i = 0; i < d->ops->n_queues; i++)
+	for (i = 0; i < d->n_queues; i++)
 		fakedrv_ring(f, i, size, &d->q[i].s);
 	virtio_status_write(d, 15);
 	pthread_mutex_unlock(&d->lock);

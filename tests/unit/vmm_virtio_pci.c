@@ -21,6 +21,7 @@ struct dev {
 	int starts, stops, kicks, freed;
 	uint16_t kicked;
 	uint32_t cfg_writes;
+	bool slow;	/* stop() cannot finish */
 };
 
 static struct dev dev;
@@ -54,9 +55,10 @@ static void start(struct virtio_dev *d)
 	((struct dev *)d)->starts++;
 }
 
-static void stop(struct virtio_dev *d)
+static bool stop(struct virtio_dev *d)
 {
 	((struct dev *)d)->stops++;
+	return !((struct dev *)d)->slow;
 }
 
 static void kick(struct virtio_dev *d, uint16_t q)
@@ -214,6 +216,39 @@ START_TEST(start_up)
 	ck_assert_uint_eq(rd(16, 2), VIRTQ_NO_VECTOR);
 	drive();
 	ck_assert_int_eq(dev.starts, 2);
+}
+END_TEST
+
+/* A driver may not reuse its memory before the status reads as zero. */
+START_TEST(slow_reset)
+{
+	drive();
+	dev.slow = true;
+	wr(20, 1, 0);
+	ck_assert(!dev.d.running);
+	ck_assert_uint_eq(rd(20, 1), 15);
+	/* Nothing that it does meanwhile counts. */
+	wr(20, 1, 0);
+	negotiate(1, VERSION_1);
+	queue(0, 16, 0x200000);
+	wr(28, 2, 1);
+	ck_assert_uint_eq(rd(20, 1), 15);
+	ck_assert_int_eq(dev.stops, 2);	/* drive() begins with one */
+	ck_assert_int_eq(dev.starts, 1);
+	dev.slow = false;
+	pthread_mutex_lock(&dev.d.lock);
+	virtio_reset_done(&dev.d);
+	pthread_mutex_unlock(&dev.d.lock);
+	ck_assert_uint_eq(rd(20, 1), 0);
+	ck_assert_uint_eq(rd(24, 2), VIRTQ_SIZE_MAX);
+	ck_assert_uint_eq(rd(28, 2), 0);
+	drive();
+	ck_assert_int_eq(dev.starts, 2);
+	/* Without a reset under way it changes nothing. */
+	pthread_mutex_lock(&dev.d.lock);
+	virtio_reset_done(&dev.d);
+	pthread_mutex_unlock(&dev.d.lock);
+	ck_assert_uint_eq(rd(20, 1), 15);
 }
 END_TEST
 
@@ -637,6 +672,7 @@ Suite *vmm_virtio_pci_suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, start_up);
+	tcase_add_test(t, slow_reset);
 	tcase_add_loop_test(t, feature_bits, 0, (int)ARRAY_LEN(features));
 	tcase_add_test(t, clearing_status);
 	tcase_add_test(t, driver_cannot_set_needs_reset);

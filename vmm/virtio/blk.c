@@ -343,9 +343,10 @@ static void blk_start(struct virtio_dev *d)
 }
 
 /* Requests are done by the time that the lock is free, so none is left here. */
-static void blk_stop(struct virtio_dev *d)
+static bool blk_stop(struct virtio_dev *d)
 {
 	blk_of(d)->chain.n_out = blk_of(d)->chain.n_in = 0;
+	return true;
 }
 
 static void blk_free(struct virtio_dev *d)

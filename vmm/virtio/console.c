@@ -44,9 +44,10 @@ static void start(struct virtio_dev *d)
 	(void)d;
 }
 
-static void stop(struct virtio_dev *d)
+static bool stop(struct virtio_dev *d)
 {
 	(void)d;
+	return true;
 }
 
 static void drain(struct console *t, const struct virtq_chain *c)

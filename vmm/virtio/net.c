@@ -399,7 +399,7 @@ static void net_start(struct virtio_dev *d)
 }
 
 /* The loop may still watch the tap: on_tap() sees @ready and stops that. */
-static void net_stop(struct virtio_dev *d)
+static bool net_stop(struct virtio_dev *d)
 {
 	struct net *n = net_of(d);
 
@@ -407,6 +407,7 @@ static void net_stop(struct virtio_dev *d)
 	n->starved = false;
 	n->tx_full = false;
 	n->rx_len = 0;
+	return true;
 }
 
 static void net_free(struct virtio_dev *d)

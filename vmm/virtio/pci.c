@@ -93,7 +93,7 @@ static void complain(const struct vpci *v, const char *what, uint32_t offset,
 /* The selected queue; NULL if there is none of that number. */
 static struct virtq *queue(struct vpci *v)
 {
-	return v->select < v->dev->ops->n_queues ? &v->dev->q[v->select] : NULL;
+	return v->select < v->dev->n_queues ? &v->dev->q[v->select] : NULL;
 }
 
 static uint32_t queue_read(struct vpci *v, enum common_reg reg)
@@ -129,7 +129,7 @@ static uint32_t common_read(struct vpci *v, uint32_t offset, uint32_t len)
 		return v->driver_select > 1 ? 0
 			: (uint32_t)(d->s.acked >> 32 * v->driver_select);
 	case REG_CONFIG_VECTOR:	return d->s.config_vector;
-	case REG_NUM_QUEUES:	return d->ops->n_queues;
+	case REG_NUM_QUEUES:	return d->n_queues;
 	case REG_STATUS:	return d->s.status;
 	case REG_GENERATION:	return d->s.config_generation;
 	case REG_SELECT:	return v->select;
@@ -294,7 +294,7 @@ static void notify(struct vpci *v, uint32_t offset)
 {
 	uint32_t q = offset / VPCI_NOTIFY_STEP;
 
-	if (q < v->dev->ops->n_queues && !(offset % VPCI_NOTIFY_STEP))
+	if (q < v->dev->n_queues && !(offset % VPCI_NOTIFY_STEP))
 		eventfd_write(v->kick[q].fd, 1);
 }
 
@@ -330,7 +330,7 @@ static void bar_moved(struct pci_fn *f, uint64_t address)
 	struct vpci *v = (struct vpci *)f;
 	uint16_t i;
 
-	for (i = 0; i < v->dev->ops->n_queues; i++) {
+	for (i = 0; i < v->dev->n_queues; i++) {
 		struct vpci_kick *k = &v->kick[i];
 		uint64_t at = address + VPCI_NOTIFY + i * VPCI_NOTIFY_STEP;
 
@@ -419,7 +419,7 @@ static void add_caps(struct vpci *v)
 	add_cap(v, CAP_COMMON, VPCI_COMMON, COMMON_BYTES, 0);
 	add_cap(v, CAP_ISR, VPCI_ISR, 1, 0);
 	add_cap(v, CAP_DEVICE, VPCI_DEVICE, VPCI_DEVICE_BYTES, 0);
-	add_cap(v, CAP_NOTIFY, VPCI_NOTIFY, v->dev->ops->n_queues * VPCI_NOTIFY_STEP,
+	add_cap(v, CAP_NOTIFY, VPCI_NOTIFY, v->dev->n_queues * VPCI_NOTIFY_STEP,
 		VPCI_NOTIFY_STEP);
 	v->cfg_cap = add_cap(v, CAP_PCI, 0, 0, 0);
 	v->fn.writable[v->cfg_cap + 4] = 0xff;			/* bar */
@@ -455,7 +455,7 @@ static int add_kicks(struct vpci *v, struct err *e)
 {
 	uint16_t i;
 
-	for (i = 0; i < v->dev->ops->n_queues; i++) {
+	for (i = 0; i < v->dev->n_queues; i++) {
 		struct vpci_kick *k = &v->kick[i];
 		int rc;
 
@@ -502,7 +502,7 @@ int vpci_new(struct virtio_dev *d, const struct vpci_host *host, struct vpci **r
 		v->kick[i].fd = -1;
 	v->dev = d;
 	v->host = host;
-	rc = msix_init(&v->msix, (uint16_t)(d->ops->n_queues + 1), host->irq, host->arg);
+	rc = msix_init(&v->msix, (uint16_t)(d->n_queues + 1), host->irq, host->arg);
 	if (rc < 0) {
 		free(v);
 		return err_set(e, -rc, "pthread_mutex_init");

@@ -39,9 +39,10 @@ static void start(struct virtio_dev *d)
 	(void)d;
 }
 
-static void stop(struct virtio_dev *d)
+static bool stop(struct virtio_dev *d)
 {
 	(void)d;
+	return true;
 }
 
 /* Fills one buffer. Return: bytes. */

@@ -38,12 +38,23 @@ static void queues_init(struct virtio_dev *d)
 {
 	uint16_t i;
 
-	for (i = 0; i < d->ops->n_queues; i++) {
+	for (i = 0; i < d->n_queues; i++) {
 		virtq_reset(&d->q[i]);
 		d->q[i].mem = d->mem;
 		d->q[i].s.size = VIRTQ_SIZE_MAX;
 		d->q[i].s.vector = VIRTQ_NO_VECTOR;
 	}
+}
+
+/**
+ * virtio_set_queues() - how many queues a device has whose kind leaves that open
+ * @n: 1 to VIRTIO_QUEUES_MAX
+ * Context: before the device is on a bus
+ */
+void virtio_set_queues(struct virtio_dev *d, uint16_t n)
+{
+	d->n_queues = n;
+	queues_init(d);
 }
 
 /**
@@ -61,7 +72,7 @@ int virtio_init(struct virtio_dev *d, const struct virtio_ops *ops,
 	d->s.config_vector = VIRTQ_NO_VECTOR;
 	d->mem = mem;
 	d->loop = loop;
-	queues_init(d);
+	virtio_set_queues(d, ops->n_queues);
 	return -pthread_mutex_init(&d->lock, NULL);
 }
 
@@ -71,7 +82,7 @@ int virtio_init(struct virtio_dev *d, const struct virtio_ops *ops,
  */
 void virtio_notify(struct virtio_dev *d, uint16_t q)
 {
-	if (q >= d->ops->n_queues || !d->running || d->q[q].broken)
+	if (q >= d->n_queues || !d->running || d->q[q].broken)
 		return;
 	if (virtq_should_notify(&d->q[q]) && d->interrupt)
 		d->interrupt(d->transport, d->q[q].s.vector);
@@ -97,7 +108,7 @@ void virtio_broken(struct virtio_dev *d, const char *why)
 {
 	uint16_t i;
 
-	for (i = 0; i < d->ops->n_queues; i++)
+	for (i = 0; i < d->n_queues; i++)
 		d->q[i].broken = true;
 	if (d->s.status & STATUS_NEEDS_RESET)
 		return;
@@ -107,18 +118,43 @@ void virtio_broken(struct virtio_dev *d, const char *why)
 	virtio_config_changed(d);
 }
 
-/**
- * virtio_reset() - back to the state before the driver came
- * Context: @lock held
- */
-void virtio_reset(struct virtio_dev *d)
+static void forget_driver(struct virtio_dev *d)
 {
-	d->ops->stop(d);
-	d->running = false;
+	d->resetting = false;
 	queues_init(d);
 	d->s.acked = 0;
 	d->s.status = 0;
 	d->s.config_vector = VIRTQ_NO_VECTOR;
+}
+
+/**
+ * virtio_reset() - back to the state before the driver came
+ *
+ * Where the device cannot stop at once, its status stays what it was until it
+ * has: that is how a driver learns that its memory is its own again (virtio 1.2,
+ * section 4.1.4.3.2).
+ *
+ * Context: @lock held
+ */
+void virtio_reset(struct virtio_dev *d)
+{
+	bool stopped = d->ops->stop(d);
+
+	d->running = false;
+	if (stopped)
+		forget_driver(d);
+	else
+		d->resetting = true;
+}
+
+/**
+ * virtio_reset_done() - the end of a reset that ops->stop() could not finish
+ * Context: I/O thread, @lock held; does nothing where none is under way
+ */
+void virtio_reset_done(struct virtio_dev *d)
+{
+	if (d->resetting)
+		forget_driver(d);
 }
 
 /**
@@ -140,7 +176,7 @@ void virtio_features_write(struct virtio_dev *d, uint32_t select, uint32_t v)
 {
 	uint64_t mask;
 
-	if (select > 1 || (d->s.status & STATUS_FEATURES_OK))
+	if (select > 1 || d->resetting || (d->s.status & STATUS_FEATURES_OK))
 		return;
 	mask = 0xffffffffull << 32 * select;
 	d->s.acked = (d->s.acked & ~mask) | (uint64_t)v << 32 * select;
@@ -157,7 +193,7 @@ static void start(struct virtio_dev *d)
 	struct err e;
 	uint16_t i;
 
-	for (i = 0; i < d->ops->n_queues; i++) {
+	for (i = 0; i < d->n_queues; i++) {
 		if (!d->q[i].s.enabled)
 			continue;
 		if (virtq_start(&d->q[i], d->mem, event_idx, &e) < 0) {
@@ -178,6 +214,8 @@ void virtio_status_write(struct virtio_dev *d, uint8_t status)
 {
 	uint8_t old = d->s.status, added;
 
+	if (d->resetting)
+		return;
 	if (!status) {
 		virtio_reset(d);
 		return;

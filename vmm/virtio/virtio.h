@@ -10,8 +10,8 @@
 #include "lib/loop.h"
 #include "vmm/virtio/queue.h"
 
-/* Queues of one device; virtio-net with one pair uses 2, vsock 3. */
-#define VIRTIO_QUEUES_MAX 8
+/* Queues of one device: eight pairs of virtio-net and its control queue. */
+#define VIRTIO_QUEUES_MAX 17
 
 struct virtio_dev;
 
@@ -20,15 +20,18 @@ struct virtio_dev;
  * @name:         for logs and counters: "blk", "net", …
  * @device_id:    virtio device number (virtio 1.2, section 5)
  * @pci_class:    24-bit PCI class code
- * @n_queues:     how many
+ * @n_queues:     how many; 0: the device sets virtio_dev.n_queues itself, after
+ *                virtio_init() with virtio_set_queues()
  * @config_read:  fill @len bytes from @offset of the device configuration; bytes
  *                behind its end read as zero; any vCPU thread, @lock held
  * @config_write: as above; NULL: writes are ignored
  * @start:        DRIVER_OK was set, queues are ready; any vCPU thread, @lock held
  * @stop:         reset or end; drop every reference into queues and guest memory;
- *                must be fine before @start and twice; @lock held
+ *                must be fine before @start and twice; @lock held. Return: true when
+ *                that is done; false if others still work on guest memory: the I/O
+ *                thread calls virtio_reset_done() when they have ended
  * @kick:         the driver notified queue @q; I/O thread, @lock held
- * @free:         the device's end, after @stop
+ * @free:         the device's end, after @stop; waits for what @stop could not end
  */
 struct virtio_ops {
 	const char *name;
@@ -40,7 +43,7 @@ struct virtio_ops {
 	void (*config_write)(struct virtio_dev *d, uint32_t offset,
 			     const void *buf, uint32_t len);
 	void (*start)(struct virtio_dev *d);
-	void (*stop)(struct virtio_dev *d);
+	bool (*stop)(struct virtio_dev *d);
 	void (*kick)(struct virtio_dev *d, uint16_t q);
 	void (*free)(struct virtio_dev *d);
 };
@@ -71,7 +74,10 @@ struct virtio_state {
  * @lock:     held during every ops call and by the device's own loop callbacks
  * @interrupt: transport's way to raise MSI-X @vector; may be called with @lock held
  * @transport: for @interrupt
+ * @n_queues: how many of @q there are
  * @running:  between @start and @stop
+ * @resetting: a reset waits for virtio_reset_done(); the driver still reads the
+ *            old status, and what it writes is dropped
  */
 struct virtio_dev {
 	const struct virtio_ops *ops;
@@ -82,7 +88,9 @@ struct virtio_dev {
 	pthread_mutex_t lock;
 	void (*interrupt)(void *transport, uint16_t vector);
 	void *transport;
+	uint16_t n_queues;
 	bool running;
+	bool resetting;
 };
 
 /*
@@ -96,6 +104,8 @@ void virtio_notify(struct virtio_dev *d, uint16_t q);
 void virtio_config_changed(struct virtio_dev *d);
 void virtio_broken(struct virtio_dev *d, const char *why);
 void virtio_reset(struct virtio_dev *d);
+void virtio_reset_done(struct virtio_dev *d);
+void virtio_set_queues(struct virtio_dev *d, uint16_t n);
 uint32_t virtio_features_read(const struct virtio_dev *d, uint32_t select);
 void virtio_features_write(struct virtio_dev *d, uint32_t select, uint32_t v);
 void virtio_status_write(struct virtio_dev *d, uint8_t status);

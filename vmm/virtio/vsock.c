@@ -362,7 +362,7 @@ static void vsock_start(struct virtio_dev *d)
 	eventfd_write(vsock_of(d)->wake, 1);
 }
 
-static void vsock_stop(struct virtio_dev *d)
+static bool vsock_stop(struct virtio_dev *d)
 {
 	struct vsock *v = vsock_of(d);
 	struct vconn *c;
@@ -380,6 +380,7 @@ static void vsock_stop(struct virtio_dev *d)
 	v->fresh = true;
 	if (v->wake >= 0)
 		eventfd_write(v->wake, 1);
+	return true;
 }
 
 static void vsock_free(struct virtio_dev *d)
