@@ -173,7 +173,7 @@ int user_env(const Podvm__Process *p, char ***ret, struct err *e)
 	memcpy(env, p->env, p->n_env * sizeof(*env));
 	if (!env_value(p, "HOME")) {
 		if (p->uid == 0)
-			strcpy(home, "/root");
+			str_copy(home, sizeof(home), "/root");
 		else if (!file_read(AT_FDCWD, "/etc/passwd", PASSWD_MAX, &text, &len, NULL))
 			user_home(text, len, p->uid, home, sizeof(home));
 		if (asprintf(&var, "HOME=%s", home) < 0) {
