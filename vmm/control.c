@@ -24,6 +24,7 @@
 #include "vmm/vmm.h"
 
 #define AT(stage) (1u << (stage))
+#define ALIVE (AT(MACHINE_CONFIGURED) | AT(MACHINE_RUNNING) | AT(MACHINE_PAUSED))
 
 struct control {
 	int sock;			/* borrowed */
@@ -97,6 +98,29 @@ static int serve_start(struct control *c, const struct vmm_request *rq, int *fds
 	return machine_start(&c->m, e);
 }
 
+static int serve_pause(struct control *c, const struct vmm_request *rq, int *fds,
+		       struct vmm_reply *rp, struct err *e)
+{
+	(void)fds;
+	(void)rp;
+	(void)e;
+	if (rq->type == VMM_PAUSE)
+		machine_pause(&c->m);
+	else
+		machine_resume(&c->m);
+	return 0;
+}
+
+static int serve_unplug(struct control *c, const struct vmm_request *rq, int *fds,
+			struct vmm_reply *rp, struct err *e)
+{
+	(void)fds;
+	(void)rp;
+	if (!memchr(rq->name, 0, sizeof(rq->name)))
+		return err_set(e, EINVAL, "the name does not end");
+	return machine_unplug(&c->m, rq->name, e);
+}
+
 static int serve_stats(struct control *c, const struct vmm_request *rq, int *fds,
 		       struct vmm_reply *rp, struct err *e)
 {
@@ -105,6 +129,13 @@ static int serve_stats(struct control *c, const struct vmm_request *rq, int *fds
 	(void)e;
 	machine_stats(&c->m, &rp->stats);
 	return 0;
+}
+
+static int serve_device(struct control *c, const struct vmm_request *rq, int *fds,
+			struct vmm_reply *rp, struct err *e)
+{
+	(void)fds;
+	return machine_device(&c->m, rq->port, &rp->device, e);
 }
 
 static int serve_stop(struct control *c, const struct vmm_request *rq, int *fds,
@@ -128,25 +159,30 @@ static const struct request {
 } requests[] = {
 	[VMM_CONFIG] = { "CONFIG", serve_config, MACHINE_FDS, AT(MACHINE_NEW),
 			 "send it once, first of all" },
-	[VMM_DISK] = { "DISK", serve_disk, 1, AT(MACHINE_CONFIGURED) | AT(MACHINE_RUNNING),
+	[VMM_DISK] = { "DISK", serve_disk, 1, ALIVE,
 		       "send it after CONFIG and before the guest's end" },
 	[VMM_NET] = { "NET", serve_net, 1, AT(MACHINE_CONFIGURED),
 		      "send it between CONFIG and START: interfaces are not hot-plugged" },
 	[VMM_BROKER] = { "BROKER", serve_broker, 1, AT(MACHINE_CONFIGURED),
 			 "send it between CONFIG and START" },
-	[VMM_LISTEN] = { "LISTEN", serve_listen, 1,
-			 AT(MACHINE_CONFIGURED) | AT(MACHINE_RUNNING),
+	[VMM_LISTEN] = { "LISTEN", serve_listen, 1, ALIVE,
 			 "send it after CONFIG and before the guest's end" },
-	[VMM_CONNECT] = { "CONNECT", serve_connect, 1, AT(MACHINE_RUNNING),
+	[VMM_CONNECT] = { "CONNECT", serve_connect, 1, AT(MACHINE_RUNNING) | AT(MACHINE_PAUSED),
 			  "send it while the guest runs" },
 	[VMM_START] = { "START", serve_start, 0, AT(MACHINE_CONFIGURED),
 			"send it once, after CONFIG" },
-	[VMM_STATS] = { "STATS", serve_stats, 0,
-			AT(MACHINE_CONFIGURED) | AT(MACHINE_RUNNING) | AT(MACHINE_ENDED),
+	[VMM_STATS] = { "STATS", serve_stats, 0, ALIVE | AT(MACHINE_ENDED),
 			"send it after CONFIG" },
-	[VMM_STOP] = { "STOP", serve_stop, 0,
-		       AT(MACHINE_NEW) | AT(MACHINE_CONFIGURED) | AT(MACHINE_RUNNING) |
-		       AT(MACHINE_ENDED), "" },
+	[VMM_STOP] = { "STOP", serve_stop, 0, ALIVE | AT(MACHINE_NEW) | AT(MACHINE_ENDED),
+		       "" },
+	[VMM_PAUSE] = { "PAUSE", serve_pause, 0, AT(MACHINE_RUNNING),
+			"send it while the guest runs" },
+	[VMM_RESUME] = { "RESUME", serve_pause, 0, AT(MACHINE_PAUSED),
+			 "send it after PAUSE" },
+	[VMM_DEVICE] = { "DEVICE", serve_device, 0, ALIVE | AT(MACHINE_ENDED),
+			 "send it after CONFIG" },
+	[VMM_UNPLUG] = { "UNPLUG", serve_unplug, 0, ALIVE,
+			 "send it after CONFIG and before the guest's end" },
 };
 
 static int serve(struct control *c, const struct vmm_request *rq, int *fds,

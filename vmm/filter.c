@@ -70,7 +70,7 @@ static const uint32_t ioctls_both[] = {
 static const uint32_t ioctls_vcpu[] = { KVM_RUN };
 
 static const uint32_t ioctls_io[] = {
-	BLKGETSIZE64, BLKSSZGET, TUNGETIFF, TUNSETVNETHDRSZ,
+	BLKGETSIZE64, BLKSSZGET, TUNGETIFF, TUNSETVNETHDRSZ, KVM_KVMCLOCK_CTRL,
 };
 
 /* Room for all checks of the longer list. */

@@ -287,6 +287,21 @@ int kvm_vcpu_run(int fd)
 	return ioctl(fd, KVM_RUN, 0) < 0 ? -errno : 0;
 }
 
+/**
+ * kvm_vcpu_stood_still() - tell the guest that its clock went on without it
+ *
+ * Only guests that use kvm-clock can be told; the others need not be.
+ *
+ * #syscalls ioctl
+ */
+void kvm_vcpu_stood_still(int fd)
+{
+	int saved = errno;
+
+	if (ioctl(fd, KVM_KVMCLOCK_CTRL, 0) < 0)
+		errno = saved;
+}
+
 /* A message that KVM refuses is one that the guest composed wrongly: its loss. */
 static void send_msi(void *kvm, uint64_t address, uint32_t data)
 {

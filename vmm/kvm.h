@@ -35,5 +35,6 @@ void kvm_vcpu_done(struct kvm *k, int *fd, struct kvm_run **run);
 int kvm_vcpu_boot(int fd, uint32_t entry, uint32_t start_info, struct err *e);
 int kvm_bind(void *kvm, uint64_t gpa, int fd, bool on);
 int kvm_vcpu_run(int fd);
+void kvm_vcpu_stood_still(int fd);
 
 #endif

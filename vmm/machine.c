@@ -80,16 +80,33 @@ static int load(struct machine *m, const struct vmm_config *cfg, const int *fds,
 	return kvm_vcpu_boot(m->cpus.v[0].fd, b.entry, BOOT_INFO_GPA, e);
 }
 
-/* Puts a device on the bus; it is ours then, else the caller's. */
-static int plug(struct machine *m, struct virtio_dev *d, struct err *e)
+static struct vpci **find(struct machine *m, const char *name)
+{
+	struct vpci **at = &m->devices;
+
+	while (*at && strcmp((*at)->name, name))
+		at = &(*at)->next;
+	return at;
+}
+
+/*
+ * Puts a device on the bus under a name, or under none (""). It is ours in any
+ * case: after a failure it has been freed.
+ */
+static int plug(struct machine *m, struct virtio_dev *d, const char *name, struct err *e)
 {
 	struct vpci *v;
-	int rc = vpci_new(d, &m->host, &v, e);
+	int rc;
 
+	if (*name && *find(m, name))
+		rc = err_set(e, EEXIST, "%s: a device of that name is plugged already", name);
+	else
+		rc = vpci_new(d, &m->host, &v, e);
 	if (rc < 0) {
 		d->ops->free(d);
 		return rc;
 	}
+	snprintf(v->name, sizeof(v->name), "%s", name);
 	rc = pci_add(&m->bus.pci, &v->fn, e);
 	if (rc < 0) {
 		vpci_free(v);
@@ -110,10 +127,10 @@ static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *con
 	if (rc < 0)
 		return rc;
 	*console = -1;
-	if ((rc = plug(m, d, e)) < 0 || (rc = rng_new(&m->mem, m->loop, &d, e)) < 0 ||
-	    (rc = plug(m, d, e)) < 0 ||
+	if ((rc = plug(m, d, "", e)) < 0 || (rc = rng_new(&m->mem, m->loop, &d, e)) < 0 ||
+	    (rc = plug(m, d, "", e)) < 0 ||
 	    (rc = vsock_new(cfg->guest_cid, &m->mem, m->loop, &d, e)) < 0 ||
-	    (rc = plug(m, d, e)) < 0)
+	    (rc = plug(m, d, "", e)) < 0)
 		return rc;
 	m->vsock = d;
 	return 0;
@@ -205,7 +222,7 @@ int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct 
 	if (rc < 0)
 		return err_wrap(e, "disk %s", cfg->serial);
 	*fd = -1;
-	return plug(m, d, e);
+	return plug(m, d, cfg->serial, e);
 }
 
 /**
@@ -217,6 +234,8 @@ int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct 
  */
 int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct err *e)
 {
+	const uint8_t *mac = cfg->mac;
+	char name[VMM_NAME_BYTES];
 	struct virtio_dev *d;
 	int rc;
 
@@ -224,7 +243,45 @@ int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct er
 	if (rc < 0)
 		return err_wrap(e, "network interface");
 	*fd = -1;
-	return plug(m, d, e);
+	snprintf(name, sizeof(name), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
+		 mac[3], mac[4], mac[5]);
+	return plug(m, d, name, e);
+}
+
+/* All vCPUs are out: none of them is inside of the device, nor takes it meanwhile. */
+static int take_away(struct machine *m, struct vpci **at, struct err *e)
+{
+	struct vpci *v = *at;
+
+	if (vpci_in_use(v))
+		return err_set(e, EBUSY, "%s: the guest uses it: have the guest remove it first",
+			       v->name);
+	pci_remove(&m->bus.pci, &v->fn);
+	*at = v->next;
+	vpci_unbind(v);
+	vpci_free(v);
+	return 0;
+}
+
+/**
+ * machine_unplug() - take a device away that the guest has let go of
+ * @name: as vmm/vmm.h says
+ *
+ * Return: 0; -ENOENT; -EBUSY while a driver holds it
+ * Context: I/O thread; vCPUs pause for it
+ */
+int machine_unplug(struct machine *m, const char *name, struct err *e)
+{
+	struct vpci **at = find(m, name);
+	int rc;
+
+	if (!*name || !*at)
+		return err_set(e, ENOENT, "no device is called %s", name);
+	vcpus_pause(&m->cpus);
+	rc = take_away(m, at, e);
+	if (m->stage == MACHINE_RUNNING)
+		vcpus_resume(&m->cpus);
+	return rc;
 }
 
 /**
@@ -239,6 +296,26 @@ int machine_start(struct machine *m, struct err *e)
 	m->stage = MACHINE_RUNNING;
 	vcpus_go(&m->cpus);
 	return 0;
+}
+
+/**
+ * machine_pause() - leave the guest until machine_resume(); devices go on
+ * Context: I/O thread
+ */
+void machine_pause(struct machine *m)
+{
+	vcpus_pause(&m->cpus);
+	m->stage = MACHINE_PAUSED;
+}
+
+/**
+ * machine_resume() - go on after machine_pause()
+ * Context: I/O thread
+ */
+void machine_resume(struct machine *m)
+{
+	vcpus_resume(&m->cpus);
+	m->stage = MACHINE_RUNNING;
 }
 
 /**
@@ -279,6 +356,29 @@ void machine_stats(struct machine *m, struct vmm_stats *ret)
 {
 	metrics_fill(ret);
 	ret->connect_ns = m->vsock ? vsock_first_call_ns(m->vsock) : 0;
+}
+
+/**
+ * machine_device() - counters of a device
+ * @i: from 0, the oldest first
+ *
+ * Return: 0; -ENOENT behind the last one
+ * Context: I/O thread
+ */
+int machine_device(struct machine *m, uint32_t i, struct vmm_device *ret, struct err *e)
+{
+	uint32_t n = 0;
+	struct vpci *v;
+
+	for (v = m->devices; v; v = v->next)
+		n++;
+	if (i >= n)
+		return err_set(e, ENOENT, "there are %u devices", n);
+	/* The list has the newest first. */
+	for (v = m->devices; i < --n; v = v->next)
+		;
+	vpci_count(v, ret);
+	return 0;
 }
 
 /**

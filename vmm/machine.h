@@ -13,7 +13,8 @@
 enum machine_fd { MACHINE_KVM, MACHINE_KERNEL, MACHINE_INITRAMFS, MACHINE_CONSOLE,
 		  MACHINE_FDS };
 
-enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_ENDED };
+enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_PAUSED,
+		     MACHINE_ENDED };
 
 /**
  * struct machine - the virtual machine of this process
@@ -50,10 +51,14 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 		   int fds[MACHINE_FDS], struct err *e);
 int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct err *e);
 int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct err *e);
+int machine_unplug(struct machine *m, const char *name, struct err *e);
 int machine_start(struct machine *m, struct err *e);
+void machine_pause(struct machine *m);
+void machine_resume(struct machine *m);
 void machine_stop(struct machine *m);
 enum vmm_event machine_event(struct machine *m, char *text, size_t room);
 void machine_stats(struct machine *m, struct vmm_stats *ret);
+int machine_device(struct machine *m, uint32_t i, struct vmm_device *ret, struct err *e);
 void machine_done(struct machine *m);
 
 #endif

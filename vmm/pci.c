@@ -18,7 +18,8 @@
  * and a notification costs KVM a grace period.
  *
  * A function appears while the guest runs when it is added; the guest finds it
- * by a rescan of the bus. None is ever removed.
+ * by a rescan of the bus. One is removed while all vCPUs are paused, after the
+ * guest let go of it.
  *
  * Source: PCI Local Bus Specification 3.0, chapters 3.2.2.3 and 6.
  */
@@ -106,7 +107,6 @@ int pci_init(struct pci *p, struct err *e)
 	rc = pthread_mutex_init(&p->lock, NULL);
 	if (rc)
 		return err_set(e, rc, "pthread_mutex_init");
-	p->next_bar = PCI_MMIO_BASE;
 	pci_fn_init(&p->host, NULL, HOST_VENDOR, HOST_DEVICE, HOST_CLASS, 0, 0);
 	rc = pci_add(p, &p->host, e);
 	if (rc < 0)
@@ -123,39 +123,63 @@ void pci_done(struct pci *p)
 	memset(p->fn, 0, sizeof(p->fn));
 }
 
+/* The lowest free number; so a slot's function 0 is there before the others are. */
+static uint32_t free_devfn(const struct pci *p)
+{
+	uint32_t i;
+
+	for (i = 0; i < PCI_FUNCTIONS && p->fn[i]; i++)
+		;
+	return i;
+}
+
 /**
  * pci_add() - put a function on the bus and give its BAR an address
- * @f: borrowed until pci_done()
+ * @f: borrowed until pci_remove() or pci_done()
  *
  * Return: 0; -ENOSPC when the bus is full
  * Context: any thread, also while vCPUs run
  */
 int pci_add(struct pci *p, struct pci_fn *f, struct err *e)
 {
-	uint32_t at, size = f->bar_bytes;
-	int rc = 0;
+	uint32_t at, devfn;
 
 	pthread_mutex_lock(&p->lock);
-	at = size ? (p->next_bar + size - 1) & ~(size - 1) : 0;
-	if (p->next >= PCI_FUNCTIONS || (size && (at >= PCI_MMIO_END ||
-						  size > PCI_MMIO_END - at))) {
-		rc = err_set(e, ENOSPC, "the PCI bus is full: %u functions at most",
-			     PCI_FUNCTIONS - 1);
-	} else {
-		f->devfn = (uint8_t)p->next++;
-		if (!(f->devfn & 7))
-			f->config[PCI_REG_HEADER] |= HEADER_MULTI;
-		if (size) {
-			memcpy(f->config + PCI_REG_BAR0, &at, 4);
-			f->bar_at = at;
-			p->next_bar = at + size;
-			if (f->ops->bar_moved)
-				f->ops->bar_moved(f, at);
-		}
-		p->fn[f->devfn] = f;
+	devfn = free_devfn(p);
+	if (devfn == PCI_FUNCTIONS) {
+		pthread_mutex_unlock(&p->lock);
+		return err_set(e, ENOSPC, "the PCI bus is full: %u functions at most",
+			       PCI_FUNCTIONS - 1);
 	}
+	f->devfn = (uint8_t)devfn;
+	if (!(devfn & 7))
+		f->config[PCI_REG_HEADER] |= HEADER_MULTI;
+	if (f->bar_bytes) {
+		at = PCI_MMIO_BASE + devfn * PCI_BAR_MAX_BYTES;
+		memcpy(f->config + PCI_REG_BAR0, &at, 4);
+		f->bar_at = at;
+		if (f->ops->bar_moved)
+			f->ops->bar_moved(f, at);
+	}
+	p->fn[devfn] = f;
+	if (devfn >= p->end)
+		p->end = devfn + 1;
 	pthread_mutex_unlock(&p->lock);
-	return rc;
+	return 0;
+}
+
+/**
+ * pci_remove() - take a function off the bus; its number is free again
+ *
+ * The guest has let go of it before, or finds all ones where it was.
+ *
+ * Context: I/O thread, while no vCPU runs: one could be inside of the function
+ */
+void pci_remove(struct pci *p, struct pci_fn *f)
+{
+	pthread_mutex_lock(&p->lock);
+	p->fn[f->devfn] = NULL;
+	pthread_mutex_unlock(&p->lock);
 }
 
 /* The function that CONFIG_ADDRESS selects; NULL for none. Lock held. */
@@ -250,11 +274,11 @@ static struct pci_fn *find(struct pci *p, uint64_t gpa, uint32_t len,
 	uint32_t i;
 
 	pthread_mutex_lock(&p->lock);
-	for (i = 0; i < p->next && !found; i++) {
+	for (i = 0; i < p->end && !found; i++) {
 		struct pci_fn *f = p->fn[i];
-		uint32_t at = get32(f->config + PCI_REG_BAR0);
+		uint32_t at = f ? get32(f->config + PCI_REG_BAR0) : 0;
 
-		if (!f->bar_bytes || !(f->config[PCI_REG_COMMAND] & PCI_COMMAND_MEM) ||
+		if (!f || !f->bar_bytes || !(f->config[PCI_REG_COMMAND] & PCI_COMMAND_MEM) ||
 		    gpa < at || gpa - at >= f->bar_bytes ||
 		    len > f->bar_bytes - (gpa - at))
 			continue;

@@ -11,9 +11,14 @@
 #define PCI_CONFIG_BYTES 256
 #define PCI_FUNCTIONS 256
 
-/* Memory window of the root: between low RAM and the local APICs. */
+/*
+ * Memory window of the root: between low RAM and the local APICs. Each function
+ * has a part of its own, by its number, so that one that comes after another
+ * needs no search.
+ */
 #define PCI_MMIO_BASE 0xc0000000u
 #define PCI_MMIO_END 0xfec00000u
+#define PCI_BAR_MAX_BYTES 0x10000u
 
 /* Configuration mechanism 1 (PCI 3.0, section 3.2.2.3.2). */
 #define PCI_PORT_ADDRESS 0xcf8
@@ -53,7 +58,7 @@ struct pci_fn_ops {
  * @ops:       borrowed; NULL for one that only has configuration bytes
  * @config:    as the guest reads it, under the pci lock
  * @writable:  mask of bits that the guest may change
- * @bar_bytes: size of BAR 0, a power of two of 4 KiB at least; 0 for none
+ * @bar_bytes: size of BAR 0, a power of two from 4 KiB to PCI_BAR_MAX_BYTES; 0 for none
  * @bar_at:    where @bar_moved was last told
  * @devfn:     set by pci_add()
  * @cap_link:  where the next capability's offset goes; 0 before the first one
@@ -77,16 +82,14 @@ struct pci_fn {
  * @address: CONFIG_ADDRESS register
  * @fn:      functions by devfn, borrowed; never removed while vCPUs run
  * @host:    the host bridge, 00:00.0
- * @next:    next devfn to hand out
- * @next_bar: next free address of the window
+ * @end:     highest devfn that was ever used, and one
  */
 struct pci {
 	pthread_mutex_t lock;
 	uint32_t address;
 	struct pci_fn *fn[PCI_FUNCTIONS];
 	struct pci_fn host;
-	uint32_t next;
-	uint32_t next_bar;
+	uint32_t end;
 };
 
 int pci_init(struct pci *p, struct err *e);
@@ -96,6 +99,7 @@ void pci_fn_init(struct pci_fn *f, const struct pci_fn_ops *ops, uint16_t vendor
 		 uint32_t bar_bytes);
 uint8_t pci_fn_cap(struct pci_fn *f, const void *cap, uint8_t len);
 int pci_add(struct pci *p, struct pci_fn *f, struct err *e);
+void pci_remove(struct pci *p, struct pci_fn *f);
 void pci_port_read(struct pci *p, uint16_t port, void *data, uint32_t len);
 void pci_port_write(struct pci *p, uint16_t port, const void *data, uint32_t len);
 bool pci_mmio(struct pci *p, uint64_t gpa, void *data, uint32_t len, bool write);

@@ -6,12 +6,14 @@
  *
  *   WAIT  threads exist and have confined themselves; none has entered the guest
  *   GO    they run
+ *   PAUSE they leave the guest and wait; GO follows, or STOP
  *   STOP  they leave the guest and end; there is no way back
  *
  * Threads are made before the process is confined, since clone is fatal
- * afterwards. Stopping sets immediate_exit, which makes the next KVM_RUN return at
- * once, and then signals the thread, which makes the current one return; so no
- * order of the two is lost.
+ * afterwards. To make them leave, immediate_exit is set, which makes the next
+ * KVM_RUN return at once, and then the thread is signalled, which makes the
+ * current one return; so no order of the two is lost. While all are paused nobody
+ * but the I/O thread looks at buses and devices, so it may take one away.
  *
  * An exit touches registers and wakes the I/O thread; it does no I/O itself. What
  * ends the machine is told to bus->event, and the thread ends.
@@ -30,7 +32,7 @@
 #include "lib/mem.h"
 #include "vmm/metrics.h"
 
-#define SIGNAL_STOP SIGUSR1
+#define SIGNAL_LEAVE SIGUSR1
 
 static void on_signal(int sig)
 {
@@ -123,14 +125,34 @@ static bool handle(struct vcpu *v)
 	}
 }
 
+/* Waits out a pause; false when this thread has to end. */
+static bool may_run(struct vcpus *c)
+{
+	bool go;
+
+	pthread_mutex_lock(&c->lock);
+	c->idle++;
+	pthread_cond_broadcast(&c->changed);
+	while (c->stage == VCPU_PAUSE)
+		pthread_cond_wait(&c->changed, &c->lock);
+	c->idle--;
+	go = c->stage == VCPU_GO;
+	pthread_mutex_unlock(&c->lock);
+	return go;
+}
+
 static void run(struct vcpu *v)
 {
 	struct vcpus *c = v->all;
 
 	if (v->id == 0)
 		metrics_stamp(METRICS_RUN);
-	while (!atomic_load_explicit(&c->stop, memory_order_relaxed)) {
-		int rc = kvm_vcpu_run(v->fd);
+	for (;;) {
+		int rc;
+
+		if (atomic_load_explicit(&c->leave, memory_order_acquire) && !may_run(c))
+			return;
+		rc = kvm_vcpu_run(v->fd);
 
 		if (rc == -EINTR || rc == -EAGAIN) {
 			metrics_exit(VMM_EXIT_INTR);
@@ -168,6 +190,10 @@ static void *thread(void *arg)
 		pthread_cond_wait(&c->changed, &c->lock);
 	pthread_mutex_unlock(&c->lock);
 	run(v);
+	pthread_mutex_lock(&c->lock);
+	c->idle++;
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
 	return NULL;
 }
 
@@ -235,7 +261,7 @@ int vcpus_start(struct vcpus *c, const struct sandbox_filter *filter, struct err
 	struct sigaction sa = { .sa_handler = on_signal };
 	int rc;
 
-	if (sigaction(SIGNAL_STOP, &sa, NULL) < 0)
+	if (sigaction(SIGNAL_LEAVE, &sa, NULL) < 0)
 		return err_sys(e, "sigaction");
 	c->filter = filter;
 	rc = make_threads(c, e);
@@ -267,6 +293,61 @@ void vcpus_go(struct vcpus *c)
 	set_stage(c, VCPU_GO);
 }
 
+/* Makes all threads leave the guest and look at @stage. */
+static void leave(struct vcpus *c, enum vcpu_stage stage)
+{
+	uint32_t i;
+
+	/* The flag first: one that still waits for its start must not enter. */
+	atomic_store_explicit(&c->leave, true, memory_order_release);
+	for (i = 0; i < c->n; i++)
+		__atomic_store_n(&c->v[i].run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	set_stage(c, stage);
+	for (i = 0; i < c->n; i++)
+		if (!c->v[i].joined)
+			pthread_kill(c->v[i].thread, SIGNAL_LEAVE);
+}
+
+/**
+ * vcpus_pause() - make all threads leave the guest until vcpus_resume()
+ *
+ * Does nothing unless they run.
+ *
+ * Context: I/O thread, without any lock; waits for the threads
+ */
+void vcpus_pause(struct vcpus *c)
+{
+	if (c->stage != VCPU_GO)
+		return;
+	leave(c, VCPU_PAUSE);
+	pthread_mutex_lock(&c->lock);
+	while (c->idle < c->n)
+		pthread_cond_wait(&c->changed, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/**
+ * vcpus_resume() - the end of vcpus_pause()
+ *
+ * The guest is told that it stood still, so that its watchdogs do not bite.
+ * Does nothing unless they are paused.
+ *
+ * Context: I/O thread, without any lock
+ */
+void vcpus_resume(struct vcpus *c)
+{
+	uint32_t i;
+
+	if (c->stage != VCPU_PAUSE)
+		return;
+	for (i = 0; i < c->n; i++) {
+		__atomic_store_n(&c->v[i].run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+		kvm_vcpu_stood_still(c->v[i].fd);
+	}
+	atomic_store_explicit(&c->leave, false, memory_order_release);
+	set_stage(c, VCPU_GO);
+}
+
 /**
  * vcpus_stop() - make all threads leave the guest and wait for their end
  *
@@ -276,15 +357,12 @@ void vcpus_stop(struct vcpus *c)
 {
 	uint32_t i;
 
-	atomic_store(&c->stop, true);
-	for (i = 0; i < c->n; i++)
-		__atomic_store_n(&c->v[i].run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	if (c->v)
-		set_stage(c, VCPU_STOP);
+	if (!c->v)
+		return;
+	leave(c, VCPU_STOP);
 	for (i = 0; i < c->n; i++) {
 		if (c->v[i].joined)
 			continue;
-		pthread_kill(c->v[i].thread, SIGNAL_STOP);
 		pthread_join(c->v[i].thread, NULL);
 		c->v[i].joined = true;
 	}

@@ -22,11 +22,18 @@
  * ends.
  *
  * Order: CONFIG first; then DISK, NET, LISTEN, BROKER in any number; START;
- * after it also DISK (hot plug), CONNECT, LISTEN, STATS, STOP.
+ * after it also DISK (hot plug), UNPLUG, CONNECT, LISTEN, PAUSE, RESUME, STATS,
+ * STOP.
+ *
+ * A device is named by what its guest finds it by: a disk by its serial, a
+ * network interface by its MAC address in lower case with colons. Names are
+ * unique. To unplug one, have the guest remove it first: as long as a driver
+ * holds it, UNPLUG answers EBUSY.
  */
 #define VMM_CONTROL_FD 3
 #define VMM_CMDLINE_BYTES 2048
 #define VMM_SERIAL_BYTES 21
+#define VMM_NAME_BYTES 40
 #define VMM_VCPUS_MAX 64
 
 enum vmm_type {
@@ -40,6 +47,10 @@ enum vmm_type {
 	VMM_STATS,
 	VMM_STOP,  /* at once, without the guest's help */
 	VMM_EVENT, /* reply only */
+	VMM_PAUSE,  /* vCPUs leave the guest; devices go on */
+	VMM_RESUME,
+	VMM_UNPLUG, /* @name */
+	VMM_DEVICE, /* counters of device @port, from 0; ENOENT behind the last one */
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
@@ -74,7 +85,7 @@ struct vmm_limit {
 
 /**
  * struct vmm_disk - a virtio-blk device
- * @serial:    that the guest finds it by; unique in the VM
+ * @serial:    that the guest finds it by, its name; unique in the VM
  * @synthetic: the descriptor is a table (lib/disktab.h), else the raw content
  * @readonly:  writes are refused
  * @number:    for lib/broker.h
@@ -97,11 +108,12 @@ struct vmm_net {
 
 struct vmm_request {
 	uint32_t type; /* enum vmm_type */
-	uint32_t port; /* LISTEN, CONNECT: vsock port of the guest or of the host */
+	uint32_t port; /* LISTEN, CONNECT: vsock port of the guest or of the host; DEVICE */
 	union {
 		struct vmm_config config;
 		struct vmm_disk disk;
 		struct vmm_net net;
+		char name[VMM_NAME_BYTES];
 	};
 };
 
@@ -132,10 +144,30 @@ struct vmm_stats {
 };
 
 /**
+ * struct vmm_device - counters of one device since it was plugged
+ * @kind:       "blk", "net", ...
+ * @name:       as it was plugged; empty where nobody gave one
+ * @status:     device status (virtio 1.2, section 2.1); 64: it needs a reset
+ * @kicks, @interrupts: notifications of its driver, and of the driver
+ * @requests:   that it served
+ * @in_bytes, @out_bytes: that it gave to the guest, and took from it
+ * @resets, @broken: times that it was reset, and that its driver broke a rule
+ */
+struct vmm_device {
+	char kind[16];
+	char name[VMM_NAME_BYTES];
+	uint32_t status;
+	uint32_t queues;
+	uint64_t kicks, interrupts, requests, in_bytes, out_bytes, resets, broken;
+};
+
+/**
  * struct vmm_reply - answer or event
  * @type:  of the request, or VMM_EVENT
  * @error: 0 or a positive errno; @text says what to do, NUL-terminated by the reader
  * @event: enum vmm_event when @type is VMM_EVENT
+ * @stats: of STATS and of an event
+ * @device: of DEVICE
  */
 struct vmm_reply {
 	uint32_t type;
@@ -143,6 +175,7 @@ struct vmm_reply {
 	uint32_t event;
 	uint32_t reserved;
 	struct vmm_stats stats;
+	struct vmm_device device;
 	char text[256];
 };
 

@@ -48,16 +48,36 @@ static int alive(struct pod *p, struct err *e)
 	return p->dead ? err_set(e, ESRCH, "the pod's machine has ended") : 0;
 }
 
+/*
+ * The agent has taken them off the guest's bus. A disk that the guest holds on to
+ * stays plugged, and its number taken, until the pod ends.
+ */
+static void unplug(struct pod *p, struct container *c)
+{
+	const struct storage_disk *disks = NULL;
+	size_t i;
+	struct err e;
+
+	if (c->map)
+		storage_map_disks(c->map, &disks);
+	for (i = 0; i < c->n_disks; i++) {
+		int rc = p->dead || p->vmm.sock < 0 ? 0 : machine_unplug(p, disks[i].serial, &e);
+
+		broker_remove(&p->broker, c->disk[i]);
+		if (rc < 0)
+			log_warn("container %s: disk stays until the pod ends: %s", c->id, e.text);
+		else
+			p->disk_used[c->disk[i]] = false;
+	}
+}
+
 /* Frees what the supervisor holds of a container; its record stays. */
 static void drop(struct pod *p, struct container *c)
 {
 	struct container **at;
-	const struct storage_disk *disks;
-	size_t i, n = c->map ? storage_map_disks(c->map, &disks) : 0;
 	struct err e;
 
-	for (i = 0; i < n; i++)
-		broker_remove(&p->broker, c->disk + (uint32_t)i);
+	unplug(p, c);
 	storage_map_free(c->map);
 	if (c->cgroup[0] && cgroup_remove(c->cgroup, &e) < 0)
 		log_warn("container %s: %s", c->id, e.text);
@@ -71,6 +91,42 @@ static void drop(struct pod *p, struct container *c)
 	free(c);
 }
 
+static int take_number(struct pod *p, uint32_t *ret, struct err *e)
+{
+	uint32_t i;
+
+	for (i = 0; i < POD_DISKS_MAX && p->disk_used[i]; i++)
+		;
+	if (i == POD_DISKS_MAX)
+		return err_set(e, ENOSPC, "pod %s has %d disks, the most a machine takes: delete containers or start a new pod",
+			       p->id, POD_DISKS_MAX);
+	p->disk_used[i] = true;
+	*ret = i;
+	return 0;
+}
+
+/* Plugs disk @i; from then on it is undone by unplug(). */
+static int plug(struct pod *p, struct container *c, size_t i,
+		const struct storage_disk *disk, struct err *e)
+{
+	uint32_t number = 0;
+	int rc = take_number(p, &number, e);
+
+	if (rc < 0)
+		return rc;
+	if (disk->kind == STORAGE_DISK_SYNTHETIC)
+		broker_add(&p->broker, number, c->map);
+	rc = machine_plug(p, disk, number, e);
+	if (rc < 0) {
+		broker_remove(&p->broker, number);
+		p->disk_used[number] = false;
+		return rc;
+	}
+	c->disk[i] = number;
+	c->n_disks = i + 1;
+	return 0;
+}
+
 static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		      struct err *e)
 {
@@ -82,7 +138,7 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 	size_t i, n;
 	int rc;
 
-	snprintf(stem, sizeof(stem), "d%u", p->n_disks);
+	snprintf(stem, sizeof(stem), "d%u", p->n_disks++);
 	rq.serial_stem = stem;
 	if (fs->readonly)
 		rq.scratch_bytes = 0;
@@ -90,11 +146,6 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 	if (rc < 0)
 		return err_wrap(e, "/root/path");
 	n = storage_map_disks(c->map, &disks);
-	if (p->n_disks + n > POD_DISKS_MAX)
-		return err_set(e, ENOSPC, "pod %s has had %d disks, the most a machine takes: start a new pod",
-			       p->id, POD_DISKS_MAX);
-	c->disk = p->n_disks;
-	p->n_disks += (uint32_t)n;
 	for (i = 0; i < n; i++) {
 		bool lower = disks[i].kind == STORAGE_DISK_SYNTHETIC;
 		char **serial = lower ? &fs->lower_serial : &fs->scratch_serial;
@@ -105,9 +156,7 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		if (*serial != protobuf_c_empty_string)
 			free(*serial);
 		*serial = copy;
-		if (lower)
-			broker_add(&p->broker, c->disk + (uint32_t)i, c->map);
-		rc = machine_plug(p, &disks[i], c->disk + (uint32_t)i, e);
+		rc = plug(p, c, i, &disks[i], e);
 		if (rc < 0)
 			return rc;
 	}

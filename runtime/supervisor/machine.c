@@ -360,6 +360,22 @@ int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
 }
 
 /**
+ * machine_unplug() - take a device away that the guest has removed
+ * @name: serial of a disk
+ *
+ * Return: 0; -EBUSY while the guest still holds it; minus errno
+ */
+int machine_unplug(struct pod *p, const char *name, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_UNPLUG };
+	struct vmm_reply rp;
+
+	if (str_copy(rq.name, sizeof(rq.name), name) < 0)
+		return err_set(e, EINVAL, "device %s: name too long", name);
+	return vmm_call(&p->vmm, &rq, NULL, 0, VMM_ANSWER_MS, &rp, e);
+}
+
+/**
  * machine_stats() - the monitor's counters
  *
  * Return: 0 or minus errno

@@ -17,7 +17,7 @@
 /* Events of a pod's timeline that are kept. */
 #define POD_STAMPS_MAX 96
 
-/* Disks of all containers that a pod ever had: what bus 0 has room for. */
+/* Disks that a pod has at a time: what bus 0 has room for. */
 #define POD_DISKS_MAX 200
 
 struct stamp {
@@ -29,7 +29,8 @@ struct stamp {
  * struct container - one container of the pod; in the list of struct pod
  * @state:     its record, owned
  * @map:       its rootfs, owned
- * @disk:      number of its first disk; the others follow
+ * @disk:      numbers of its disks, as storage_map_disks() orders them
+ * @n_disks:   how many of them are plugged
  * @cgroup:    directory on the host
  * @owner:     connection of the command that creates it, until Commit
  * @committed: its shim is up and its record is visible
@@ -39,7 +40,8 @@ struct container {
 	char id[STATE_ID_BYTES];
 	struct state *state;
 	struct storage_map *map;
-	uint32_t disk;
+	uint32_t disk[STORAGE_DISKS_MAX];
+	size_t n_disks;
 	char cgroup[PATH_MAX];
 	const void *owner;
 	bool committed;
@@ -76,7 +78,8 @@ struct pod {
 	struct agent agent;		/* main connection */
 	struct broker broker;
 	struct container *containers;
-	uint32_t n_disks;
+	uint32_t n_disks;		/* that it ever had, for their serials */
+	bool disk_used[POD_DISKS_MAX];	/* numbers that are taken */
 	bool dead;			/* the monitor or the agent is gone */
 	bool ending;			/* the last container was deleted */
 	struct stamp stamps[POD_STAMPS_MAX];
@@ -91,6 +94,7 @@ void pod_die(struct pod *p, const char *why);
 int machine_start(struct pod *p, const struct spec *spec, struct err *e);
 int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
 		 struct err *e);
+int machine_unplug(struct pod *p, const char *name, struct err *e);
 int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);
 int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e);

@@ -220,12 +220,29 @@ START_TEST(full)
 }
 END_TEST
 
-START_TEST(window_full)
+/* What is removed is gone; who comes next gets its place. */
+START_TEST(removed)
 {
-	ck_assert_int_eq(add(2, 1u << 28), 0);
-	ck_assert_int_eq(add(3, 1u << 28), 0);
-	ck_assert_int_eq(add(4, 1u << 28), -ENOSPC);
-	ck_assert_int_eq(add(5, 4096), 0);
+	uint32_t data = 0, at = cfg(1, 0x10);
+	int i;
+
+	for (i = 2; i < 20; i++)
+		ck_assert_int_eq(add(i, 4096), 0);
+	set(1, 4, 2);
+	ck_assert(pci_mmio(&bus, at, &data, 4, false));
+	pci_remove(&bus, &devs[0].fn);
+	pci_remove(&bus, &devs[7].fn);	/* function 0 of slot 1 */
+	ck_assert_uint_eq(cfg(1, 0), 0xffffffff);
+	set(1, 4, 2);
+	ck_assert(!pci_mmio(&bus, at, &data, 4, false));
+	ck_assert_int_eq(add(20, 4096), 0);
+	ck_assert_uint_eq(devs[20].fn.devfn, 1);
+	ck_assert_uint_eq(cfg(1, 0x10), at);
+	ck_assert_int_eq(add(21, 65536), 0);
+	ck_assert_uint_eq(devs[21].fn.devfn, 8);
+	ck_assert_uint_eq(cfg(8, 12) >> 23 & 1, 1);
+	ck_assert_int_eq(add(22, 4096), 0);
+	ck_assert_uint_eq(devs[22].fn.devfn, 21);
 }
 END_TEST
 
@@ -266,7 +283,7 @@ Suite *vmm_pci_suite(void)
 	tcase_add_loop_test(t, decode, 0, (int)(sizeof(accesses) / sizeof(*accesses)));
 	tcase_add_test(t, collision);
 	tcase_add_test(t, full);
-	tcase_add_test(t, window_full);
+	tcase_add_test(t, removed);
 	tcase_add_test(t, noise);
 	suite_add_tcase(s, t);
 	return s;

@@ -25,6 +25,7 @@
 #include "vmm/virtio/pci.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -437,6 +438,7 @@ static void on_kick(void *arg, uint32_t events)
 	if (eventfd_read(k->fd, &n) < 0)
 		return;
 	pthread_mutex_lock(&d->lock);
+	d->count.kicks++;
 	if (d->running && d->q[k->queue].s.enabled && !d->q[k->queue].broken)
 		d->ops->kick(d, k->queue);
 	pthread_mutex_unlock(&d->lock);
@@ -521,6 +523,67 @@ int vpci_new(struct virtio_dev *d, const struct vpci_host *host, struct vpci **r
 	d->transport = v;
 	*ret = v;
 	return 0;
+}
+
+/**
+ * vpci_count() - name, kind and counters of the device
+ * Context: any thread
+ */
+void vpci_count(struct vpci *v, struct vmm_device *ret)
+{
+	struct virtio_dev *d = v->dev;
+	uint16_t i;
+
+	memset(ret, 0, sizeof(*ret));
+	snprintf(ret->kind, sizeof(ret->kind), "%s", d->ops->name);
+	snprintf(ret->name, sizeof(ret->name), "%s", v->name);
+	pthread_mutex_lock(&d->lock);
+	ret->status = d->s.status;
+	ret->queues = d->n_queues;
+	ret->kicks = d->count.kicks;
+	ret->interrupts = d->count.interrupts;
+	ret->resets = d->count.resets;
+	ret->broken = d->count.broken;
+	for (i = 0; i < d->n_queues; i++) {
+		ret->requests += d->q[i].count.requests;
+		ret->in_bytes += d->q[i].count.in_bytes;
+		ret->out_bytes += d->q[i].count.out_bytes;
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+/**
+ * vpci_in_use() - whether a driver holds the device, or has not let go of it wholly
+ * Context: any thread
+ */
+bool vpci_in_use(struct vpci *v)
+{
+	bool used;
+
+	pthread_mutex_lock(&v->dev->lock);
+	used = v->dev->s.status;
+	pthread_mutex_unlock(&v->dev->lock);
+	return used;
+}
+
+/**
+ * vpci_unbind() - give the addresses of its notifications back to the machine
+ *
+ * For a machine that goes on without the device; its end needs none of it.
+ *
+ * Context: I/O thread, before vpci_free(); waits for running vCPUs
+ */
+void vpci_unbind(struct vpci *v)
+{
+	int i;
+
+	for (i = 0; i < VIRTIO_QUEUES_MAX; i++) {
+		struct vpci_kick *k = &v->kick[i];
+
+		if (k->bound)
+			v->host->bind(v->host->arg, k->bound, k->fd, false);
+		k->bound = 0;
+	}
 }
 
 /**

@@ -7,6 +7,7 @@
 #include "vmm/irq.h"
 #include "vmm/pci.h"
 #include "vmm/virtio/virtio.h"
+#include "vmm/vmm.h"
 
 /* Layout of BAR 0. */
 #define VPCI_BAR_BYTES 4096u
@@ -53,6 +54,7 @@ struct vpci_kick {
  * @isr:   ISR status; cleared by reading
  * @select, @feature_select, @driver_select: registers, under the device's lock
  * @cfg_cap: offset of the configuration access capability
+ * @name:  see vmm/vmm.h; empty for a device that is never unplugged
  * @next:  list of the machine's devices
  */
 struct vpci {
@@ -65,11 +67,15 @@ struct vpci {
 	uint16_t select;
 	uint32_t feature_select, driver_select;
 	uint8_t msix_cap, cfg_cap;
+	char name[VMM_NAME_BYTES];
 	struct vpci *next;
 };
 
 int vpci_new(struct virtio_dev *d, const struct vpci_host *host, struct vpci **ret,
 	     struct err *e);
+void vpci_count(struct vpci *v, struct vmm_device *ret);
+bool vpci_in_use(struct vpci *v);
+void vpci_unbind(struct vpci *v);
 void vpci_free(struct vpci *v);
 
 #endif

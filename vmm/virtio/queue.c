@@ -123,7 +123,8 @@ int virtq_start(struct virtq *q, const struct gmem *mem, bool event_idx,
 
 /**
  * virtq_reset() - forget everything that the driver has set up
- * @q: its state is zero afterwards, with no vector and nothing in flight
+ * @q: its state is zero afterwards, with no vector and nothing in flight; only
+ *     its counters go on
  *
  * Context: the device's lock; may be called at any time, also twice
  *
@@ -131,8 +132,7 @@ int virtq_start(struct virtq *q, const struct gmem *mem, bool event_idx,
  */
 void virtq_reset(struct virtq *q)
 {
-	memset(q, 0, sizeof(*q));
-	q->s.vector = VIRTQ_NO_VECTOR;
+	*q = (struct virtq){ .s.vector = VIRTQ_NO_VECTOR, .count = q->count };
 }
 
 /**
@@ -320,8 +320,10 @@ int virtq_push_batch(struct virtq *q, const uint16_t *heads,
 		memcpy((uint8_t *)q->used_hva + RING_ENTRIES + slot * USED_ENTRY_BYTES,
 		       &u, sizeof(u));
 		flight_set(q, heads[i], false);
+		q->count.in_bytes += written[i];
 	}
 	q->s.next_used = (uint16_t)(q->s.next_used + n);
+	q->count.requests += n;
 	__atomic_store_n(ring_u16(q->used_hva, RING_IDX), q->s.next_used,
 			 __ATOMIC_RELEASE);
 	return 0;

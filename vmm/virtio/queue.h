@@ -33,6 +33,17 @@ struct virtq_state {
 };
 
 /**
+ * struct virtq_count - what went through a queue since it was made
+ * @requests:  that were given back
+ * @in_bytes:  that the device wrote for the guest
+ * @out_bytes: that the device took from the guest; counted by the device, since
+ *             headers are not among them
+ */
+struct virtq_count {
+	uint64_t requests, in_bytes, out_bytes;
+};
+
+/**
  * struct virtq - a split virtqueue (virtio 1.2, section 2.7)
  * @s:         state
  * @mem:       borrowed
@@ -41,6 +52,7 @@ struct virtq_state {
  * @desc_hva, @avail_hva, @used_hva: checked whole spans, valid while enabled
  * @in_flight: one bit per head that the device holds
  * @signalled: used index at the last interrupt, for EVENT_IDX
+ * @count:     outlives a reset
  */
 struct virtq {
 	struct virtq_state s;
@@ -51,6 +63,7 @@ struct virtq {
 	uint64_t in_flight[VIRTQ_SIZE_MAX / 64];
 	uint16_t signalled;
 	bool signalled_valid;
+	struct virtq_count count;
 };
 
 /**

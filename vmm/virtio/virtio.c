@@ -76,6 +76,13 @@ int virtio_init(struct virtio_dev *d, const struct virtio_ops *ops,
 	return -pthread_mutex_init(&d->lock, NULL);
 }
 
+static void raise_vector(struct virtio_dev *d, uint16_t vector)
+{
+	d->count.interrupts++;
+	if (d->interrupt)
+		d->interrupt(d->transport, vector);
+}
+
 /**
  * virtio_notify() - interrupt the driver for queue @q if it wants that
  * Context: @lock held
@@ -84,8 +91,8 @@ void virtio_notify(struct virtio_dev *d, uint16_t q)
 {
 	if (q >= d->n_queues || !d->running || d->q[q].broken)
 		return;
-	if (virtq_should_notify(&d->q[q]) && d->interrupt)
-		d->interrupt(d->transport, d->q[q].s.vector);
+	if (virtq_should_notify(&d->q[q]))
+		raise_vector(d, d->q[q].s.vector);
 }
 
 /**
@@ -95,8 +102,8 @@ void virtio_notify(struct virtio_dev *d, uint16_t q)
 void virtio_config_changed(struct virtio_dev *d)
 {
 	d->s.config_generation++;
-	if ((d->s.status & STATUS_DRIVER_OK) && d->interrupt)
-		d->interrupt(d->transport, d->s.config_vector);
+	if (d->s.status & STATUS_DRIVER_OK)
+		raise_vector(d, d->s.config_vector);
 }
 
 /**
@@ -114,6 +121,7 @@ void virtio_broken(struct virtio_dev *d, const char *why)
 		return;
 	if (metrics_may_log())
 		log_warn("vmm: %s: needs reset: %s", d->ops->name, why);
+	d->count.broken++;
 	d->s.status |= STATUS_NEEDS_RESET;
 	virtio_config_changed(d);
 }
@@ -140,6 +148,7 @@ void virtio_reset(struct virtio_dev *d)
 {
 	bool stopped = d->ops->stop(d);
 
+	d->count.resets++;
 	d->running = false;
 	if (stopped)
 		forget_driver(d);

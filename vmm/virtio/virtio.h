@@ -65,6 +65,17 @@ struct virtio_state {
 };
 
 /**
+ * struct virtio_count - what happened to a device since it was made
+ * @kicks:      notifications of the driver that arrived
+ * @interrupts: that were raised, those of the configuration too
+ * @resets:     by the driver, the first one of each start included
+ * @broken:     times that NEEDS_RESET was set
+ */
+struct virtio_count {
+	uint64_t kicks, interrupts, resets, broken;
+};
+
+/**
  * struct virtio_dev - one device, embedded first in each device's own struct
  * @ops:      its kind
  * @s:        state
@@ -75,6 +86,7 @@ struct virtio_state {
  * @interrupt: transport's way to raise MSI-X @vector; may be called with @lock held
  * @transport: for @interrupt
  * @n_queues: how many of @q there are
+ * @count:    under @lock
  * @running:  between @start and @stop
  * @resetting: a reset waits for virtio_reset_done(); the driver still reads the
  *            old status, and what it writes is dropped
@@ -89,6 +101,7 @@ struct virtio_dev {
 	void (*interrupt)(void *transport, uint16_t vector);
 	void *transport;
 	uint16_t n_queues;
+	struct virtio_count count;
 	bool running;
 	bool resetting;
 };
