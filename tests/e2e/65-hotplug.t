@@ -10,11 +10,12 @@ plan 7
 
 story_begin
 make_layers
+net_up
 snapshot > "$WORK/before"
 
-make_bundle keeper "$MEMBER" sleep 1000
-podvm run --detach --bundle "$BUNDLE" keeper < /dev/null > /dev/null 2>&1
-make_bundle guest "$MEMBER" cat /kept
+make_bundle keeper "$IN_NETNS | $MEMBER" sleep 1000
+podvm run --detach --bundle "$BUNDLE" keeper < /dev/null > "$WORK/log" 2>&1 || cat "$WORK/log"
+make_bundle guest "$IN_NETNS | $MEMBER" cat /kept
 
 bus() { podvm exec keeper ls /sys/bus/pci/devices; }
 pid_by_name() {

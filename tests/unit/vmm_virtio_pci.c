@@ -252,6 +252,52 @@ START_TEST(slow_reset)
 }
 END_TEST
 
+/* Linux acknowledges a device again after it took its driver away. */
+START_TEST(in_use)
+{
+	ck_assert(!vpci_in_use(v));
+	wr(20, 1, 1);
+	ck_assert(!vpci_in_use(v));
+	wr(20, 1, 3);
+	ck_assert(vpci_in_use(v));
+	drive();
+	ck_assert(vpci_in_use(v));
+	dev.slow = true;
+	wr(20, 1, 0);
+	ck_assert(vpci_in_use(v));
+	dev.slow = false;
+	pthread_mutex_lock(&dev.d.lock);
+	virtio_reset_done(&dev.d);
+	pthread_mutex_unlock(&dev.d.lock);
+	ck_assert(!vpci_in_use(v));
+}
+END_TEST
+
+START_TEST(counters)
+{
+	struct vmm_device c;
+
+	drive();
+	wr(22, 2, 0);
+	wr(24, 2, 3);		/* a locked register: no harm */
+	wr(VPCI_NOTIFY, 4, 0);
+	ck_assert_int_ge(loop_step(loop, 0, NULL), 0);
+	pthread_mutex_lock(&dev.d.lock);
+	virtio_broken(&dev.d, "a test");
+	virtio_broken(&dev.d, "a test");
+	pthread_mutex_unlock(&dev.d.lock);
+	vpci_count(v, &c);
+	ck_assert_str_eq(c.kind, "test");
+	ck_assert_str_eq(c.name, "");
+	ck_assert_uint_eq(c.kicks, 1);
+	ck_assert_uint_eq(c.resets, 1);
+	ck_assert_uint_eq(c.broken, 1);
+	ck_assert_uint_eq(c.interrupts, 1);
+	ck_assert_uint_eq(c.status, 15 | 64);
+	ck_assert_uint_eq(c.queues, 2);
+}
+END_TEST
+
 static const struct {
 	uint32_t low, high;
 	bool taken;
@@ -673,6 +719,8 @@ Suite *vmm_virtio_pci_suite(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, start_up);
 	tcase_add_test(t, slow_reset);
+	tcase_add_test(t, in_use);
+	tcase_add_test(t, counters);
 	tcase_add_loop_test(t, feature_bits, 0, (int)ARRAY_LEN(features));
 	tcase_add_test(t, clearing_status);
 	tcase_add_test(t, driver_cannot_set_needs_reset);

@@ -80,6 +80,7 @@ enum common_reg {
 };
 
 #define COMMON_BYTES 56
+#define STATUS_ACKNOWLEDGE 1u
 #define STATUS_DRIVER_OK 4
 #define STATUS_FEATURES_OK 8
 
@@ -554,6 +555,9 @@ void vpci_count(struct vpci *v, struct vmm_device *ret)
 
 /**
  * vpci_in_use() - whether a driver holds the device, or has not let go of it wholly
+ *
+ * Linux acknowledges a device anew when its driver has gone.
+ *
  * Context: any thread
  */
 bool vpci_in_use(struct vpci *v)
@@ -561,7 +565,7 @@ bool vpci_in_use(struct vpci *v)
 	bool used;
 
 	pthread_mutex_lock(&v->dev->lock);
-	used = v->dev->s.status;
+	used = v->dev->s.status & ~STATUS_ACKNOWLEDGE;
 	pthread_mutex_unlock(&v->dev->lock);
 	return used;
 }
