@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,6 +305,52 @@ int pod_recover(int rootfd, const char *pod, struct err *e)
 		return rc;
 	rc = bury(rootfd, dir, pod, e);
 	return rc < 0 ? rc : dir_remove(pods, pod, e);
+}
+
+/**
+ * pod_wait_end() - wait until a pod that says that it ends has gone
+ * @sock: connection to its supervisor, borrowed
+ *
+ * Return: 0: nothing of it is left; -ETIMEDOUT; minus errno
+ */
+int pod_wait_end(int rootfd, const char *pod, int sock, struct err *e)
+{
+	struct pollfd f = { .fd = sock, .events = 0 };
+	int rc;
+
+	while ((rc = poll(&f, 1, POD_END_MS)) < 0 && errno == EINTR)
+		;
+	if (!rc)
+		return err_set(e, ETIMEDOUT, "pod %s does not end", pod);
+	/* Its clean-up may have failed in the middle: then this goes on. */
+	rc = pod_recover(rootfd, pod, e);
+	return rc < 0 ? rc : 0;
+}
+
+/**
+ * pod_abandon() - give up what a connection has created and not committed
+ *
+ * If that leaves the pod without a container, the pod has gone afterwards.
+ *
+ * @sock: connection to its supervisor, borrowed
+ *
+ * Return: 0 or minus errno
+ */
+int pod_abandon(int rootfd, const char *pod, int sock, struct err *e)
+{
+	Podvm__Pod__Abandon m = PODVM__POD__ABANDON__INIT;
+	Podvm__Pod__Request rq = POD_REQUEST(abandon = &m, ABANDON);
+	Podvm__Pod__Response *rs;
+	bool ending;
+	int rc = pod_call(sock, &rq, NULL, 0, &rs, e);
+
+	if (rc == -EPIPE) /* the supervisor died: leave nothing of it */
+		return pod_wait_end(rootfd, pod, sock, e);
+	if (rc < 0)
+		return rc;
+	ending = rs->ending;
+	podvm__pod__response__free_unpacked(rs, NULL);
+	return ending ? pod_wait_end(rootfd, pod, sock, e) : 0;
 }
 
 static int recover_pod(void *arg, const char *pod, struct err *e)

@@ -16,6 +16,9 @@
 #define POD_READY_FD 3
 #define POD_LOCK_FD 4
 
+/* Until a pod without containers must have gone. */
+#define POD_END_MS 20000
+
 #define POD_REQUEST(field, case_) \
 	{ .base = PROTOBUF_C_MESSAGE_INIT(&podvm__pod__request__descriptor), \
 	  .body_case = PODVM__POD__REQUEST__BODY_##case_, .field }
@@ -25,6 +28,8 @@ int pod_ensure(const char *root, int rootfd, const char *pod,
 	       const char *bundle, int *ret_sock, struct err *e);
 int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
 	     size_t n_fds, Podvm__Pod__Response **ret, struct err *e);
+int pod_wait_end(int rootfd, const char *pod, int sock, struct err *e);
+int pod_abandon(int rootfd, const char *pod, int sock, struct err *e);
 int pod_recover(int rootfd, const char *pod, struct err *e);
 int pod_recover_all(int rootfd, struct err *e);
 int pod_load_state(int rootfd, const char *id, struct state **ret,

@@ -122,8 +122,8 @@ static int create_in_pod(struct cli *c, const struct create_args *a,
 	rc = pod_call(sock, &rq, NULL, 0, NULL, e);
 	if (!rc)
 		rc = bring_up(a, id, pod, bundle, spec, sock, ret_shim, e);
-	if (rc == -EPIPE) /* the supervisor died: leave nothing of it */
-		pod_recover(c->rootfd, pod, NULL);
+	if (rc < 0)
+		pod_abandon(c->rootfd, pod, sock, NULL);
 	return rc;
 }
 

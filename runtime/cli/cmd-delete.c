@@ -8,7 +8,6 @@
  * has undone everything but the record, which is removed here.
  */
 #include <errno.h>
-#include <poll.h>
 #include <time.h>
 
 #include "lib/fd.h"
@@ -17,9 +16,6 @@
 #include "lib/proc.h"
 #include "runtime/cli/cli.h"
 #include "runtime/hooks.h"
-
-/* Until a pod whose last container was deleted must have gone. */
-#define POD_END_MS 20000
 
 static void poststop(const struct state *s)
 {
@@ -33,20 +29,6 @@ static void poststop(const struct state *s)
 				 hooks_run(&spec->poststop, "poststop", json, &e) < 0))
 		log_warn("container %s: %s", s->id, e.text);
 	spec_free(spec);
-}
-
-static int wait_end(struct cli *c, const char *pod, int sock, struct err *e)
-{
-	struct pollfd f = { .fd = sock, .events = 0 };
-	int rc;
-
-	while ((rc = poll(&f, 1, POD_END_MS)) < 0 && errno == EINTR)
-		;
-	if (!rc)
-		return err_set(e, ETIMEDOUT, "pod %s does not end", pod);
-	/* Its clean-up may have failed in the middle: then this goes on. */
-	rc = pod_recover(c->rootfd, pod, e);
-	return rc < 0 ? rc : 0;
 }
 
 static int delete_alive(struct cli *c, struct state *s, int sock, bool force,
@@ -65,7 +47,7 @@ static int delete_alive(struct cli *c, struct state *s, int sock, bool force,
 		return rc;
 	ending = rs->ending;
 	podvm__pod__response__free_unpacked(rs, NULL);
-	return ending ? wait_end(c, s->pod, sock, e) : 0;
+	return ending ? pod_wait_end(c->rootfd, s->pod, sock, e) : 0;
 }
 
 /*

@@ -424,7 +424,8 @@ int container_delete(struct pod *p, const char *id, bool force, struct err *e)
 }
 
 /**
- * container_abandon() - a connection has closed: take back what it did not commit
+ * container_abandon() - take back what a connection did not commit
+ * @owner: the connection; it has closed or gives up
  */
 void container_abandon(struct pod *p, const void *owner)
 {

@@ -133,6 +133,9 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 		return give_pids(p, rq->pids->id, a, e);
 	case PODVM__POD__REQUEST__BODY_TIMELINE:
 		return give_timeline(p, a, e);
+	case PODVM__POD__REQUEST__BODY_ABANDON:
+		container_abandon(p, c);
+		return 0;
 	default:
 		return err_set(e, EPROTO, "unknown request");
 	}

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2016 # $ is for the shell in the container
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 36
+plan 37
 
 story_begin
 make_layers
@@ -51,8 +51,9 @@ head -c 3000000 /dev/urandom > "$WORK/data"
 podvm run --bundle "$BUNDLE" run < "$WORK/data" > "$WORK/echo"
 ok '3 MB through standard input and output arrive whole' cmp "$WORK/data" "$WORK/echo"
 jq '.process.args = ["no-such-program"]' "$BUNDLE/config.json" > "$WORK/c" && cp "$WORK/c" "$BUNDLE/config.json"
-ok 'a program that is not there fails create, by name' \
-	sh -c "podvm --root $ROOT create --bundle $BUNDLE run 2>&1 </dev/null | grep -q 'no-such-program.*not found'"
+podvm create --bundle "$BUNDLE" run < /dev/null 2> "$WORK/err" || podvm_processes > "$WORK/left"
+ok 'a program that is not there fails create, by name' grep -q 'no-such-program.*not found' "$WORK/err"
+ok 'and leaves no process' is "$(cat "$WORK/left")" ''
 ok 'and leaves no container' exits 1 podvm state run
 
 # exec

@@ -233,10 +233,14 @@ net_down() {
 
 # ---- what is on the machine, for comparison before and after --------------------
 # Kernel threads and our own shells come and go; podvm's processes must not stay.
-snapshot() {
-	echo '== processes'
+podvm_processes() {
 	# shellcheck disable=SC2012 # one process for all of them
 	ls -l /proc/[0-9]*/exe 2> /dev/null | sed -n 's|.*-> \(.*/podvm[^/]*\)$|\1|p'
+}
+
+snapshot() {
+	echo '== processes'
+	podvm_processes
 	echo '== mounts'
 	cut -d' ' -f5,9- /proc/self/mountinfo | sort
 	echo '== links and addresses'

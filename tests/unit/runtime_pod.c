@@ -418,6 +418,49 @@ START_TEST(control_peer_breaks_off)
 }
 END_TEST
 
+/* A supervisor that takes a while to end, in a process of its own. */
+static void slow_end(int sock, bool dies)
+{
+	int lock = open("pods/p/lock", O_RDWR | O_CLOEXEC);
+	uint8_t buf[100];
+	struct err e = { 0 };
+
+	if (lock < 0 || flock(lock, LOCK_EX) < 0)
+		_exit(1);
+	if (dies) {
+		usleep(100000);
+		_exit(0);
+	}
+	if (fd_recv(sock, buf, sizeof(buf), NULL, 0, &(size_t){ 0 }, &e) <= 0)
+		_exit(1);
+	answer(sock, 0, NULL, 0);
+	usleep(200000);
+	if (unlink("pods/p/console.log") < 0 || unlink("pods/p/lock") < 0 || rmdir("pods/p") < 0)
+		_exit(1);
+	_exit(0);
+}
+
+/* Once a create has been given up nothing is left of the pod that it started. */
+START_TEST(abandon)
+{
+	struct err e = { 0 };
+	int p[2];
+
+	put_pod(NULL);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p), 0);
+	child = fork();
+	if (!child) {
+		close(p[0]);
+		slow_end(p[1], _i);
+	}
+	close(p[1]);
+	ck_assert_msg(!pod_abandon(root, "p", p[0], &e), "%s", e.text);
+	ck_assert_uint_eq(kit_count("pods"), 0);
+	close(p[0]);
+	end_child();
+}
+END_TEST
+
 Suite *runtime_pod_suite(void)
 {
 	Suite *s = suite_create("runtime_pod");
@@ -436,6 +479,7 @@ Suite *runtime_pod_suite(void)
 	tcase_add_test(t, supervisor_does_not_start);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
+	tcase_add_loop_test(t, abandon, 0, 2);
 	tcase_add_loop_test(c, ready_text, 0, ARRAY_LEN(ready));
 	tcase_add_test(c, ready_round_trip);
 	tcase_add_loop_test(c, control_call, 0, 9);
