@@ -40,7 +40,7 @@ LIB_CHECK    := check
 ALL_LIBS     := $(LIB_JSON) $(LIB_PROTOBUF) $(LIB_NL) $(LIB_DM) $(LIB_BLKID) \
 		$(LIB_SECCOMP) $(LIB_CAP) $(LIB_EXT2)
 
-NO_BUILD_GOALS := help deps clean demo check bench format kernel node
+NO_BUILD_GOALS := help deps clean demo check bench format kernel node fuzz fuzz-replay
 ifneq ($(filter-out $(NO_BUILD_GOALS),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(foreach l,$(ALL_LIBS),$(if $(shell $(PKG_CONFIG) --exists $(l) 2>/dev/null && echo y),,$(l)))
 ifneq ($(strip $(MISSING)),)
@@ -70,8 +70,15 @@ else ifeq ($(VARIANT),asan)
 SAN   := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 FLAGS += -O1 $(SAN)
 LINK  += $(SAN)
+else ifeq ($(VARIANT),fuzz)
+# libFuzzer is clang's, which sees the casts in protobuf-c's macros and warns of GNU C.
+CC    := clang
+SAN   := -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+FLAGS += -O1 $(SAN) -Wno-cast-qual -Wno-gnu-variable-sized-type-not-at-end
+LINK  += $(SAN)
+FUZZ_LINK := -fsanitize=fuzzer
 else
-$(error VARIANT is release, debug or asan)
+$(error VARIANT is release, debug, asan or fuzz)
 endif
 
 # The agent is static and small; sanitizers need a C library of their own.
@@ -111,6 +118,7 @@ help:
 	@echo 'make check    install what is missing, build, and run every test'
 	@echo 'make          build the programs of VARIANT=release|debug|asan (now: $(VARIANT))'
 	@echo 'make unit     unit tests; make guests: small guests; make e2e: stories on the test node'
+	@echo 'make fuzz     fuzzers of every parser and device; FUZZ="blk net" FUZZ_S=600 choose'
 	@echo 'make bench    figures beside QEMU microvm and crun, on the test node'
 	@echo 'make kernel   the guest kernel (KERNEL=path uses another one)'
 	@echo 'make lint     clang-tidy, cppcheck, shellcheck, include rules, banned calls'
@@ -225,7 +233,7 @@ install: all $(KERNEL)
 
 .PHONY: clean deps
 clean:
-	rm -rf $(BUILD)/gen $(BUILD)/release $(BUILD)/debug $(BUILD)/asan
+	rm -rf $(BUILD)/gen $(BUILD)/release $(BUILD)/debug $(BUILD)/asan $(BUILD)/fuzz
 
 deps:
 	$(Q)tests/deps

@@ -25,6 +25,7 @@ unit: $(B)/tests/unit
 
 -include tests/guests/guests.mk
 -include tests/bench/bench.mk
+-include tests/fuzz/fuzz.mk
 
 # ---- demo, check -------------------------------------------------------------
 .PHONY: demo check e2e

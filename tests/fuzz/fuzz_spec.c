@@ -6,24 +6,8 @@
  * empty directory that holds "rootfs" alone. What parses is packed, unpacked
  * and packed again, since the agent gets it so. Anything but an error or a spec
  * is a find: a crash, a leak, an error without text.
- *
- * With libFuzzer, from the top of the tree:
- *
- *	clang -std=gnu17 -D_GNU_SOURCE -g -I. -Ibuild/gen \
- *		-DPODVM_VERSION='"fuzz"' -DFUZZ_LIBFUZZER \
- *		-fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_spec.c \
- *		runtime/spec*.c runtime/seccomp.c lib/err.c lib/fd.c lib/json.c \
- *		lib/log.c lib/str.c build/gen/lib/agent.pb-c.c \
- *		-ljson-c -lprotobuf-c -lseccomp -o fuzz_spec
- *	./fuzz_spec tests/fuzz/corpus/spec
- *
- * Without it, main() replays the files and directories of the command line.
  */
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -91,48 +75,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	spec_free(s);
 	return 0;
 }
-
-#ifndef FUZZ_LIBFUZZER
-static int replay(const char *path)
-{
-	_cleanup_free_ char *text = NULL;
-	struct err e = { 0 };
-	size_t len;
-
-	if (file_read(AT_FDCWD, path, 16u << 20, &text, &len, &e) < 0) {
-		fprintf(stderr, "fuzz_spec: %s\n", e.text);
-		return 1;
-	}
-	return LLVMFuzzerTestOneInput((const uint8_t *)text, len);
-}
-
-static int replay_dir(const char *path, DIR *d)
-{
-	struct dirent *de;
-	int bad = 0;
-
-	while ((de = readdir(d))) {
-		char name[PATH_MAX];
-
-		if (de->d_name[0] == '.')
-			continue;
-		snprintf(name, sizeof(name), "%s/%s", path, de->d_name);
-		bad |= replay(name);
-	}
-	return bad;
-}
-
-int main(int argc, char **argv)
-{
-	int i, bad = 0;
-
-	for (i = 1; i < argc; i++) {
-		DIR *d = opendir(argv[i]);
-
-		bad |= d ? replay_dir(argv[i], d) : replay(argv[i]);
-		if (d)
-			closedir(d);
-	}
-	return bad;
-}
-#endif

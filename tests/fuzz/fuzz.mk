@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Fuzzers: each fuzz_NAME.c has LLVMFuzzerTestOneInput(). Included by
+# tests/tests.mk.
+#
+#   make fuzz                every fuzzer for FUZZ_S seconds (60), with libFuzzer
+#   make fuzz FUZZ="blk net" these; findings and new inputs go to build/fuzz/
+#   make fuzz-replay         every committed input once, under the sanitizers
+
+FUZZERS   := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ      ?= $(FUZZERS)
+FUZZ_S    ?= 60
+FUZZ_DIR  := $(BUILD)/fuzz
+FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/replay.o)
+
+$(B)/tests/fuzz-%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/drive.o $(FUZZ_MAIN) \
+		   $(B)/libruntime.a $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(FUZZ_LINK) $(LIBS_STORAGE) $(LIBS_VMM) $(LIBS_RUNTIME) $(LIBS_LIB))
+
+.SECONDARY:
+
+.PHONY: fuzz-programs fuzz fuzz-replay
+fuzz-programs: $(FUZZ:%=$(B)/tests/fuzz-%)
+
+fuzz:
+	$(Q)$(MAKE) --no-print-directory VARIANT=fuzz FUZZ="$(FUZZ)" fuzz-programs
+	$(Q)tests/fuzz/run $(FUZZ_DIR) $(FUZZ_S) $(FUZZ)
+
+fuzz-replay:
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan fuzz-programs
+	$(Q)tests/fuzz/replay $(BUILD)/asan/tests $(FUZZERS)
