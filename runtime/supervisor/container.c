@@ -93,13 +93,15 @@ static void drop(struct pod *p, struct container *c)
 
 static int take_number(struct pod *p, uint32_t *ret, struct err *e)
 {
-	uint32_t i;
+	uint32_t i, max = POD_DISK_VECTORS * p->vcpus / (p->vcpus + 1);
 
-	for (i = 0; i < POD_DISKS_MAX && p->disk_used[i]; i++)
+	if (max > POD_DISKS_MAX)
+		max = POD_DISKS_MAX;
+	for (i = 0; i < max && p->disk_used[i]; i++)
 		;
-	if (i == POD_DISKS_MAX)
-		return err_set(e, ENOSPC, "pod %s has %d disks, the most a machine takes: delete containers or start a new pod",
-			       p->id, POD_DISKS_MAX);
+	if (i == max)
+		return err_set(e, ENOSPC, "pod %s has %u disks, the most a guest with %u vCPUs takes: delete containers, or start a new pod",
+			       p->id, max, p->vcpus);
 	p->disk_used[i] = true;
 	*ret = i;
 	return 0;

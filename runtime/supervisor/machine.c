@@ -119,7 +119,8 @@ static int configure(struct pod *p, const struct spec *spec, struct err *e)
 	if (ram < RAM_MIN_BYTES)
 		ram = RAM_MIN_BYTES;
 	rq.config.ram_bytes = (ram + RAM_STEP_BYTES - 1) & ~(RAM_STEP_BYTES - 1);
-	rq.config.vcpus = (uint32_t)(vcpus > VMM_VCPUS_MAX ? VMM_VCPUS_MAX : vcpus);
+	p->vcpus = (uint32_t)(vcpus > VMM_VCPUS_MAX ? VMM_VCPUS_MAX : vcpus);
+	rq.config.vcpus = p->vcpus;
 	rq.config.guest_cid = GUEST_CID;
 	n = snprintf(rq.config.cmdline, sizeof(rq.config.cmdline), "%s %s",
 		     GUEST_CMDLINE, p->config.cmdline);

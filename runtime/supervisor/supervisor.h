@@ -20,6 +20,13 @@
 /* Disks that a pod has at a time: what bus 0 has room for. */
 #define POD_DISKS_MAX 200
 
+/*
+ * And what the guest has interrupt vectors for. Linux keeps one for a disk's
+ * queue on each processor, and one for its configuration on any; a processor has
+ * some 200 (arch/x86/include/asm/irq_vectors.h), of which a few are taken.
+ */
+#define POD_DISK_VECTORS 188
+
 struct stamp {
 	uint64_t ns;	/* CLOCK_MONOTONIC */
 	char what[96];
@@ -78,6 +85,7 @@ struct pod {
 	struct agent agent;		/* main connection */
 	struct broker broker;
 	struct container *containers;
+	uint32_t vcpus;
 	uint32_t n_disks;		/* that it ever had, for their serials */
 	bool disk_used[POD_DISKS_MAX];	/* numbers that are taken */
 	bool dead;			/* the monitor or the agent is gone */
