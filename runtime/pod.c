@@ -48,6 +48,9 @@
 /* Until a killed process must have gone. */
 #define POD_KILL_MS 5000
 
+/* How long a pod that has ended may hold its lock before it counts as a new one. */
+#define POD_SUCCESSOR_MS 2000
+
 /**
  * pod_socket_path() - path of a pod's control socket that fits sun_path
  * @dirfd: the pod's directory; the path is valid while it is open
@@ -309,21 +312,30 @@ int pod_recover(int rootfd, const char *pod, struct err *e)
 
 /**
  * pod_wait_end() - wait until a pod that says that it ends has gone
+ *
+ * The kernel closes what a dead supervisor had open one by one: its connections
+ * may break before its lock is free, and a lock that is held may be that of a
+ * new pod with the same id. So who holds it gets POD_SUCCESSOR_MS.
+ *
  * @sock: connection to its supervisor, borrowed
  *
  * Return: 0: nothing of it is left; -ETIMEDOUT; minus errno
  */
 int pod_wait_end(int rootfd, const char *pod, int sock, struct err *e)
 {
+	struct timespec pause = { .tv_nsec = 10000000 };
 	struct pollfd f = { .fd = sock, .events = 0 };
+	uint64_t end;
 	int rc;
 
 	while ((rc = poll(&f, 1, POD_END_MS)) < 0 && errno == EINTR)
 		;
 	if (!rc)
 		return err_set(e, ETIMEDOUT, "pod %s does not end", pod);
+	end = clock_ms() + POD_SUCCESSOR_MS;
 	/* Its clean-up may have failed in the middle: then this goes on. */
-	rc = pod_recover(rootfd, pod, e);
+	while ((rc = pod_recover(rootfd, pod, e)) == 1 && clock_ms() < end)
+		nanosleep(&pause, NULL);
 	return rc < 0 ? rc : 0;
 }
 

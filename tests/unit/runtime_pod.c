@@ -419,7 +419,9 @@ START_TEST(control_peer_breaks_off)
 END_TEST
 
 /* A supervisor that takes a while to end, in a process of its own. */
-static void slow_end(int sock, bool dies)
+enum end { ENDS, DIES, DIES_SOCKET_FIRST };
+
+static void slow_end(int sock, enum end how)
 {
 	int lock = open("pods/p/lock", O_RDWR | O_CLOEXEC);
 	uint8_t buf[100];
@@ -427,7 +429,9 @@ static void slow_end(int sock, bool dies)
 
 	if (lock < 0 || flock(lock, LOCK_EX) < 0)
 		_exit(1);
-	if (dies) {
+	if (how != ENDS) {
+		if (how == DIES_SOCKET_FIRST)
+			close(sock);
 		usleep(100000);
 		_exit(0);
 	}
@@ -451,7 +455,7 @@ START_TEST(abandon)
 	child = fork();
 	if (!child) {
 		close(p[0]);
-		slow_end(p[1], _i);
+		slow_end(p[1], (enum end)_i);
 	}
 	close(p[1]);
 	ck_assert_msg(!pod_abandon(root, "p", p[0], &e), "%s", e.text);
@@ -479,7 +483,7 @@ Suite *runtime_pod_suite(void)
 	tcase_add_test(t, supervisor_does_not_start);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
-	tcase_add_loop_test(t, abandon, 0, 2);
+	tcase_add_loop_test(t, abandon, 0, 3);
 	tcase_add_loop_test(c, ready_text, 0, ARRAY_LEN(ready));
 	tcase_add_test(c, ready_round_trip);
 	tcase_add_loop_test(c, control_call, 0, 9);
