@@ -38,6 +38,9 @@
 #define SEG_DATA_RW 3
 #define SEG_TSS_BUSY 11
 #define CR0_PE 1u
+#define CR0_PG (1u << 31)
+#define CR4_PAE (1u << 5)
+#define EFER_LME_LMA (1u << 8 | 1u << 10)
 #define RFLAGS_RESERVED 2u
 
 #define MSR_MISC_ENABLE 0x1a0
@@ -249,6 +252,45 @@ int kvm_vcpu_boot(int fd, uint32_t entry, uint32_t start_info, struct err *e)
 	s.tr = (struct kvm_segment){ .limit = 0x67, .selector = 0x18,
 				     .type = SEG_TSS_BUSY, .present = 1 };
 	s.gdt = s.idt = (struct kvm_dtable){ 0 };
+	if (ioctl(fd, KVM_SET_SREGS, &s) < 0)
+		return err_sys(e, "KVM_SET_SREGS");
+	if (ioctl(fd, KVM_SET_REGS, &r) < 0)
+		return err_sys(e, "KVM_SET_REGS");
+	return 0;
+}
+
+/**
+ * kvm_vcpu_boot64() - put vCPU 0 into the state that Linux's 64-bit entry wants
+ * @entry:  physical address
+ * @params: address of struct boot_params
+ * @pages:  address of the page tables
+ * @gdt:    address of a GDT with flat code at selector 0x10 and data at 0x18
+ * @gdt_bytes: its size
+ *
+ * Return: 0 or minus errno
+ * Source: Linux Documentation/x86/boot.rst, 64-bit boot protocol
+ *
+ * #syscalls start: ioctl
+ */
+int kvm_vcpu_boot64(int fd, uint64_t entry, uint64_t params, uint64_t pages, uint64_t gdt,
+		    uint16_t gdt_bytes, struct err *e)
+{
+	struct kvm_regs r = { .rip = entry, .rsi = params, .rflags = RFLAGS_RESERVED };
+	struct kvm_sregs s;
+
+	if (ioctl(fd, KVM_GET_SREGS, &s) < 0)
+		return err_sys(e, "KVM_GET_SREGS");
+	s.cr0 = CR0_PE | CR0_PG;
+	s.cr3 = pages;
+	s.cr4 = CR4_PAE;
+	s.efer = EFER_LME_LMA;
+	s.cs = flat(0x10, SEG_CODE_RX);
+	s.cs.db = 0;
+	s.cs.l = 1;
+	s.ds = s.es = s.ss = s.fs = s.gs = flat(0x18, SEG_DATA_RW);
+	s.tr = (struct kvm_segment){ .limit = 0x67, .type = SEG_TSS_BUSY, .present = 1 };
+	s.gdt = (struct kvm_dtable){ .base = gdt, .limit = (uint16_t)(gdt_bytes - 1) };
+	s.idt = (struct kvm_dtable){ 0 };
 	if (ioctl(fd, KVM_SET_SREGS, &s) < 0)
 		return err_sys(e, "KVM_SET_SREGS");
 	if (ioctl(fd, KVM_SET_REGS, &r) < 0)

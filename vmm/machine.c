@@ -73,11 +73,14 @@ static int load(struct machine *m, const struct vmm_config *cfg, const int *fds,
 
 	if ((rc = boot_load_kernel(&m->mem, fds[MACHINE_KERNEL], &b, e)) < 0 ||
 	    (rc = boot_load_initramfs(&m->mem, fds[MACHINE_INITRAMFS], &b, e)) < 0 ||
-	    (rc = acpi_write(&m->mem, BOOT_ACPI_GPA, BOOT_INFO_END - BOOT_ACPI_GPA,
+	    (rc = acpi_write(&m->mem, BOOT_ACPI_GPA, BOOT_ACPI_END - BOOT_ACPI_GPA,
 			     cfg->vcpus, &rsdp, e)) < 0 ||
 	    (rc = boot_write_info(&m->mem, &b, cfg->cmdline, rsdp, e)) < 0)
 		return rc;
-	return kvm_vcpu_boot(m->cpus.v[0].fd, b.entry, BOOT_INFO_GPA, e);
+	if (b.how == BOOT_LINUX)
+		return kvm_vcpu_boot64(m->cpus.v[0].fd, b.entry, BOOT_INFO_GPA, BOOT_PAGES_GPA,
+				       BOOT_GDT_GPA, BOOT_GDT_BYTES, e);
+	return kvm_vcpu_boot(m->cpus.v[0].fd, (uint32_t)b.entry, BOOT_INFO_GPA, e);
 }
 
 static struct vpci **find(struct machine *m, const char *name)

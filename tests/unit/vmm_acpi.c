@@ -7,7 +7,7 @@
 #include "vmm/acpi.h"
 #include "vmm/boot.h"
 
-#define ROOM (BOOT_INFO_END - BOOT_ACPI_GPA)
+#define ROOM (BOOT_ACPI_END - BOOT_ACPI_GPA)
 
 Suite *vmm_acpi_suite(void);
 
@@ -28,7 +28,7 @@ static void teardown(void)
 static const uint8_t *at(uint64_t gpa)
 {
 	ck_assert_uint_ge(gpa, BOOT_ACPI_GPA);
-	ck_assert_uint_lt(gpa, BOOT_INFO_END);
+	ck_assert_uint_lt(gpa, BOOT_ACPI_END);
 	return mem.r[0].hva + gpa;
 }
 
