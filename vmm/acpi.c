@@ -7,9 +7,11 @@
  *
  *   RSDP -> XSDT -> FADT (sleep and reset registers at I/O ports) -> DSDT
  *                -> MADT (one local APIC per vCPU, no I/O APIC: all devices use MSI-X)
+ *                -> MCFG (where the configuration space of bus 0 is)
  *
- * The DSDT declares the PCI root with its one bus, the configuration ports and
- * the memory window, and \_S5. It is emitted by a few helpers, since the
+ * The DSDT declares the PCI root with its one bus and its memory window, the
+ * memory of the configuration space (Linux wants it reserved there, too), and
+ * \_S5. It is emitted by a few helpers, since the
  * length of an AML package is not fixed; `iasl -d` reads the result.
  *
  * Source: ACPI 6.5, chapters 5.2 (tables), 4.8.3.7 (sleep registers), 6.4
@@ -142,7 +144,7 @@ static void name_int(struct bytes *o, const char *name, uint32_t v)
 	put_le(o, v, 4);
 }
 
-/* Name (_CRS, ResourceTemplate () { bus 0; configuration ports; memory window }) */
+/* Name (_CRS, ResourceTemplate () { bus 0; memory window }) */
 static void crs(struct bytes *o)
 {
 	size_t buffer;
@@ -151,16 +153,10 @@ static void crs(struct bytes *o)
 	put(o, "\x08_CRS", 5);
 	buffer = o->n;
 	put(o, "\x0b", 1);		/* BufferSize: word constant */
-	put_le(o, 16 + 8 + 26 + 2, 2);
+	put_le(o, 16 + 26 + 2, 2);
 	/* WordBusNumber, producer, fixed: bus 0 to 0 */
 	put(o, "\x88\x0d\x00\x02\x0c\x00", 6);
 	put(o, "\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00", 10);
-	/* IO, 16 bits decoded */
-	put(o, "\x47\x01", 2);
-	put_le(o, PCI_PORT_ADDRESS, 2);
-	put_le(o, PCI_PORT_ADDRESS, 2);
-	put(o, "\x01", 1);
-	put_le(o, PCI_PORTS, 1);
 	/* DWordMemory, producer, fixed, read-write, not cacheable */
 	put(o, "\x87\x17\x00\x00\x0c\x01", 6);
 	put_le(o, 0, 4);
@@ -170,6 +166,26 @@ static void crs(struct bytes *o)
 	put_le(o, len, 4);
 	put(o, "\x79\x00", 2);		/* EndTag without checksum */
 	wrap(o, buffer, "\x11", 1);	/* Buffer */
+}
+
+/* A motherboard resource: memory that is taken, here for the configuration space. */
+static void board(struct bytes *o)
+{
+	size_t device = o->n, buffer;
+
+	put(o, "MBRD", 4);
+	name_int(o, "_HID", 0x020cd041);	/* EISAID ("PNP0C02") */
+	put(o, "\x08_CRS", 5);
+	buffer = o->n;
+	put(o, "\x0b", 1);
+	put_le(o, 12 + 2, 2);
+	/* Memory32Fixed, read-write */
+	put(o, "\x86\x09\x00\x01", 4);
+	put_le(o, PCI_ECAM_BASE, 4);
+	put_le(o, PCI_ECAM_BYTES, 4);
+	put(o, "\x79\x00", 2);
+	wrap(o, buffer, "\x11", 1);
+	wrap(o, device, "\x5b\x82", 2);
 }
 
 static void dsdt_body(struct bytes *o)
@@ -185,6 +201,7 @@ static void dsdt_body(struct bytes *o)
 	name_int(o, "_BBN", 0);
 	crs(o);
 	wrap(o, device, "\x5b\x82", 2);		/* Device */
+	board(o);
 	wrap(o, scope, "\x10", 1);		/* Scope */
 	/* Name (\_S5, Package () { type, 0 }) */
 	put(o, "\x08\\_S5_", 6);
@@ -270,7 +287,20 @@ static void put_madt(struct bytes *o, uint32_t vcpus)
 	finish(o, from);
 }
 
-static void put_xsdt(struct bytes *o, uint64_t fadt_gpa, uint64_t madt_gpa)
+/* PCI Firmware Specification 3.0, section 4.1.2. */
+static void put_mcfg(struct bytes *o)
+{
+	size_t from = o->n;
+	struct head h = head("MCFG", 1);
+
+	put(o, &h, sizeof(h));
+	put_le(o, 0, 8);
+	put_le(o, PCI_ECAM_BASE, 8);
+	put_le(o, 0, 8);	/* segment 0, from bus 0 to bus 0 */
+	finish(o, from);
+}
+
+static void put_xsdt(struct bytes *o, uint64_t fadt_gpa, uint64_t madt_gpa, uint64_t mcfg_gpa)
 {
 	size_t from = o->n;
 	struct head h = head("XSDT", 1);
@@ -278,6 +308,7 @@ static void put_xsdt(struct bytes *o, uint64_t fadt_gpa, uint64_t madt_gpa)
 	put(o, &h, sizeof(h));
 	put_le(o, fadt_gpa, 8);
 	put_le(o, madt_gpa, 8);
+	put_le(o, mcfg_gpa, 8);
 	finish(o, from);
 }
 
@@ -305,7 +336,7 @@ int acpi_write(const struct gmem *m, uint64_t gpa, uint64_t room, uint32_t vcpus
 	       uint64_t *ret_rsdp, struct err *e)
 {
 	struct bytes o = { .n = 0 };
-	uint64_t dsdt, fadt, madt, xsdt, rsdp;
+	uint64_t dsdt, fadt, madt, mcfg, xsdt, rsdp;
 	struct head h = head("DSDT", 2);
 
 	dsdt = gpa + o.n;
@@ -316,8 +347,10 @@ int acpi_write(const struct gmem *m, uint64_t gpa, uint64_t room, uint32_t vcpus
 	put_fadt(&o, dsdt);
 	madt = gpa + o.n;
 	put_madt(&o, vcpus);
+	mcfg = gpa + o.n;
+	put_mcfg(&o);
 	xsdt = gpa + o.n;
-	put_xsdt(&o, fadt, madt);
+	put_xsdt(&o, fadt, madt, mcfg);
 	while (o.n % 16)
 		put(&o, "", 1);
 	rsdp = gpa + o.n;

@@ -29,11 +29,12 @@
 
 #include "lib/mem.h"
 #include "vmm/boot.h"
+#include "vmm/pci.h"
 
 #define START_INFO_MAGIC 0x336ec578u
 #define MAP_RAM 1
 #define MAP_RESERVED 2
-#define MAP_MAX (GMEM_REGIONS_MAX + 3)
+#define MAP_MAX (GMEM_REGIONS_MAX + 4)
 
 #define PAGE_BYTES 4096ull
 #define LARGE_PAGE_BYTES (2ull << 20)
@@ -93,6 +94,7 @@ static struct map make_map(const struct gmem *m)
 	add(&t, 0, BOOT_INFO_GPA, MAP_RAM);
 	add(&t, BOOT_INFO_GPA, BOOT_HIGH_GPA, MAP_RESERVED);
 	add(&t, BOOT_HIGH_GPA, m->r[0].len, MAP_RAM);
+	add(&t, PCI_ECAM_BASE, PCI_ECAM_BASE + PCI_ECAM_BYTES, MAP_RESERVED);
 	for (i = 1; i < m->n; i++)
 		add(&t, m->r[i].gpa, m->r[i].gpa + m->r[i].len, MAP_RAM);
 	return t;

@@ -30,6 +30,9 @@
 
 #define CPUID_MAX 256
 
+/* Slots of guest RAM come first. */
+#define SLOT_READONLY 16
+
 /* Three pages for real mode emulation, which old Intel processors need. */
 #define TSS_GPA 0xfffbd000u
 
@@ -148,6 +151,28 @@ int kvm_set_memory(struct kvm *k, const struct gmem *m, struct err *e)
 				       (unsigned long long)m->r[i].len >> 20);
 	}
 	return 0;
+}
+
+/**
+ * kvm_set_readonly() - show the guest memory that it can read; its writes are exits
+ * @hva: page aligned, as is @len; outlives the machine
+ *
+ * Where KVM cannot do that, reads are exits, too.
+ *
+ * Return: 0 or minus errno
+ *
+ * #syscalls start: ioctl
+ */
+int kvm_set_readonly(struct kvm *k, uint64_t gpa, void *hva, uint64_t len, struct err *e)
+{
+	struct kvm_userspace_memory_region r = { .slot = SLOT_READONLY, .guest_phys_addr = gpa,
+						 .memory_size = len, .flags = KVM_MEM_READONLY,
+						 .userspace_addr = (uintptr_t)hva };
+
+	if (ioctl(k->sys, KVM_CHECK_EXTENSION, KVM_CAP_READONLY_MEM) <= 0)
+		return 0;
+	return ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) < 0
+		? err_sys(e, "KVM_MEM_READONLY at %#llx", (unsigned long long)gpa) : 0;
 }
 
 static int set_cpuid(struct kvm *k, int fd, uint32_t id, uint32_t n, struct err *e)

@@ -196,6 +196,8 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 		return rc;
 	fds[MACHINE_KVM] = -1;
 	if ((rc = kvm_set_memory(&m->kvm, &m->mem, e)) < 0 ||
+	    (rc = kvm_set_readonly(&m->kvm, PCI_ECAM_BASE, m->bus.pci.space, PCI_ECAM_BYTES,
+				   e)) < 0 ||
 	    (rc = vcpus_init(&m->cpus, &m->kvm, &m->bus, cfg->vcpus, e)) < 0 ||
 	    (rc = load(m, cfg, fds, e)) < 0 ||
 	    (rc = plug_basics(m, cfg, &fds[MACHINE_CONSOLE], e)) < 0 ||

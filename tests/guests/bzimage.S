@@ -93,7 +93,7 @@ far:	say "SYNC entry"
 	movzbl 0x1ef(%rsi), %eax
 	check($0, %rax)			/* sentinel */
 	movzbl 0x1e8(%rsi), %eax
-	check($3, %rax)	/* memory map */
+	check($4, %rax)			/* memory map */
 	movq 0x2d0(%rsi), %rax
 	check($0, %rax)
 	movl 0x2d0 + 20 + 16(%rsi), %eax

@@ -6,6 +6,7 @@
 
 #include "vmm/acpi.h"
 #include "vmm/boot.h"
+#include "vmm/pci.h"
 
 #define ROOM (BOOT_ACPI_END - BOOT_ACPI_GPA)
 
@@ -62,7 +63,7 @@ static const uint32_t vcpus[] = { 1, 2, 3, 64, 255 };
 
 START_TEST(tables)
 {
-	const uint8_t *p, *xsdt, *fadt, *madt, *dsdt;
+	const uint8_t *p, *xsdt, *fadt, *madt, *mcfg, *dsdt;
 	struct err e;
 	uint64_t rsdp;
 	uint32_t i;
@@ -76,6 +77,7 @@ START_TEST(tables)
 	xsdt = table(get(p + 24, 8), "XSDT");
 	fadt = table(get(xsdt + 36, 8), "FACP");
 	madt = table(get(xsdt + 44, 8), "APIC");
+	mcfg = table(get(xsdt + 52, 8), "MCFG");
 	dsdt = table(get(fadt + 140, 8), "DSDT");
 	ck_assert_uint_eq(get(fadt + 4, 4), 276);
 	ck_assert_uint_eq(get(fadt + 112, 4) >> 20 & 1, 1);
@@ -87,6 +89,9 @@ START_TEST(tables)
 		ck_assert_uint_eq(madt[44 + 8 * i + 3], i);
 		ck_assert_uint_eq(get(madt + 44 + 8 * i + 4, 4), 1);
 	}
+	ck_assert_uint_eq(get(mcfg + 4, 4), 60);
+	ck_assert_uint_eq(get(mcfg + 44, 8), PCI_ECAM_BASE);
+	ck_assert_uint_eq(get(mcfg + 52, 8), 0);
 	ck_assert_ptr_nonnull(memmem(dsdt, get(dsdt + 4, 4), "PCI0", 4));
 	ck_assert_ptr_nonnull(memmem(dsdt, get(dsdt + 4, 4), "_S5_", 4));
 }
