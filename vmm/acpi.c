@@ -10,12 +10,17 @@
  *                -> MCFG (where the configuration space of bus 0 is)
  *
  * The DSDT declares the PCI root with its one bus and its memory window, the
- * memory of the configuration space (Linux wants it reserved there, too), and
- * \_S5. It is emitted by a few helpers, since the
- * length of an AML package is not fixed; `iasl -d` reads the result.
+ * memory of the configuration space (Linux wants it reserved there, too), the
+ * generation id of the machine, and \_S5. It is emitted by a few helpers, since
+ * the length of an AML package is not fixed; `iasl -d` reads the result.
+ *
+ * The generation id (vmgenid) is 16 random bytes in front of the tables. Linux
+ * mixes them into its entropy at boot. It has no way to tell that they changed: an
+ * ACPI notification needs an interrupt of an I/O APIC. So a copy of a machine gets
+ * its entropy from the agent's set-up, and this is a seed.
  *
  * Source: ACPI 6.5, chapters 5.2 (tables), 4.8.3.7 (sleep registers), 6.4
- * (resources) and 20.2 (AML).
+ * (resources) and 20.2 (AML); Microsoft, "Virtual Machine Generation ID".
  */
 #include "vmm/acpi.h"
 
@@ -23,6 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "vmm/pci.h"
 
@@ -30,6 +36,7 @@
 #define OEM_TABLE "PODVMTBL"
 #define TABLES_MAX_BYTES 4096
 #define LAPIC_BASE 0xfee00000u
+#define GENERATION_BYTES 16
 
 struct head {
 	char signature[4];
@@ -144,6 +151,15 @@ static void name_int(struct bytes *o, const char *name, uint32_t v)
 	put_le(o, v, 4);
 }
 
+/* Name (NAME, "text") */
+static void name_text(struct bytes *o, const char *name, const char *text)
+{
+	put(o, "\x08", 1);
+	put(o, name, 4);
+	put(o, "\x0d", 1);
+	put(o, text, strlen(text) + 1);
+}
+
 /* Name (_CRS, ResourceTemplate () { bus 0; memory window }) */
 static void crs(struct bytes *o)
 {
@@ -188,7 +204,25 @@ static void board(struct bytes *o)
 	wrap(o, device, "\x5b\x82", 2);
 }
 
-static void dsdt_body(struct bytes *o)
+/* Where the generation id is, low and high half: Name (ADDR, Package () { at, 0 }) */
+static void generation(struct bytes *o, uint64_t gpa)
+{
+	size_t device = o->n, package;
+
+	put(o, "VGEN", 4);
+	name_text(o, "_HID", "PDVM0001");
+	name_text(o, "_CID", "VM_Gen_Counter");
+	name_text(o, "_DDN", "VM_Gen_Counter");
+	put(o, "\x08" "ADDR", 5);
+	package = o->n;
+	put(o, "\x02\x0c", 2);			/* two elements; long constant */
+	put_le(o, gpa, 4);
+	put(o, "\x00", 1);			/* zero */
+	wrap(o, package, "\x12", 1);
+	wrap(o, device, "\x5b\x82", 2);
+}
+
+static void dsdt_body(struct bytes *o, uint64_t generation_gpa)
 {
 	size_t scope = o->n, device, package;
 
@@ -202,6 +236,7 @@ static void dsdt_body(struct bytes *o)
 	crs(o);
 	wrap(o, device, "\x5b\x82", 2);		/* Device */
 	board(o);
+	generation(o, generation_gpa);
 	wrap(o, scope, "\x10", 1);		/* Scope */
 	/* Name (\_S5, Package () { type, 0 }) */
 	put(o, "\x08\\_S5_", 6);
@@ -330,19 +365,23 @@ static void put_rsdp(struct bytes *o, uint64_t xsdt_gpa)
  * @vcpus:    APIC ids 0 to @vcpus - 1; 255 at most
  * @ret_rsdp: address of the root pointer
  *
- * Return: 0; -E2BIG if the tables do not fit
+ * Return: 0; -E2BIG if the tables do not fit; minus errno
+ *
+ * #syscalls start: getrandom
  */
 int acpi_write(const struct gmem *m, uint64_t gpa, uint64_t room, uint32_t vcpus,
 	       uint64_t *ret_rsdp, struct err *e)
 {
-	struct bytes o = { .n = 0 };
+	struct bytes o = { .n = GENERATION_BYTES };
 	uint64_t dsdt, fadt, madt, mcfg, xsdt, rsdp;
 	struct head h = head("DSDT", 2);
 
+	if (getrandom(o.b, GENERATION_BYTES, 0) != GENERATION_BYTES)
+		return err_sys(e, "getrandom");
 	dsdt = gpa + o.n;
 	put(&o, &h, sizeof(h));
-	dsdt_body(&o);
-	finish(&o, 0);
+	dsdt_body(&o, gpa);
+	finish(&o, GENERATION_BYTES);
 	fadt = gpa + o.n;
 	put_fadt(&o, dsdt);
 	madt = gpa + o.n;

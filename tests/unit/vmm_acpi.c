@@ -97,6 +97,28 @@ START_TEST(tables)
 }
 END_TEST
 
+/* 16 bytes that differ from machine to machine, and the address that is told for them. */
+START_TEST(generation)
+{
+	const uint8_t *xsdt, *fadt, *dsdt, *addr;
+	uint8_t first[16];
+	struct err e;
+	uint64_t rsdp;
+
+	ck_assert_int_eq(acpi_write(&mem, BOOT_ACPI_GPA, ROOM, 1, &rsdp, &e), 0);
+	xsdt = table(get(at(rsdp) + 24, 8), "XSDT");
+	fadt = table(get(xsdt + 36, 8), "FACP");
+	dsdt = table(get(fadt + 140, 8), "DSDT");
+	ck_assert_ptr_nonnull(memmem(dsdt, get(dsdt + 4, 4), "_CID\x0dVM_Gen_Counter", 20));
+	addr = memmem(dsdt, get(dsdt + 4, 4), "ADDR\x12", 5);
+	ck_assert_ptr_nonnull(addr);
+	ck_assert_uint_eq(get(addr + 9, 4), BOOT_ACPI_GPA);
+	memcpy(first, at(BOOT_ACPI_GPA), 16);
+	ck_assert_int_eq(acpi_write(&mem, BOOT_ACPI_GPA, ROOM, 1, &rsdp, &e), 0);
+	ck_assert_int_ne(memcmp(first, at(BOOT_ACPI_GPA), 16), 0);
+}
+END_TEST
+
 START_TEST(no_room)
 {
 	uint64_t rsdp = 7;
@@ -116,6 +138,7 @@ Suite *vmm_acpi_suite(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, tables, 0, (int)(sizeof(vcpus) / sizeof(*vcpus)));
+	tcase_add_test(t, generation);
 	tcase_add_test(t, no_room);
 	suite_add_tcase(s, t);
 	return s;
