@@ -28,11 +28,12 @@
  * vmm_spawn() - start a monitor
  * @program: path of podvm-vmm
  * @log_fd:  its standard error, borrowed
+ * @cgroup_fd: directory of the cgroup that it starts in, borrowed; -1: ours
  * @ret:     owned by the caller, vmm_done()
  *
  * Return: 0 or minus errno
  */
-int vmm_spawn(const char *program, int log_fd, struct vmm *ret, struct err *e)
+int vmm_spawn(const char *program, int log_fd, int cgroup_fd, struct vmm *ret, struct err *e)
 {
 	_cleanup_close_ int ours = -1, theirs = -1;
 	char name[] = "podvm-vmm";
@@ -40,7 +41,8 @@ int vmm_spawn(const char *program, int log_fd, struct vmm *ret, struct err *e)
 	char *envp[] = { NULL };
 	struct proc_fd map[2];
 	struct proc_spec s = { .path = program, .argv = argv, .envp = envp,
-			       .fds = map, .n_fds = 2, .setsid = 1 };
+			       .fds = map, .n_fds = 2, .setsid = 1,
+			       .cgroup_fd = cgroup_fd < 0 ? 0 : cgroup_fd };
 	struct vmm v = { .sock = -1, .pidfd = -1 };
 	int pair[2], rc;
 

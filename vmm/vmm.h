@@ -195,7 +195,7 @@ struct vmm {
 	bool have_event;
 };
 
-int vmm_spawn(const char *program, int log_fd, struct vmm *ret, struct err *e);
+int vmm_spawn(const char *program, int log_fd, int cgroup_fd, struct vmm *ret, struct err *e);
 int vmm_call(struct vmm *v, const struct vmm_request *rq, const int *fds, size_t n_fds,
 	     int timeout_ms, struct vmm_reply *ret, struct err *e);
 int vmm_event(struct vmm *v, struct vmm_reply *ret, struct err *e);

@@ -274,7 +274,7 @@ static int boot(struct pod *p, const struct spec *spec,
 	struct vmm_reply rp;
 	int rc;
 
-	rc = vmm_spawn(p->config.vmm, 2, &p->vmm, e);
+	rc = vmm_spawn(p->config.vmm, 2, p->cgroup_fd, &p->vmm, e);
 	if (rc < 0)
 		return err_wrap(e, "monitor %s", p->config.vmm);
 	if ((rc = journal_vmm(p, e)) < 0 || (rc = configure(p, spec, e)) < 0 ||
@@ -420,4 +420,5 @@ void machine_stop(struct pod *p, bool gently)
 	broker_stop(&p->broker);
 	agent_done(&p->agent);
 	fd_close(&p->netns_fd);
+	fd_close(&p->cgroup_fd);
 }

@@ -69,6 +69,7 @@ struct pod {
 	const char *root;		/* state directory */
 	int rootfd, podsfd, dirfd;	/* owned */
 	int netns_fd;			/* owned; of the pod */
+	int cgroup_fd;			/* owned; where the monitor starts */
 	int listen_fd;			/* owned */
 	int signal_fd;			/* owned */
 	struct config config;

@@ -159,7 +159,7 @@ static int boot_podvm(struct boot *b, const struct options *o, char **argv, stru
 	int s[2], rc;
 
 	b->start_ns = bench_now_ns();
-	rc = vmm_spawn(argv[0], 2, &b->v, e);
+	rc = vmm_spawn(argv[0], 2, -1, &b->v, e);
 	if (rc < 0)
 		return rc;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) < 0)

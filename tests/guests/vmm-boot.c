@@ -164,7 +164,7 @@ static int boot(const struct options *o, const char *kernel, const char *initram
 	size_t i;
 	int rc;
 
-	if (vmm_spawn(o->vmm, 2, &v, &e) < 0)
+	if (vmm_spawn(o->vmm, 2, -1, &v, &e) < 0)
 		return say(&e);
 	rc = configure(&v, o, kernel, initramfs, &e);
 	for (i = 0; !rc && i < o->disks.n; i++)

@@ -224,7 +224,7 @@ START_TEST(no_program)
 	struct vmm v;
 	struct err e;
 
-	ck_assert_int_lt(vmm_spawn("/nonexistent/podvm-vmm", 2, &v, &e), 0);
+	ck_assert_int_lt(vmm_spawn("/nonexistent/podvm-vmm", 2, -1, &v, &e), 0);
 }
 END_TEST
 
