@@ -126,11 +126,11 @@ static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *con
 	struct virtio_dev *d;
 	int rc;
 
-	rc = console_new(*console, &m->mem, m->loop, &d, e);
+	rc = console_new(*console, &m->mem, m->loop, &m->console, e);
 	if (rc < 0)
 		return rc;
 	*console = -1;
-	if ((rc = plug(m, d, "", e)) < 0 || (rc = rng_new(&m->mem, m->loop, &d, e)) < 0 ||
+	if ((rc = rng_new(&m->mem, m->loop, &d, e)) < 0 ||
 	    (rc = plug(m, d, "", e)) < 0 ||
 	    (rc = vsock_new(cfg->guest_cid, &m->mem, m->loop, &d, e)) < 0 ||
 	    (rc = plug(m, d, "", e)) < 0)
@@ -290,14 +290,40 @@ int machine_unplug(struct machine *m, const char *name, struct err *e)
 }
 
 /**
+ * machine_console_port() - give the console a further port, before the guest runs
+ * @name: VMM_NAME_BYTES of room
+ * @fd:   -1 when it was taken over
+ *
+ * Return: 0 or minus errno
+ * Context: I/O thread
+ */
+int machine_console_port(struct machine *m, const char *name, int *fd, struct err *e)
+{
+	int rc = console_add_port(m->console, name, *fd, e);
+
+	if (!rc)
+		*fd = -1;
+	return rc;
+}
+
+/**
  * machine_start() - enter the guest
  *
- * Return: 0
+ * Only now it is known how many ports, hence queues, the console has.
+ *
+ * Return: 0 or minus errno; after a failure only machine_done() is left
  * Context: I/O thread
  */
 int machine_start(struct machine *m, struct err *e)
 {
-	(void)e;
+	struct virtio_dev *console = m->console;
+	int rc;
+
+	m->stage = MACHINE_ENDED;
+	m->console = NULL;
+	rc = plug(m, console, "", e);
+	if (rc < 0)
+		return rc;
 	m->stage = MACHINE_RUNNING;
 	vcpus_go(&m->cpus);
 	return 0;
@@ -400,6 +426,9 @@ void machine_done(struct machine *m)
 		vpci_free(v);
 	}
 	m->vsock = NULL;
+	if (m->console)
+		m->console->ops->free(m->console);
+	m->console = NULL;
 	if (m->bus.event) {
 		serial_done(&m->bus.serial);
 		pci_done(&m->bus.pci);

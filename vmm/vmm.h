@@ -21,7 +21,7 @@
  * a fixed size and carry no descriptors. When the socket closes, the monitor
  * ends.
  *
- * Order: CONFIG first; then DISK, NET, LISTEN, BROKER in any number; START;
+ * Order: CONFIG first; then DISK, NET, LISTEN, BROKER, CONSOLE_PORT in any number; START;
  * after it also DISK (hot plug), UNPLUG, CONNECT, LISTEN, PAUSE, RESUME, STATS,
  * STOP.
  *
@@ -37,7 +37,11 @@
 #define VMM_VCPUS_MAX 64
 
 enum vmm_type {
-	VMM_CONFIG = 1, /* fds: kvm, kernel, initramfs, console output (a file or pipe) */
+	/*
+	 * fds: kvm, kernel, initramfs, console: a file or pipe for output, or a stream
+	 * socket for input, too
+	 */
+	VMM_CONFIG = 1,
 	VMM_DISK,	/* fds: table or raw disk */
 	VMM_NET,	/* fds: tap */
 	VMM_BROKER,	/* fds: lib/broker.h socket */
@@ -51,6 +55,7 @@ enum vmm_type {
 	VMM_RESUME,
 	VMM_UNPLUG, /* @name */
 	VMM_DEVICE, /* counters of device @port, from 0; ENOENT behind the last one */
+	VMM_CONSOLE_PORT, /* @name; fds: stream socket */
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
