@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,6 +24,9 @@
 
 /* How long a monitor may take to end by itself once its socket is closed. */
 #define END_MS 2000
+
+/* What bus 0 has room for. */
+#define DEVICES_MAX 255
 
 /**
  * vmm_spawn() - start a monitor
@@ -161,6 +165,65 @@ int vmm_event(struct vmm *v, struct vmm_reply *ret, struct err *e)
 			       r.type);
 	*ret = r;
 	return 0;
+}
+
+/* One more device; -ENOENT behind the last one. */
+static int get_device(struct vmm *v, int timeout_ms, struct vmm_metrics *m, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_DEVICE, .port = (uint32_t)m->n_devices };
+	struct vmm_device *d;
+	struct vmm_reply rp;
+	int rc = vmm_call(v, &rq, NULL, 0, timeout_ms, &rp, e);
+
+	if (rc < 0)
+		return rc;
+	if (m->n_devices == DEVICES_MAX)
+		return err_set(e, EPROTO, "the monitor tells of more than %d devices", DEVICES_MAX);
+	d = realloc(m->devices, (m->n_devices + 1) * sizeof(*d));
+	if (!d)
+		return err_set(e, ENOMEM, "out of memory");
+	rp.device.kind[sizeof(rp.device.kind) - 1] = 0;
+	rp.device.name[sizeof(rp.device.name) - 1] = 0;
+	d[m->n_devices++] = rp.device;
+	m->devices = d;
+	return 0;
+}
+
+/**
+ * vmm_metrics_get() - ask a machine for all that it counts
+ * @timeout_ms: for each answer
+ * @ret:        owned by the caller, vmm_metrics_done()
+ *
+ * Return: 0 or minus errno
+ */
+int vmm_metrics_get(struct vmm *v, int timeout_ms, struct vmm_metrics *ret, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_STATS };
+	struct vmm_metrics m = { .machine = NULL };
+	struct vmm_reply rp;
+	int rc = vmm_call(v, &rq, NULL, 0, timeout_ms, &rp, e);
+
+	if (rc < 0)
+		return rc;
+	m.stats = rp.stats;
+	do {
+		rc = get_device(v, timeout_ms, &m, e);
+	} while (!rc);
+	if (rc != -ENOENT) {
+		vmm_metrics_done(&m);
+		return rc;
+	}
+	*ret = m;
+	return 0;
+}
+
+/**
+ * vmm_metrics_done() - free what vmm_metrics_get() made; a zeroed one is fine
+ */
+void vmm_metrics_done(struct vmm_metrics *m)
+{
+	free(m->devices);
+	*m = (struct vmm_metrics){ .machine = NULL };
 }
 
 /**

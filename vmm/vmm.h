@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "lib/err.h"
+#include "lib/str.h"
 
 /*
  * DOC: Talking to the monitor
@@ -122,13 +123,20 @@ struct vmm_request {
 	};
 };
 
-/* Exits that are counted each by itself. */
+/* Exits that are counted each by itself; FAULT: no host memory for the guest. */
 enum vmm_exit {
 	VMM_EXIT_PIO,
 	VMM_EXIT_MMIO,
 	VMM_EXIT_HLT,
 	VMM_EXIT_INTR,
 	VMM_EXIT_OTHER,
+	VMM_EXIT_IRQ_WINDOW,
+	VMM_EXIT_EOI,
+	VMM_EXIT_SHUTDOWN,
+	VMM_EXIT_SYSTEM_EVENT,
+	VMM_EXIT_INTERNAL_ERROR,
+	VMM_EXIT_FAIL_ENTRY,
+	VMM_EXIT_FAULT,
 	VMM_EXIT_KINDS
 };
 
@@ -148,22 +156,43 @@ struct vmm_stats {
 	uint64_t connect_ns;
 };
 
+/* Counters of a device: field, unit, what it counts. New ones go to the end. */
+#define VMM_DEVICE_COUNTERS(X) \
+	X(kicks, "", "Notifications by the driver.") \
+	X(interrupts, "", "Interrupts of the driver.") \
+	X(requests, "", "Requests that were served.") \
+	X(in_bytes, "bytes", "Bytes that the device gave to the guest.") \
+	X(out_bytes, "bytes", "Bytes that the device took from the guest.") \
+	X(resets, "", "Resets by the driver.") \
+	X(broken, "", "Times that the driver broke a rule, and the device needed a reset.")
+
 /**
  * struct vmm_device - counters of one device since it was plugged
  * @kind:       "blk", "net", ...
  * @name:       as it was plugged; empty where nobody gave one
  * @status:     device status (virtio 1.2, section 2.1); 64: it needs a reset
- * @kicks, @interrupts: notifications of its driver, and of the driver
- * @requests:   that it served
- * @in_bytes, @out_bytes: that it gave to the guest, and took from it
- * @resets, @broken: times that it was reset, and that its driver broke a rule
+ * and VMM_DEVICE_COUNTERS
  */
 struct vmm_device {
 	char kind[16];
 	char name[VMM_NAME_BYTES];
 	uint32_t status;
 	uint32_t queues;
-	uint64_t kicks, interrupts, requests, in_bytes, out_bytes, resets, broken;
+#define VMM_COUNTER(field, unit, help) uint64_t field;
+	VMM_DEVICE_COUNTERS(VMM_COUNTER)
+#undef VMM_COUNTER
+};
+
+/**
+ * struct vmm_metrics - all that a machine counts
+ * @machine:  label for OpenMetrics, borrowed; NULL for none
+ * @devices:  owned where vmm_metrics_get() made them
+ */
+struct vmm_metrics {
+	const char *machine;
+	struct vmm_stats stats;
+	struct vmm_device *devices;
+	size_t n_devices;
 };
 
 /**
@@ -205,5 +234,12 @@ int vmm_call(struct vmm *v, const struct vmm_request *rq, const int *fds, size_t
 	     int timeout_ms, struct vmm_reply *ret, struct err *e);
 int vmm_event(struct vmm *v, struct vmm_reply *ret, struct err *e);
 void vmm_done(struct vmm *v);
+
+int vmm_metrics_get(struct vmm *v, int timeout_ms, struct vmm_metrics *ret, struct err *e);
+void vmm_metrics_done(struct vmm_metrics *m);
+void vmm_metrics_json(const struct vmm_metrics *m, struct strbuf *o);
+void vmm_metrics_openmetrics(const struct vmm_metrics *m, struct strbuf *o);
+void vmm_metrics_table(const struct vmm_metrics *m, struct strbuf *o);
+const char *vmm_exit_name(enum vmm_exit kind);
 
 #endif

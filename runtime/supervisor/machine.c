@@ -398,6 +398,17 @@ int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e)
 }
 
 /**
+ * machine_metrics() - the monitor's counters, with those of all devices
+ * @ret: owned by the caller, vmm_metrics_done()
+ *
+ * Return: 0 or minus errno
+ */
+int machine_metrics(struct pod *p, struct vmm_metrics *ret, struct err *e)
+{
+	return vmm_metrics_get(&p->vmm, VMM_ANSWER_MS, ret, e);
+}
+
+/**
  * machine_stop() - end guest, monitor and broker; fine at any stage, also twice
  * @gently: let the agent end its containers and power off first
  */

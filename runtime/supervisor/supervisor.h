@@ -99,6 +99,7 @@ int machine_unplug(struct pod *p, const char *name, struct err *e);
 int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);
 int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e);
+int machine_metrics(struct pod *p, struct vmm_metrics *ret, struct err *e);
 
 int broker_start(struct broker *b, int *ret_vmm_end, struct err *e);
 void broker_add(struct broker *b, uint32_t disk, const struct storage_map *m);

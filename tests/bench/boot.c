@@ -237,13 +237,11 @@ static double ms(uint64_t from, uint64_t to)
 
 static void add_stats(struct json_out *j, const struct boot *b)
 {
-	static const char *const names[VMM_EXIT_KINDS] = { "pio", "mmio", "hlt", "intr",
-							   "other" };
 	int i;
 
 	json_out_obj(j, "user_exits");
 	for (i = 0; i < VMM_EXIT_KINDS; i++)
-		json_out_u64(j, names[i], b->stats.exits[i]);
+		json_out_u64(j, vmm_exit_name((enum vmm_exit)i), b->stats.exits[i]);
 	json_out_end(j);
 	json_out_double(j, "main_ms", ms(b->start_ns, b->stats.start_ns));
 	json_out_double(j, "config_ms", ms(b->start_ns, b->stats.config_ns));

@@ -79,8 +79,6 @@ static int configure(struct vmm *v, const struct options *o, const char *kernel,
 
 static void print_stats(const struct vmm_stats *s, uint64_t spawned_ns)
 {
-	static const char *const names[VMM_EXIT_KINDS] = { "pio", "mmio", "hlt", "intr",
-							   "other" };
 	int i;
 
 	fprintf(stderr, "vmm-boot: after the start of the monitor: main %.2f ms, configured %.2f ms, guest %.2f ms\n",
@@ -89,7 +87,7 @@ static void print_stats(const struct vmm_stats *s, uint64_t spawned_ns)
 		(double)(s->run_ns - spawned_ns) / 1e6);
 	fprintf(stderr, "vmm-boot: exits:");
 	for (i = 0; i < VMM_EXIT_KINDS; i++)
-		fprintf(stderr, " %s %" PRIu64, names[i], s->exits[i]);
+		fprintf(stderr, " %s %" PRIu64, vmm_exit_name((enum vmm_exit)i), s->exits[i]);
 	fprintf(stderr, "\n");
 }
 
