@@ -31,22 +31,21 @@
 /**
  * vmm_spawn() - start a monitor
  * @program: path of podvm-vmm
- * @log_fd:  its standard error, borrowed
- * @cgroup_fd: directory of the cgroup that it starts in, borrowed; -1: ours
  * @ret:     owned by the caller, vmm_done()
  *
  * Return: 0 or minus errno
  */
-int vmm_spawn(const char *program, int log_fd, int cgroup_fd, struct vmm *ret, struct err *e)
+int vmm_spawn(const char *program, const struct vmm_spawn *how, struct vmm *ret, struct err *e)
 {
 	_cleanup_close_ int ours = -1, theirs = -1;
 	char name[] = "podvm-vmm";
-	char *argv[] = { name, NULL };
+	char weak[] = "--weak-sandbox";
+	char *argv[] = { name, how->weak_sandbox ? weak : NULL, NULL };
 	char *envp[] = { NULL };
 	struct proc_fd map[2];
 	struct proc_spec s = { .path = program, .argv = argv, .envp = envp,
 			       .fds = map, .n_fds = 2, .setsid = 1,
-			       .cgroup_fd = cgroup_fd < 0 ? 0 : cgroup_fd };
+			       .cgroup_fd = how->cgroup_fd < 0 ? 0 : how->cgroup_fd };
 	struct vmm v = { .sock = -1, .pidfd = -1 };
 	int pair[2], rc;
 
@@ -55,7 +54,7 @@ int vmm_spawn(const char *program, int log_fd, int cgroup_fd, struct vmm *ret, s
 	ours = pair[0];
 	theirs = pair[1];
 	map[0] = (struct proc_fd){ .fd = theirs, .child = VMM_CONTROL_FD };
-	map[1] = (struct proc_fd){ .fd = log_fd, .child = 2 };
+	map[1] = (struct proc_fd){ .fd = how->log_fd, .child = 2 };
 	rc = proc_spawn(&s, &v.pid, &v.pidfd, e);
 	if (rc < 0)
 		return rc;

@@ -214,6 +214,18 @@ struct vmm_reply {
 };
 
 /**
+ * struct vmm_spawn - how a monitor is started
+ * @log_fd:    its standard error, borrowed
+ * @cgroup_fd: directory of the cgroup that it starts in, borrowed; -1: ours
+ * @weak_sandbox: it may go on where namespaces cannot be made
+ */
+struct vmm_spawn {
+	int log_fd;
+	int cgroup_fd;
+	bool weak_sandbox;
+};
+
+/**
  * struct vmm - the supervisor's end
  * @sock:  control socket, owned
  * @pidfd: the monitor's process, owned
@@ -229,7 +241,7 @@ struct vmm {
 	bool have_event;
 };
 
-int vmm_spawn(const char *program, int log_fd, int cgroup_fd, struct vmm *ret, struct err *e);
+int vmm_spawn(const char *program, const struct vmm_spawn *how, struct vmm *ret, struct err *e);
 int vmm_call(struct vmm *v, const struct vmm_request *rq, const int *fds, size_t n_fds,
 	     int timeout_ms, struct vmm_reply *ret, struct err *e);
 int vmm_event(struct vmm *v, struct vmm_reply *ret, struct err *e);

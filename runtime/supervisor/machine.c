@@ -270,11 +270,12 @@ static int journal_vmm(struct pod *p, struct err *e)
 static int boot(struct pod *p, const struct spec *spec,
 		struct netplug_port *ports, size_t n_ports, struct err *e)
 {
+	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = p->cgroup_fd };
 	struct vmm_request start = { .type = VMM_START };
 	struct vmm_reply rp;
 	int rc;
 
-	rc = vmm_spawn(p->config.vmm, 2, p->cgroup_fd, &p->vmm, e);
+	rc = vmm_spawn(p->config.vmm, &how, &p->vmm, e);
 	if (rc < 0)
 		return err_wrap(e, "monitor %s", p->config.vmm);
 	if ((rc = journal_vmm(p, e)) < 0 || (rc = configure(p, spec, e)) < 0 ||

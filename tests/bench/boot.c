@@ -154,12 +154,13 @@ static int boot_podvm(struct boot *b, const struct options *o, char **argv, stru
 {
 	struct vmm_request listen_rq = { .type = VMM_LISTEN, .port = AGENT_PORT };
 	struct vmm_request start_rq = { .type = VMM_START };
+	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
 	_cleanup_close_ int theirs = -1;
 	struct vmm_reply rp;
 	int s[2], rc;
 
 	b->start_ns = bench_now_ns();
-	rc = vmm_spawn(argv[0], 2, -1, &b->v, e);
+	rc = vmm_spawn(argv[0], &how, &b->v, e);
 	if (rc < 0)
 		return rc;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) < 0)

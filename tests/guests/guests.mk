@@ -30,3 +30,4 @@ $(B)/guests/bzimage: tests/guests/bzimage.S
 .PHONY: guests
 guests: $(B)/podvm-vmm $(B)/tests/vmm-boot $(GUESTS)
 	tests/node/run tests/guests/run $(B)
+	tests/node/run tests/guests/alone $(B)

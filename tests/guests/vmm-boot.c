@@ -154,6 +154,7 @@ static int watch(struct vmm *v, const struct options *o, struct vmm_reply *ev,
 
 static int boot(const struct options *o, const char *kernel, const char *initramfs)
 {
+	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
 	struct vmm v = { .sock = -1, .pidfd = -1 };
 	struct vmm_request start = { .type = VMM_START }, stats = { .type = VMM_STATS };
 	struct vmm_reply rp;
@@ -162,7 +163,7 @@ static int boot(const struct options *o, const char *kernel, const char *initram
 	size_t i;
 	int rc;
 
-	if (vmm_spawn(o->vmm, 2, -1, &v, &e) < 0)
+	if (vmm_spawn(o->vmm, &how, &v, &e) < 0)
 		return say(&e);
 	rc = configure(&v, o, kernel, initramfs, &e);
 	for (i = 0; !rc && i < o->disks.n; i++)

@@ -222,10 +222,11 @@ END_TEST
 
 START_TEST(no_program)
 {
+	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
 	struct vmm v;
 	struct err e;
 
-	ck_assert_int_lt(vmm_spawn("/nonexistent/podvm-vmm", 2, -1, &v, &e), 0);
+	ck_assert_int_lt(vmm_spawn("/nonexistent/podvm-vmm", &how, &v, &e), 0);
 }
 END_TEST
 
