@@ -21,6 +21,7 @@ MANDIR     ?= $(PREFIX)/share/man
 VERSION    := 0.1.0
 
 CC         ?= cc
+OBJCOPY    ?= objcopy
 PKG_CONFIG ?= pkg-config
 Q          := $(if $(V),,@)
 say        = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')

@@ -5,7 +5,10 @@
  * The only fork on the host side. A child gets exactly the descriptors that
  * its map names. Failures before exec, the exec's own included, come back
  * through a close-on-exec pipe as the errno and step, so that the caller of
- * proc_spawn() has one place to look. A process is known by its pidfd; one
+ * proc_spawn() has one place to look. A child that shall be in another cgroup is
+ * born there (clone3), so that nothing of it is ever accounted to ours; where
+ * clone3 is hidden, as by some container engines, it moves there before its exec.
+ * A process is known by its pidfd; one
  * that another command started is known by pid and start time (field 22 of
  * /proc/PID/stat), which a reused pid does not share.
  */
@@ -13,8 +16,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,13 +104,48 @@ static int place_fds(const struct proc_spec *s, int *pipe_fd)
 	return 0;
 }
 
+/* Moves itself into a cgroup. */
+static int enter_cgroup(int cgroup_fd)
+{
+	int fd = openat(cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	int rc = fd < 0 || write(fd, "0", 1) < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/*
+ * fork() into a cgroup. In the child only async-signal-safe calls are fine, also
+ * without other threads: the C library does not know of it.
+ * @ret_moved: false if the child has to move itself
+ */
+static pid_t fork_into(int cgroup_fd, bool *ret_moved)
+{
+	struct clone_args a = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD,
+				.cgroup = (uint64_t)cgroup_fd };
+	pid_t pid;
+
+	*ret_moved = true;
+	if (cgroup_fd <= 0)
+		return fork();
+	pid = (pid_t)syscall(SYS_clone3, &a, sizeof(a));
+	if (pid >= 0 || errno != ENOSYS)
+		return pid;
+	*ret_moved = false;
+	return fork();
+}
+
 __attribute__((noreturn)) static void child(const struct proc_spec *s,
-					    int pipe_fd)
+					    int pipe_fd, bool moved)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t none;
 	int rc, i;
 
+	rc = moved ? 0 : enter_cgroup(s->cgroup_fd);
+	if (rc < 0)
+		child_fail(pipe_fd, -rc, "cgroup");
 	rc = place_fds(s, &pipe_fd);
 	if (rc < 0)
 		child_fail(pipe_fd, -rc, "fds");
@@ -144,6 +184,7 @@ int proc_spawn(const struct proc_spec *s, pid_t *ret_pid, int *ret_pidfd,
 	pid_t pid;
 	ssize_t n;
 	size_t k;
+	bool moved;
 
 	for (k = 0; k < s->n_fds; k++)
 		if (s->fds[k].child < 0 || s->fds[k].child >= PARK_BASE)
@@ -156,12 +197,13 @@ int proc_spawn(const struct proc_spec *s, pid_t *ret_pid, int *ret_pidfd,
 		return err_sys(e, "pipe2");
 	rd = p[0];
 	wr = p[1];
-	pid = fork();
+	pid = fork_into(s->cgroup_fd, &moved);
 	if (pid < 0)
-		return err_sys(e, "fork");
+		return err_sys(e, s->cgroup_fd > 0 ? "%s: start in its cgroup" : "%s: fork",
+			       s->path);
 	if (!pid) {
 		close(rd);
-		child(s, wr);
+		child(s, wr, moved);
 	}
 	fd_close(&wr);
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);

@@ -27,6 +27,7 @@ struct proc_fd {
  *            0, 1, 2 that are not here become /dev/null
  * @n_fds:    at most PROC_FDS_MAX; numbers in the child are below 512
  * @setsid:   new session and process group
+ * @cgroup_fd: directory of the cgroup (v2) that it starts in, above 0, borrowed; 0: ours
  * @before_exec: runs in the child after the map, may be NULL; returns 0 or minus errno;
  *            async-signal-safe calls only if the parent has threads
  * @arg:      for @before_exec
@@ -38,6 +39,7 @@ struct proc_spec {
 	const struct proc_fd *fds;
 	size_t n_fds;
 	int setsid;
+	int cgroup_fd;
 	int (*before_exec)(void *arg);
 	void *arg;
 };

@@ -3,9 +3,11 @@
  * DOC: Theory of operation
  *
  * Host cgroups, unified hierarchy (cgroup v2). The shim of a container sits in
- * the container's cgroupsPath; supervisor and monitor sit in a leaf beside it,
+ * the container's cgroupsPath; supervisor and monitor sit in leaves beside it,
  * since the pod's own cgroup has children and a v2 cgroup with children holds
  * no processes (kernel, cgroup-v2.rst, "No Internal Process Constraint"). The
+ * monitor has a leaf of its own, so that what the machine uses is told apart, and
+ * so that who kills it by its cgroup does not kill the one that cleans up. The
  * limits of containers are set inside the guest. Every directory that is made
  * is in the journal first, the missing parents too; removing leaves alone what
  * is not empty, which then belongs to somebody else as well.
@@ -116,6 +118,33 @@ int cgroup_of_pod(const char *cgroups_path, const char *pod, char *dst,
 	slash = strrchr(own, '/');
 	*slash = 0;
 	return join(dst, room, e, own, "/podvm-", pod);
+}
+
+/**
+ * cgroup_of_monitor() - directory for the pod's monitor, beside its supervisor's
+ * @pod_cgroup: from cgroup_of_pod()
+ *
+ * Return: 0; -ENAMETOOLONG
+ */
+int cgroup_of_monitor(const char *pod_cgroup, char *dst, size_t room, struct err *e)
+{
+	return join(dst, room, e, pod_cgroup, "-vmm", "");
+}
+
+/**
+ * cgroup_open() - a descriptor of a cgroup's directory, to start processes in it
+ * @ret_fd: owned by the caller
+ *
+ * Return: 0 or minus errno
+ */
+int cgroup_open(const char *path, int *ret_fd, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(e, "cgroup %s", path);
+	*ret_fd = fd;
+	return 0;
 }
 
 /**

@@ -35,7 +35,16 @@ demo:
 check:
 	$(Q)tests/check
 
-e2e: all
+$(B)/tests/echo-port: $(B)/obj/tests/e2e/echo-port.o
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link)
+
+# What stories need besides the programs themselves.
+.PHONY: e2e-programs
+e2e-programs: $(B)/tests/echo-port
+
+e2e: all e2e-programs
 	$(Q)tests/e2e/run
 
 # ---- lint, format --------------------------------------------------------------

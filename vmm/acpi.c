@@ -7,13 +7,20 @@
  *
  *   RSDP -> XSDT -> FADT (sleep and reset registers at I/O ports) -> DSDT
  *                -> MADT (one local APIC per vCPU, no I/O APIC: all devices use MSI-X)
+ *                -> MCFG (where the configuration space of bus 0 is)
  *
- * The DSDT declares the PCI root with its one bus, the configuration ports and
- * the memory window, and \_S5. It is emitted by a few helpers, since the
- * length of an AML package is not fixed; `iasl -d` reads the result.
+ * The DSDT declares the PCI root with its one bus and its memory window, the
+ * memory of the configuration space (Linux wants it reserved there, too), the
+ * generation id of the machine, and \_S5. It is emitted by a few helpers, since
+ * the length of an AML package is not fixed; `iasl -d` reads the result.
+ *
+ * The generation id (vmgenid) is 16 random bytes in front of the tables. Linux
+ * mixes them into its entropy at boot. It has no way to tell that they changed: an
+ * ACPI notification needs an interrupt of an I/O APIC. So a copy of a machine gets
+ * its entropy from the agent's set-up, and this is a seed.
  *
  * Source: ACPI 6.5, chapters 5.2 (tables), 4.8.3.7 (sleep registers), 6.4
- * (resources) and 20.2 (AML).
+ * (resources) and 20.2 (AML); Microsoft, "Virtual Machine Generation ID".
  */
 #include "vmm/acpi.h"
 
@@ -21,6 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "vmm/pci.h"
 
@@ -28,6 +36,7 @@
 #define OEM_TABLE "PODVMTBL"
 #define TABLES_MAX_BYTES 4096
 #define LAPIC_BASE 0xfee00000u
+#define GENERATION_BYTES 16
 
 struct head {
 	char signature[4];
@@ -142,7 +151,16 @@ static void name_int(struct bytes *o, const char *name, uint32_t v)
 	put_le(o, v, 4);
 }
 
-/* Name (_CRS, ResourceTemplate () { bus 0; configuration ports; memory window }) */
+/* Name (NAME, "text") */
+static void name_text(struct bytes *o, const char *name, const char *text)
+{
+	put(o, "\x08", 1);
+	put(o, name, 4);
+	put(o, "\x0d", 1);
+	put(o, text, strlen(text) + 1);
+}
+
+/* Name (_CRS, ResourceTemplate () { bus 0; memory window }) */
 static void crs(struct bytes *o)
 {
 	size_t buffer;
@@ -151,16 +169,10 @@ static void crs(struct bytes *o)
 	put(o, "\x08_CRS", 5);
 	buffer = o->n;
 	put(o, "\x0b", 1);		/* BufferSize: word constant */
-	put_le(o, 16 + 8 + 26 + 2, 2);
+	put_le(o, 16 + 26 + 2, 2);
 	/* WordBusNumber, producer, fixed: bus 0 to 0 */
 	put(o, "\x88\x0d\x00\x02\x0c\x00", 6);
 	put(o, "\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00", 10);
-	/* IO, 16 bits decoded */
-	put(o, "\x47\x01", 2);
-	put_le(o, PCI_PORT_ADDRESS, 2);
-	put_le(o, PCI_PORT_ADDRESS, 2);
-	put(o, "\x01", 1);
-	put_le(o, PCI_PORTS, 1);
 	/* DWordMemory, producer, fixed, read-write, not cacheable */
 	put(o, "\x87\x17\x00\x00\x0c\x01", 6);
 	put_le(o, 0, 4);
@@ -172,7 +184,45 @@ static void crs(struct bytes *o)
 	wrap(o, buffer, "\x11", 1);	/* Buffer */
 }
 
-static void dsdt_body(struct bytes *o)
+/* A motherboard resource: memory that is taken, here for the configuration space. */
+static void board(struct bytes *o)
+{
+	size_t device = o->n, buffer;
+
+	put(o, "MBRD", 4);
+	name_int(o, "_HID", 0x020cd041);	/* EISAID ("PNP0C02") */
+	put(o, "\x08_CRS", 5);
+	buffer = o->n;
+	put(o, "\x0b", 1);
+	put_le(o, 12 + 2, 2);
+	/* Memory32Fixed, read-write */
+	put(o, "\x86\x09\x00\x01", 4);
+	put_le(o, PCI_ECAM_BASE, 4);
+	put_le(o, PCI_ECAM_BYTES, 4);
+	put(o, "\x79\x00", 2);
+	wrap(o, buffer, "\x11", 1);
+	wrap(o, device, "\x5b\x82", 2);
+}
+
+/* Where the generation id is, low and high half: Name (ADDR, Package () { at, 0 }) */
+static void generation(struct bytes *o, uint64_t gpa)
+{
+	size_t device = o->n, package;
+
+	put(o, "VGEN", 4);
+	name_text(o, "_HID", "PDVM0001");
+	name_text(o, "_CID", "VM_Gen_Counter");
+	name_text(o, "_DDN", "VM_Gen_Counter");
+	put(o, "\x08" "ADDR", 5);
+	package = o->n;
+	put(o, "\x02\x0c", 2);			/* two elements; long constant */
+	put_le(o, gpa, 4);
+	put(o, "\x00", 1);			/* zero */
+	wrap(o, package, "\x12", 1);
+	wrap(o, device, "\x5b\x82", 2);
+}
+
+static void dsdt_body(struct bytes *o, uint64_t generation_gpa)
 {
 	size_t scope = o->n, device, package;
 
@@ -185,6 +235,8 @@ static void dsdt_body(struct bytes *o)
 	name_int(o, "_BBN", 0);
 	crs(o);
 	wrap(o, device, "\x5b\x82", 2);		/* Device */
+	board(o);
+	generation(o, generation_gpa);
 	wrap(o, scope, "\x10", 1);		/* Scope */
 	/* Name (\_S5, Package () { type, 0 }) */
 	put(o, "\x08\\_S5_", 6);
@@ -270,7 +322,20 @@ static void put_madt(struct bytes *o, uint32_t vcpus)
 	finish(o, from);
 }
 
-static void put_xsdt(struct bytes *o, uint64_t fadt_gpa, uint64_t madt_gpa)
+/* PCI Firmware Specification 3.0, section 4.1.2. */
+static void put_mcfg(struct bytes *o)
+{
+	size_t from = o->n;
+	struct head h = head("MCFG", 1);
+
+	put(o, &h, sizeof(h));
+	put_le(o, 0, 8);
+	put_le(o, PCI_ECAM_BASE, 8);
+	put_le(o, 0, 8);	/* segment 0, from bus 0 to bus 0 */
+	finish(o, from);
+}
+
+static void put_xsdt(struct bytes *o, uint64_t fadt_gpa, uint64_t madt_gpa, uint64_t mcfg_gpa)
 {
 	size_t from = o->n;
 	struct head h = head("XSDT", 1);
@@ -278,6 +343,7 @@ static void put_xsdt(struct bytes *o, uint64_t fadt_gpa, uint64_t madt_gpa)
 	put(o, &h, sizeof(h));
 	put_le(o, fadt_gpa, 8);
 	put_le(o, madt_gpa, 8);
+	put_le(o, mcfg_gpa, 8);
 	finish(o, from);
 }
 
@@ -299,25 +365,31 @@ static void put_rsdp(struct bytes *o, uint64_t xsdt_gpa)
  * @vcpus:    APIC ids 0 to @vcpus - 1; 255 at most
  * @ret_rsdp: address of the root pointer
  *
- * Return: 0; -E2BIG if the tables do not fit
+ * Return: 0; -E2BIG if the tables do not fit; minus errno
+ *
+ * #syscalls start: getrandom
  */
 int acpi_write(const struct gmem *m, uint64_t gpa, uint64_t room, uint32_t vcpus,
 	       uint64_t *ret_rsdp, struct err *e)
 {
-	struct bytes o = { .n = 0 };
-	uint64_t dsdt, fadt, madt, xsdt, rsdp;
+	struct bytes o = { .n = GENERATION_BYTES };
+	uint64_t dsdt, fadt, madt, mcfg, xsdt, rsdp;
 	struct head h = head("DSDT", 2);
 
+	if (getrandom(o.b, GENERATION_BYTES, 0) != GENERATION_BYTES)
+		return err_sys(e, "getrandom");
 	dsdt = gpa + o.n;
 	put(&o, &h, sizeof(h));
-	dsdt_body(&o);
-	finish(&o, 0);
+	dsdt_body(&o, gpa);
+	finish(&o, GENERATION_BYTES);
 	fadt = gpa + o.n;
 	put_fadt(&o, dsdt);
 	madt = gpa + o.n;
 	put_madt(&o, vcpus);
+	mcfg = gpa + o.n;
+	put_mcfg(&o);
 	xsdt = gpa + o.n;
-	put_xsdt(&o, fadt, madt);
+	put_xsdt(&o, fadt, madt, mcfg);
 	while (o.n % 16)
 		put(&o, "", 1);
 	rsdp = gpa + o.n;

@@ -2,9 +2,9 @@
 /*
  * DOC: Theory of operation
  *
- * Takes an access that left the guest to whoever answers it. Ports: the PCI
- * configuration mechanism, the ACPI sleep and reset registers, the debugging
- * serial port. Memory: PCI BARs. Whatever else a kernel probes (PIT, PIC, CMOS,
+ * Takes an access that left the guest to whoever answers it. Ports: the ACPI
+ * sleep and reset registers, the debugging serial port. Memory: PCI configuration
+ * space and BARs. Whatever else a kernel probes (PIT, PIC, CMOS,
  * keyboard controller) does not exist: it reads as ones, and writes are lost,
  * as on a PC without the device.
  */
@@ -32,12 +32,7 @@ void bus_pio(struct bus *b, uint16_t port, void *data, uint32_t len, bool write)
 {
 	uint8_t *byte = data;
 
-	if (port >= PCI_PORT_ADDRESS && port < PCI_PORT_ADDRESS + PCI_PORTS) {
-		if (write)
-			pci_port_write(&b->pci, port, data, len);
-		else
-			pci_port_read(&b->pci, port, data, len);
-	} else if (port >= SERIAL_PORT && port < SERIAL_PORT + SERIAL_PORTS && len == 1) {
+	if (port >= SERIAL_PORT && port < SERIAL_PORT + SERIAL_PORTS && len == 1) {
 		if (write)
 			serial_write(&b->serial, port, *byte);
 		else

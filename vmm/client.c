@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,23 +25,27 @@
 /* How long a monitor may take to end by itself once its socket is closed. */
 #define END_MS 2000
 
+/* What bus 0 has room for. */
+#define DEVICES_MAX 255
+
 /**
  * vmm_spawn() - start a monitor
  * @program: path of podvm-vmm
- * @log_fd:  its standard error, borrowed
  * @ret:     owned by the caller, vmm_done()
  *
  * Return: 0 or minus errno
  */
-int vmm_spawn(const char *program, int log_fd, struct vmm *ret, struct err *e)
+int vmm_spawn(const char *program, const struct vmm_spawn *how, struct vmm *ret, struct err *e)
 {
 	_cleanup_close_ int ours = -1, theirs = -1;
 	char name[] = "podvm-vmm";
-	char *argv[] = { name, NULL };
+	char weak[] = "--weak-sandbox";
+	char *argv[] = { name, how->weak_sandbox ? weak : NULL, NULL };
 	char *envp[] = { NULL };
 	struct proc_fd map[2];
 	struct proc_spec s = { .path = program, .argv = argv, .envp = envp,
-			       .fds = map, .n_fds = 2, .setsid = 1 };
+			       .fds = map, .n_fds = 2, .setsid = 1,
+			       .cgroup_fd = how->cgroup_fd < 0 ? 0 : how->cgroup_fd };
 	struct vmm v = { .sock = -1, .pidfd = -1 };
 	int pair[2], rc;
 
@@ -49,7 +54,7 @@ int vmm_spawn(const char *program, int log_fd, struct vmm *ret, struct err *e)
 	ours = pair[0];
 	theirs = pair[1];
 	map[0] = (struct proc_fd){ .fd = theirs, .child = VMM_CONTROL_FD };
-	map[1] = (struct proc_fd){ .fd = log_fd, .child = 2 };
+	map[1] = (struct proc_fd){ .fd = how->log_fd, .child = 2 };
 	rc = proc_spawn(&s, &v.pid, &v.pidfd, e);
 	if (rc < 0)
 		return rc;
@@ -159,6 +164,65 @@ int vmm_event(struct vmm *v, struct vmm_reply *ret, struct err *e)
 			       r.type);
 	*ret = r;
 	return 0;
+}
+
+/* One more device; -ENOENT behind the last one. */
+static int get_device(struct vmm *v, int timeout_ms, struct vmm_metrics *m, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_DEVICE, .port = (uint32_t)m->n_devices };
+	struct vmm_device *d;
+	struct vmm_reply rp;
+	int rc = vmm_call(v, &rq, NULL, 0, timeout_ms, &rp, e);
+
+	if (rc < 0)
+		return rc;
+	if (m->n_devices == DEVICES_MAX)
+		return err_set(e, EPROTO, "the monitor tells of more than %d devices", DEVICES_MAX);
+	d = realloc(m->devices, (m->n_devices + 1) * sizeof(*d));
+	if (!d)
+		return err_set(e, ENOMEM, "out of memory");
+	rp.device.kind[sizeof(rp.device.kind) - 1] = 0;
+	rp.device.name[sizeof(rp.device.name) - 1] = 0;
+	d[m->n_devices++] = rp.device;
+	m->devices = d;
+	return 0;
+}
+
+/**
+ * vmm_metrics_get() - ask a machine for all that it counts
+ * @timeout_ms: for each answer
+ * @ret:        owned by the caller, vmm_metrics_done()
+ *
+ * Return: 0 or minus errno
+ */
+int vmm_metrics_get(struct vmm *v, int timeout_ms, struct vmm_metrics *ret, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_STATS };
+	struct vmm_metrics m = { .machine = NULL };
+	struct vmm_reply rp;
+	int rc = vmm_call(v, &rq, NULL, 0, timeout_ms, &rp, e);
+
+	if (rc < 0)
+		return rc;
+	m.stats = rp.stats;
+	do {
+		rc = get_device(v, timeout_ms, &m, e);
+	} while (!rc);
+	if (rc != -ENOENT) {
+		vmm_metrics_done(&m);
+		return rc;
+	}
+	*ret = m;
+	return 0;
+}
+
+/**
+ * vmm_metrics_done() - free what vmm_metrics_get() made; a zeroed one is fine
+ */
+void vmm_metrics_done(struct vmm_metrics *m)
+{
+	free(m->devices);
+	*m = (struct vmm_metrics){ .machine = NULL };
 }
 
 /**

@@ -67,6 +67,13 @@ static int serve_broker(struct control *c, const struct vmm_request *rq, int *fd
 	return 0;
 }
 
+static int serve_console_port(struct control *c, const struct vmm_request *rq, int *fds,
+			      struct vmm_reply *rp, struct err *e)
+{
+	(void)rp;
+	return machine_console_port(&c->m, rq->name, &fds[0], e);
+}
+
 static int serve_listen(struct control *c, const struct vmm_request *rq, int *fds,
 			struct vmm_reply *rp, struct err *e)
 {
@@ -181,6 +188,8 @@ static const struct request {
 			 "send it after PAUSE" },
 	[VMM_DEVICE] = { "DEVICE", serve_device, 0, ALIVE | AT(MACHINE_ENDED),
 			 "send it after CONFIG" },
+	[VMM_CONSOLE_PORT] = { "CONSOLE_PORT", serve_console_port, 1, AT(MACHINE_CONFIGURED),
+			       "send it between CONFIG and START" },
 	[VMM_UNPLUG] = { "UNPLUG", serve_unplug, 0, ALIVE,
 			 "send it after CONFIG and before the guest's end" },
 };

@@ -30,6 +30,9 @@
 
 #define CPUID_MAX 256
 
+/* Slots of guest RAM come first. */
+#define SLOT_READONLY 16
+
 /* Three pages for real mode emulation, which old Intel processors need. */
 #define TSS_GPA 0xfffbd000u
 
@@ -38,6 +41,9 @@
 #define SEG_DATA_RW 3
 #define SEG_TSS_BUSY 11
 #define CR0_PE 1u
+#define CR0_PG (1u << 31)
+#define CR4_PAE (1u << 5)
+#define EFER_LME_LMA (1u << 8 | 1u << 10)
 #define RFLAGS_RESERVED 2u
 
 #define MSR_MISC_ENABLE 0x1a0
@@ -147,6 +153,28 @@ int kvm_set_memory(struct kvm *k, const struct gmem *m, struct err *e)
 	return 0;
 }
 
+/**
+ * kvm_set_readonly() - show the guest memory that it can read; its writes are exits
+ * @hva: page aligned, as is @len; outlives the machine
+ *
+ * Where KVM cannot do that, reads are exits, too.
+ *
+ * Return: 0 or minus errno
+ *
+ * #syscalls start: ioctl
+ */
+int kvm_set_readonly(struct kvm *k, uint64_t gpa, void *hva, uint64_t len, struct err *e)
+{
+	struct kvm_userspace_memory_region r = { .slot = SLOT_READONLY, .guest_phys_addr = gpa,
+						 .memory_size = len, .flags = KVM_MEM_READONLY,
+						 .userspace_addr = (uintptr_t)hva };
+
+	if (ioctl(k->sys, KVM_CHECK_EXTENSION, KVM_CAP_READONLY_MEM) <= 0)
+		return 0;
+	return ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) < 0
+		? err_sys(e, "KVM_MEM_READONLY at %#llx", (unsigned long long)gpa) : 0;
+}
+
 static int set_cpuid(struct kvm *k, int fd, uint32_t id, uint32_t n, struct err *e)
 {
 	_cleanup_free_ struct kvm_cpuid2 *c =
@@ -249,6 +277,45 @@ int kvm_vcpu_boot(int fd, uint32_t entry, uint32_t start_info, struct err *e)
 	s.tr = (struct kvm_segment){ .limit = 0x67, .selector = 0x18,
 				     .type = SEG_TSS_BUSY, .present = 1 };
 	s.gdt = s.idt = (struct kvm_dtable){ 0 };
+	if (ioctl(fd, KVM_SET_SREGS, &s) < 0)
+		return err_sys(e, "KVM_SET_SREGS");
+	if (ioctl(fd, KVM_SET_REGS, &r) < 0)
+		return err_sys(e, "KVM_SET_REGS");
+	return 0;
+}
+
+/**
+ * kvm_vcpu_boot64() - put vCPU 0 into the state that Linux's 64-bit entry wants
+ * @entry:  physical address
+ * @params: address of struct boot_params
+ * @pages:  address of the page tables
+ * @gdt:    address of a GDT with flat code at selector 0x10 and data at 0x18
+ * @gdt_bytes: its size
+ *
+ * Return: 0 or minus errno
+ * Source: Linux Documentation/x86/boot.rst, 64-bit boot protocol
+ *
+ * #syscalls start: ioctl
+ */
+int kvm_vcpu_boot64(int fd, uint64_t entry, uint64_t params, uint64_t pages, uint64_t gdt,
+		    uint16_t gdt_bytes, struct err *e)
+{
+	struct kvm_regs r = { .rip = entry, .rsi = params, .rflags = RFLAGS_RESERVED };
+	struct kvm_sregs s;
+
+	if (ioctl(fd, KVM_GET_SREGS, &s) < 0)
+		return err_sys(e, "KVM_GET_SREGS");
+	s.cr0 = CR0_PE | CR0_PG;
+	s.cr3 = pages;
+	s.cr4 = CR4_PAE;
+	s.efer = EFER_LME_LMA;
+	s.cs = flat(0x10, SEG_CODE_RX);
+	s.cs.db = 0;
+	s.cs.l = 1;
+	s.ds = s.es = s.ss = s.fs = s.gs = flat(0x18, SEG_DATA_RW);
+	s.tr = (struct kvm_segment){ .limit = 0x67, .type = SEG_TSS_BUSY, .present = 1 };
+	s.gdt = (struct kvm_dtable){ .base = gdt, .limit = (uint16_t)(gdt_bytes - 1) };
+	s.idt = (struct kvm_dtable){ 0 };
 	if (ioctl(fd, KVM_SET_SREGS, &s) < 0)
 		return err_sys(e, "KVM_SET_SREGS");
 	if (ioctl(fd, KVM_SET_REGS, &r) < 0)

@@ -29,10 +29,13 @@ extern const struct irq_ops kvm_irq_ops;
 int kvm_init(struct kvm *k, int sys_fd, uint32_t vcpus, struct err *e);
 void kvm_done(struct kvm *k);
 int kvm_set_memory(struct kvm *k, const struct gmem *m, struct err *e);
+int kvm_set_readonly(struct kvm *k, uint64_t gpa, void *hva, uint64_t len, struct err *e);
 int kvm_vcpu_new(struct kvm *k, uint32_t id, uint32_t n, int *ret_fd,
 		 struct kvm_run **ret_run, struct err *e);
 void kvm_vcpu_done(struct kvm *k, int *fd, struct kvm_run **run);
 int kvm_vcpu_boot(int fd, uint32_t entry, uint32_t start_info, struct err *e);
+int kvm_vcpu_boot64(int fd, uint64_t entry, uint64_t params, uint64_t pages, uint64_t gdt,
+		    uint16_t gdt_bytes, struct err *e);
 int kvm_bind(void *kvm, uint64_t gpa, int fd, bool on);
 int kvm_vcpu_run(int fd);
 void kvm_vcpu_stood_still(int fd);

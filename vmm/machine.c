@@ -73,11 +73,14 @@ static int load(struct machine *m, const struct vmm_config *cfg, const int *fds,
 
 	if ((rc = boot_load_kernel(&m->mem, fds[MACHINE_KERNEL], &b, e)) < 0 ||
 	    (rc = boot_load_initramfs(&m->mem, fds[MACHINE_INITRAMFS], &b, e)) < 0 ||
-	    (rc = acpi_write(&m->mem, BOOT_ACPI_GPA, BOOT_INFO_END - BOOT_ACPI_GPA,
+	    (rc = acpi_write(&m->mem, BOOT_ACPI_GPA, BOOT_ACPI_END - BOOT_ACPI_GPA,
 			     cfg->vcpus, &rsdp, e)) < 0 ||
 	    (rc = boot_write_info(&m->mem, &b, cfg->cmdline, rsdp, e)) < 0)
 		return rc;
-	return kvm_vcpu_boot(m->cpus.v[0].fd, b.entry, BOOT_INFO_GPA, e);
+	if (b.how == BOOT_LINUX)
+		return kvm_vcpu_boot64(m->cpus.v[0].fd, b.entry, BOOT_INFO_GPA, BOOT_PAGES_GPA,
+				       BOOT_GDT_GPA, BOOT_GDT_BYTES, e);
+	return kvm_vcpu_boot(m->cpus.v[0].fd, (uint32_t)b.entry, BOOT_INFO_GPA, e);
 }
 
 static struct vpci **find(struct machine *m, const char *name)
@@ -123,11 +126,11 @@ static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *con
 	struct virtio_dev *d;
 	int rc;
 
-	rc = console_new(*console, &m->mem, m->loop, &d, e);
+	rc = console_new(*console, &m->mem, m->loop, &m->console, e);
 	if (rc < 0)
 		return rc;
 	*console = -1;
-	if ((rc = plug(m, d, "", e)) < 0 || (rc = rng_new(&m->mem, m->loop, &d, e)) < 0 ||
+	if ((rc = rng_new(&m->mem, m->loop, &d, e)) < 0 ||
 	    (rc = plug(m, d, "", e)) < 0 ||
 	    (rc = vsock_new(cfg->guest_cid, &m->mem, m->loop, &d, e)) < 0 ||
 	    (rc = plug(m, d, "", e)) < 0)
@@ -193,6 +196,8 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 		return rc;
 	fds[MACHINE_KVM] = -1;
 	if ((rc = kvm_set_memory(&m->kvm, &m->mem, e)) < 0 ||
+	    (rc = kvm_set_readonly(&m->kvm, PCI_ECAM_BASE, m->bus.pci.space, PCI_ECAM_BYTES,
+				   e)) < 0 ||
 	    (rc = vcpus_init(&m->cpus, &m->kvm, &m->bus, cfg->vcpus, e)) < 0 ||
 	    (rc = load(m, cfg, fds, e)) < 0 ||
 	    (rc = plug_basics(m, cfg, &fds[MACHINE_CONSOLE], e)) < 0 ||
@@ -285,14 +290,40 @@ int machine_unplug(struct machine *m, const char *name, struct err *e)
 }
 
 /**
+ * machine_console_port() - give the console a further port, before the guest runs
+ * @name: VMM_NAME_BYTES of room
+ * @fd:   -1 when it was taken over
+ *
+ * Return: 0 or minus errno
+ * Context: I/O thread
+ */
+int machine_console_port(struct machine *m, const char *name, int *fd, struct err *e)
+{
+	int rc = console_add_port(m->console, name, *fd, e);
+
+	if (!rc)
+		*fd = -1;
+	return rc;
+}
+
+/**
  * machine_start() - enter the guest
  *
- * Return: 0
+ * Only now it is known how many ports, hence queues, the console has.
+ *
+ * Return: 0 or minus errno; after a failure only machine_done() is left
  * Context: I/O thread
  */
 int machine_start(struct machine *m, struct err *e)
 {
-	(void)e;
+	struct virtio_dev *console = m->console;
+	int rc;
+
+	m->stage = MACHINE_ENDED;
+	m->console = NULL;
+	rc = plug(m, console, "", e);
+	if (rc < 0)
+		return rc;
 	m->stage = MACHINE_RUNNING;
 	vcpus_go(&m->cpus);
 	return 0;
@@ -395,6 +426,9 @@ void machine_done(struct machine *m)
 		vpci_free(v);
 	}
 	m->vsock = NULL;
+	if (m->console)
+		m->console->ops->free(m->console);
+	m->console = NULL;
 	if (m->bus.event) {
 		serial_done(&m->bus.serial);
 		pci_done(&m->bus.pci);

@@ -24,6 +24,7 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
  * @host:     what virtio devices need of us
  * @devices:  list, owned
  * @vsock:    one of them
+ * @console:  until START, which puts it on the bus; owned
  * @broker:   lib/broker.h socket, owned; -1 for none
  * @lock:     of @event and @text
  * @event:    how the guest ended; the first one counts
@@ -39,6 +40,7 @@ struct machine {
 	struct vpci_host host;
 	struct vpci *devices;
 	struct virtio_dev *vsock;
+	struct virtio_dev *console;
 	int broker;
 	pthread_mutex_t lock;
 	enum vmm_event event;
@@ -51,6 +53,7 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 		   int fds[MACHINE_FDS], struct err *e);
 int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct err *e);
 int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct err *e);
+int machine_console_port(struct machine *m, const char *name, int *fd, struct err *e);
 int machine_unplug(struct machine *m, const char *name, struct err *e);
 int machine_start(struct machine *m, struct err *e);
 void machine_pause(struct machine *m);

@@ -5,8 +5,11 @@
  * podvm-vmm: one process per pod that runs its virtual machine. It is started
  * by the supervisor with two descriptors, the control socket (VMM_CONTROL_FD)
  * and the log (2), confines itself before it reads the first message, and
- * serves the socket until that closes. It prints one line when it fails, and exits
- * with 1; with 2 for wrong usage.
+ * serves the socket until that closes.
+ *
+ * A person starts it with --kernel and gets the same with alone.c around it.
+ *
+ * It prints one line when it fails, and exits with 1.
  */
 #include <malloc.h>
 #include <signal.h>
@@ -19,6 +22,7 @@
 
 #include "lib/log.h"
 #include "lib/opt.h"
+#include "vmm/alone.h"
 #include "vmm/control.h"
 #include "vmm/metrics.h"
 #include "vmm/sandbox.h"
@@ -26,13 +30,17 @@
 
 static void usage(const struct opt *table)
 {
-	printf("usage: podvm-vmm [OPTION]...\n\n"
-	       "The virtual machine monitor of one pod. The podvm supervisor starts it with a\n"
-	       "unix socket (SOCK_SEQPACKET) as descriptor %d, over which kernel, disks and\n"
-	       "network interfaces arrive as descriptors; standard error is its log. It opens\n"
-	       "nothing by itself and is of no use from a shell: see podvm --help.\n\n",
-	       VMM_CONTROL_FD);
+	printf("usage: podvm-vmm --kernel FILE [OPTION]...\n\n"
+	       "Runs a virtual machine until it powers itself off. Its console is standard output\n"
+	       "and input; Ctrl-C stops it. The machine is the one that pods run in, sandbox\n"
+	       "included.\n\n"
+	       "  podvm-vmm --kernel /boot/vmlinuz-$(uname -r) --initramfs initramfs.cpio\n"
+	       "  podvm-vmm --kernel vmlinux --cmdline 'console=hvc0 root=/dev/vda rw' \\\n"
+	       "      --memory 1G --vcpus 2 --disk root.img --disk data.img,readonly --tap tap0\n\n");
 	opt_help(stdout, table);
+	printf("\nWithout --kernel it is the monitor of a pod: the podvm supervisor starts it with a\n"
+	       "unix socket (SOCK_SEQPACKET) as descriptor %d, over which kernel, disks and network\n"
+	       "interfaces arrive as descriptors. See podvm-vmm(8).\n", VMM_CONTROL_FD);
 }
 
 static bool is_control_socket(int fd)
@@ -44,39 +52,13 @@ static bool is_control_socket(int fd)
 	       !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &k) && domain == AF_UNIX;
 }
 
-int main(int argc, char **argv)
+/* Return: exit status */
+static int serve(bool weak)
 {
-	bool help = false, version = false, weak = false, refused;
-	const struct opt table[] = {
-		OPT_FLAG('h', "help", &help, "show this text"),
-		OPT_FLAG('v', "version", &version, "show the version"),
-		OPT_FLAG(0, "weak-sandbox", &weak,
-			 "go on where namespaces cannot be made (seccomp only)"),
-		OPT_END
-	};
 	struct err e = { 0 }, refuse = { 0 };
-	int first, rc;
+	bool refused;
+	int rc;
 
-	metrics_stamp(METRICS_START);
-	mallopt(M_ARENA_MAX, 1);
-	if (opt_parse(table, argc, argv, &first, &e) < 0) {
-		fprintf(stderr, "podvm-vmm: %s\n", e.text);
-		return 2;
-	}
-	if (help) {
-		usage(table);
-		return 0;
-	}
-	if (version) {
-		printf("podvm-vmm %s\n", PODVM_VERSION);
-		return 0;
-	}
-	if (first < argc || !is_control_socket(VMM_CONTROL_FD)) {
-		fprintf(stderr, "podvm-vmm: %s; see --help\n", first < argc
-			? "it takes no arguments"
-			: "it is started by the podvm supervisor, with a control socket");
-		return 2;
-	}
 	signal(SIGPIPE, SIG_IGN);
 	syscall(SYS_close_range, VMM_CONTROL_FD + 1, ~0u, 0);
 	tzset();	/* reads its file now; the log's gmtime_r() would do so in the sandbox */
@@ -86,4 +68,64 @@ int main(int argc, char **argv)
 	if (rc < 0)
 		log_error("vmm: %s", e.text);
 	return rc < 0;
+}
+
+static int fail(const char *text)
+{
+	fprintf(stderr, "podvm-vmm: %s\n", text);
+	return 1;
+}
+
+static int run_alone(const struct alone *a)
+{
+	struct err e = { 0 };
+	int rc = alone_run(a, &e);
+
+	return rc < 0 ? fail(e.text) : rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct alone a = { .cmdline = "console=hvc0 earlyprintk=ttyS0 panic=-1 reboot=t",
+			   .console = "-", .vcpus = 1 };
+	bool help = false, version = false;
+	const struct opt table[] = {
+		OPT_STR(0, "kernel", &a.kernel, "FILE", "a bzImage or an ELF vmlinux"),
+		OPT_STR(0, "initramfs", &a.initramfs, "FILE", "none if not given"),
+		OPT_STR(0, "cmdline", &a.cmdline, "TEXT", "of the kernel; the default shows the boot"),
+		OPT_STR(0, "memory", &a.memory, "SIZE", "256M if not given; a multiple of 2M"),
+		OPT_U64(0, "vcpus", &a.vcpus, "N", "1 if not given"),
+		OPT_STRS(0, "disk", &a.disks, "FILE[,OPTION]", "raw; readonly, serial=NAME; may be repeated"),
+		OPT_STRS(0, "tap", &a.taps, "NAME[,mac=MAC]", "a tap interface; may be repeated"),
+		OPT_STR(0, "console", &a.console, "FILE", "output only, to a file; - is the default"),
+		OPT_STRS(0, "port", &a.ports, "NAME=SOCKET", "a console port at a unix socket; may be repeated"),
+		OPT_STR(0, "metrics", &a.metrics, "FILE", "counters at the end and on SIGUSR1; *.json or OpenMetrics"),
+		OPT_FLAG(0, "weak-sandbox", &a.weak,
+			 "go on where namespaces cannot be made (seccomp only)"),
+		OPT_FLAG('h', "help", &help, "show this text"),
+		OPT_FLAG('v', "version", &version, "show the version"),
+		OPT_END
+	};
+	struct err e = { 0 };
+	int first;
+
+	metrics_stamp(METRICS_START);
+	mallopt(M_ARENA_MAX, 1);
+	if (opt_parse(table, argc, argv, &first, &e) < 0)
+		return fail(e.text);
+	if (help) {
+		usage(table);
+		return 0;
+	}
+	if (version) {
+		printf("podvm-vmm %s\n", PODVM_VERSION);
+		return 0;
+	}
+	if (first < argc)
+		return fail("it takes no arguments, only options; see --help");
+	if (a.kernel)
+		return run_alone(&a);
+	if (!is_control_socket(VMM_CONTROL_FD))
+		return fail("descriptor 3 is no control socket: give --kernel FILE to run a machine by hand; see --help");
+	return serve(a.weak);
 }

@@ -17,13 +17,16 @@
  * needs no search.
  */
 #define PCI_MMIO_BASE 0xc0000000u
-#define PCI_MMIO_END 0xfec00000u
+#define PCI_MMIO_END 0xfeb00000u
 #define PCI_BAR_MAX_BYTES 0x10000u
 
-/* Configuration mechanism 1 (PCI 3.0, section 3.2.2.3.2). */
-#define PCI_PORT_ADDRESS 0xcf8
-#define PCI_PORT_DATA 0xcfc
-#define PCI_PORTS 8
+/*
+ * Configuration space of bus 0 (PCI Firmware Specification 3.0, section 4.1: "MMCONFIG"):
+ * one page for each function.
+ */
+#define PCI_ECAM_BASE 0xfeb00000u
+#define PCI_ECAM_FN_BYTES 4096u
+#define PCI_ECAM_BYTES (PCI_FUNCTIONS * PCI_ECAM_FN_BYTES)
 
 /* Registers that more than one file needs. */
 #define PCI_REG_COMMAND 0x04
@@ -37,15 +40,13 @@ struct pci_fn;
 
 /**
  * struct pci_fn_ops - what a function does; any vCPU thread
- * @config_read:  before configuration bytes are read; pci lock held; may be NULL
- * @config_write: after writable bytes of the range have changed; pci lock held;
- *                may be NULL
+ * @config_write: after writable bytes of the range have changed; may change others,
+ *                which the guest then sees; pci lock held; may be NULL
  * @bar_moved:    BAR 0 was given @address, or decodes there now and did not at
  *                the last call; pci lock held; may be NULL
  * @bar_read, @bar_write: inside BAR 0; no pci lock; @len is 1, 2, 4 or 8
  */
 struct pci_fn_ops {
-	void (*config_read)(struct pci_fn *f, uint32_t offset, uint32_t len);
 	void (*config_write)(struct pci_fn *f, uint32_t offset, uint32_t len);
 	void (*bar_moved)(struct pci_fn *f, uint64_t address);
 	void (*bar_read)(struct pci_fn *f, uint32_t offset, void *data, uint32_t len);
@@ -56,7 +57,7 @@ struct pci_fn_ops {
 /**
  * struct pci_fn - a function of bus 0, embedded in its device
  * @ops:       borrowed; NULL for one that only has configuration bytes
- * @config:    as the guest reads it, under the pci lock
+ * @config:    state, under the pci lock; the guest reads a copy
  * @writable:  mask of bits that the guest may change
  * @bar_bytes: size of BAR 0, a power of two from 4 KiB to PCI_BAR_MAX_BYTES; 0 for none
  * @bar_at:    where @bar_moved was last told
@@ -79,14 +80,15 @@ struct pci_fn {
  * struct pci - bus 0
  * @lock:    of everything here and of all functions' configuration; outside of
  *           device locks
- * @address: CONFIG_ADDRESS register
+ * @space:   PCI_ECAM_BYTES of configuration space as the guest reads it, owned;
+ *           written under @lock, read by guests at any time
  * @fn:      functions by devfn, borrowed; never removed while vCPUs run
  * @host:    the host bridge, 00:00.0
  * @end:     highest devfn that was ever used, and one
  */
 struct pci {
 	pthread_mutex_t lock;
-	uint32_t address;
+	uint8_t *space;
 	struct pci_fn *fn[PCI_FUNCTIONS];
 	struct pci_fn host;
 	uint32_t end;
@@ -100,8 +102,6 @@ void pci_fn_init(struct pci_fn *f, const struct pci_fn_ops *ops, uint16_t vendor
 uint8_t pci_fn_cap(struct pci_fn *f, const void *cap, uint8_t len);
 int pci_add(struct pci *p, struct pci_fn *f, struct err *e);
 void pci_remove(struct pci *p, struct pci_fn *f);
-void pci_port_read(struct pci *p, uint16_t port, void *data, uint32_t len);
-void pci_port_write(struct pci *p, uint16_t port, const void *data, uint32_t len);
 bool pci_mmio(struct pci *p, uint64_t gpa, void *data, uint32_t len, bool write);
 
 #endif

@@ -98,23 +98,25 @@ static bool handle(struct vcpu *v)
 		metrics_exit(VMM_EXIT_INTR);
 		return true;
 	case KVM_EXIT_IOAPIC_EOI:
+		metrics_exit(VMM_EXIT_EOI);
+		return true;
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
-		metrics_exit(VMM_EXIT_OTHER);
+		metrics_exit(VMM_EXIT_IRQ_WINDOW);
 		return true;
 	case KVM_EXIT_SHUTDOWN:
-		metrics_exit(VMM_EXIT_OTHER);
+		metrics_exit(VMM_EXIT_SHUTDOWN);
 		b->event(b->arg, VMM_EVENT_RESET, "the guest reset itself by a triple fault");
 		return false;
 	case KVM_EXIT_SYSTEM_EVENT:
-		metrics_exit(VMM_EXIT_OTHER);
+		metrics_exit(VMM_EXIT_SYSTEM_EVENT);
 		system_event(v);
 		return false;
 	case KVM_EXIT_INTERNAL_ERROR:
-		metrics_exit(VMM_EXIT_OTHER);
+		metrics_exit(VMM_EXIT_INTERNAL_ERROR);
 		fail(v, "KVM internal error, suberror", r->internal.suberror);
 		return false;
 	case KVM_EXIT_FAIL_ENTRY:
-		metrics_exit(VMM_EXIT_OTHER);
+		metrics_exit(VMM_EXIT_FAIL_ENTRY);
 		fail(v, "KVM cannot enter the guest, hardware reason",
 		     r->fail_entry.hardware_entry_failure_reason);
 		return false;
@@ -159,6 +161,7 @@ static void run(struct vcpu *v)
 			continue;
 		}
 		if (rc < 0) {
+			metrics_exit(VMM_EXIT_FAULT);
 			fail(v, rc == -EFAULT ? "no host memory for the guest, KVM_RUN errno"
 					      : "KVM_RUN errno", (uint64_t)-rc);
 			return;

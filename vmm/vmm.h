@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "lib/err.h"
+#include "lib/str.h"
 
 /*
  * DOC: Talking to the monitor
@@ -21,7 +22,7 @@
  * a fixed size and carry no descriptors. When the socket closes, the monitor
  * ends.
  *
- * Order: CONFIG first; then DISK, NET, LISTEN, BROKER in any number; START;
+ * Order: CONFIG first; then DISK, NET, LISTEN, BROKER, CONSOLE_PORT in any number; START;
  * after it also DISK (hot plug), UNPLUG, CONNECT, LISTEN, PAUSE, RESUME, STATS,
  * STOP.
  *
@@ -37,7 +38,11 @@
 #define VMM_VCPUS_MAX 64
 
 enum vmm_type {
-	VMM_CONFIG = 1, /* fds: kvm, kernel, initramfs, console output (a file or pipe) */
+	/*
+	 * fds: kvm, kernel, initramfs, console: a file or pipe for output, or a stream
+	 * socket for input, too
+	 */
+	VMM_CONFIG = 1,
 	VMM_DISK,	/* fds: table or raw disk */
 	VMM_NET,	/* fds: tap */
 	VMM_BROKER,	/* fds: lib/broker.h socket */
@@ -51,6 +56,7 @@ enum vmm_type {
 	VMM_RESUME,
 	VMM_UNPLUG, /* @name */
 	VMM_DEVICE, /* counters of device @port, from 0; ENOENT behind the last one */
+	VMM_CONSOLE_PORT, /* @name; fds: stream socket */
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
@@ -117,13 +123,20 @@ struct vmm_request {
 	};
 };
 
-/* Exits that are counted each by itself. */
+/* Exits that are counted each by itself; FAULT: no host memory for the guest. */
 enum vmm_exit {
 	VMM_EXIT_PIO,
 	VMM_EXIT_MMIO,
 	VMM_EXIT_HLT,
 	VMM_EXIT_INTR,
 	VMM_EXIT_OTHER,
+	VMM_EXIT_IRQ_WINDOW,
+	VMM_EXIT_EOI,
+	VMM_EXIT_SHUTDOWN,
+	VMM_EXIT_SYSTEM_EVENT,
+	VMM_EXIT_INTERNAL_ERROR,
+	VMM_EXIT_FAIL_ENTRY,
+	VMM_EXIT_FAULT,
 	VMM_EXIT_KINDS
 };
 
@@ -143,22 +156,43 @@ struct vmm_stats {
 	uint64_t connect_ns;
 };
 
+/* Counters of a device: field, unit, what it counts. New ones go to the end. */
+#define VMM_DEVICE_COUNTERS(X) \
+	X(kicks, "", "Notifications by the driver.") \
+	X(interrupts, "", "Interrupts of the driver.") \
+	X(requests, "", "Requests that were served.") \
+	X(in_bytes, "bytes", "Bytes that the device gave to the guest.") \
+	X(out_bytes, "bytes", "Bytes that the device took from the guest.") \
+	X(resets, "", "Resets by the driver.") \
+	X(broken, "", "Times that the driver broke a rule, and the device needed a reset.")
+
 /**
  * struct vmm_device - counters of one device since it was plugged
  * @kind:       "blk", "net", ...
  * @name:       as it was plugged; empty where nobody gave one
  * @status:     device status (virtio 1.2, section 2.1); 64: it needs a reset
- * @kicks, @interrupts: notifications of its driver, and of the driver
- * @requests:   that it served
- * @in_bytes, @out_bytes: that it gave to the guest, and took from it
- * @resets, @broken: times that it was reset, and that its driver broke a rule
+ * and VMM_DEVICE_COUNTERS
  */
 struct vmm_device {
 	char kind[16];
 	char name[VMM_NAME_BYTES];
 	uint32_t status;
 	uint32_t queues;
-	uint64_t kicks, interrupts, requests, in_bytes, out_bytes, resets, broken;
+#define VMM_COUNTER(field, unit, help) uint64_t field;
+	VMM_DEVICE_COUNTERS(VMM_COUNTER)
+#undef VMM_COUNTER
+};
+
+/**
+ * struct vmm_metrics - all that a machine counts
+ * @machine:  label for OpenMetrics, borrowed; NULL for none
+ * @devices:  owned where vmm_metrics_get() made them
+ */
+struct vmm_metrics {
+	const char *machine;
+	struct vmm_stats stats;
+	struct vmm_device *devices;
+	size_t n_devices;
 };
 
 /**
@@ -180,6 +214,18 @@ struct vmm_reply {
 };
 
 /**
+ * struct vmm_spawn - how a monitor is started
+ * @log_fd:    its standard error, borrowed
+ * @cgroup_fd: directory of the cgroup that it starts in, borrowed; -1: ours
+ * @weak_sandbox: it may go on where namespaces cannot be made
+ */
+struct vmm_spawn {
+	int log_fd;
+	int cgroup_fd;
+	bool weak_sandbox;
+};
+
+/**
  * struct vmm - the supervisor's end
  * @sock:  control socket, owned
  * @pidfd: the monitor's process, owned
@@ -195,10 +241,17 @@ struct vmm {
 	bool have_event;
 };
 
-int vmm_spawn(const char *program, int log_fd, struct vmm *ret, struct err *e);
+int vmm_spawn(const char *program, const struct vmm_spawn *how, struct vmm *ret, struct err *e);
 int vmm_call(struct vmm *v, const struct vmm_request *rq, const int *fds, size_t n_fds,
 	     int timeout_ms, struct vmm_reply *ret, struct err *e);
 int vmm_event(struct vmm *v, struct vmm_reply *ret, struct err *e);
 void vmm_done(struct vmm *v);
+
+int vmm_metrics_get(struct vmm *v, int timeout_ms, struct vmm_metrics *ret, struct err *e);
+void vmm_metrics_done(struct vmm_metrics *m);
+void vmm_metrics_json(const struct vmm_metrics *m, struct strbuf *o);
+void vmm_metrics_openmetrics(const struct vmm_metrics *m, struct strbuf *o);
+void vmm_metrics_table(const struct vmm_metrics *m, struct strbuf *o);
+const char *vmm_exit_name(enum vmm_exit kind);
 
 #endif

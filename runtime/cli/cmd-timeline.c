@@ -7,10 +7,6 @@
 #include "runtime/cli/cli.h"
 #include "vmm/vmm.h"
 
-static const char *const exit_names[VMM_EXIT_KINDS] = {
-	"pio", "mmio", "hlt", "interrupted", "other",
-};
-
 static void print_table(const Podvm__Pod__Response *rs)
 {
 	uint64_t t0 = rs->n_stamps ? rs->stamps[0]->ns : 0, last = t0;
@@ -26,7 +22,7 @@ static void print_table(const Podvm__Pod__Response *rs)
 	}
 	printf("vCPU exits:");
 	for (i = 0; i < rs->n_exits && i < VMM_EXIT_KINDS; i++)
-		printf(" %s %llu", exit_names[i], (unsigned long long)rs->exits[i]);
+		printf(" %s %llu", vmm_exit_name((enum vmm_exit)i), (unsigned long long)rs->exits[i]);
 	printf("\n");
 }
 
@@ -49,7 +45,7 @@ static int print_json(const Podvm__Pod__Response *rs, struct err *e)
 	json_out_end(o);
 	json_out_obj(o, "exits");
 	for (i = 0; i < rs->n_exits && i < VMM_EXIT_KINDS; i++)
-		json_out_u64(o, exit_names[i], rs->exits[i]);
+		json_out_u64(o, vmm_exit_name((enum vmm_exit)i), rs->exits[i]);
 	json_out_end(o);
 	rc = json_out_text(o, true, &text, e);
 	json_out_free(o);

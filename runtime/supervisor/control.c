@@ -35,6 +35,18 @@ struct answer {
 	Podvm__Pod__Stamp stamp[POD_STAMPS_MAX];
 	Podvm__Pod__Stamp *stamps[POD_STAMPS_MAX];
 	uint64_t exits[VMM_EXIT_KINDS];
+	Podvm__Pod__Metrics metrics;
+	struct vmm_metrics counted;	/* owned */
+	struct device_out *devices;	/* owned; one for each of @counted */
+	Podvm__Pod__Device **device_list; /* owned */
+};
+
+#define COUNT(field, unit, help) + 1
+#define N_COUNTERS (0 VMM_DEVICE_COUNTERS(COUNT))
+
+struct device_out {
+	Podvm__Pod__Device pb;
+	uint64_t counters[N_COUNTERS];
 };
 
 static int give_agent(struct pod *p, const Podvm__Pod__Agent *rq,
@@ -104,6 +116,56 @@ static int give_timeline(struct pod *p, struct answer *a, struct err *e)
 	return 0;
 }
 
+static void fill_device(struct vmm_device *from, struct device_out *to)
+{
+	const uint64_t counters[] = {
+#define VALUE(field, unit, help) from->field,
+		VMM_DEVICE_COUNTERS(VALUE)
+#undef VALUE
+	};
+
+	podvm__pod__device__init(&to->pb);
+	to->pb.kind = from->kind;
+	to->pb.name = from->name;
+	to->pb.status = from->status;
+	to->pb.queues = from->queues;
+	memcpy(to->counters, counters, sizeof(counters));
+	to->pb.counters = to->counters;
+	to->pb.n_counters = N_COUNTERS;
+}
+
+static int give_stats(struct pod *p, struct answer *a, struct err *e)
+{
+	struct vmm_metrics *c = &a->counted;
+	size_t i;
+	int rc;
+
+	if (p->dead)
+		return err_set(e, ESRCH, "the pod's machine has ended");
+	rc = machine_metrics(p, c, e);
+	if (rc < 0)
+		return rc;
+	a->devices = mem_new_n(struct device_out, c->n_devices + 1);
+	a->device_list = mem_new_n(Podvm__Pod__Device *, c->n_devices + 1);
+	if (!a->devices || !a->device_list)
+		return err_set(e, ENOMEM, "out of memory");
+	for (i = 0; i < c->n_devices; i++) {
+		fill_device(&c->devices[i], &a->devices[i]);
+		a->device_list[i] = &a->devices[i].pb;
+	}
+	podvm__pod__metrics__init(&a->metrics);
+	a->metrics.exits = c->stats.exits;
+	a->metrics.n_exits = VMM_EXIT_KINDS;
+	a->metrics.start_ns = c->stats.start_ns;
+	a->metrics.config_ns = c->stats.config_ns;
+	a->metrics.run_ns = c->stats.run_ns;
+	a->metrics.connect_ns = c->stats.connect_ns;
+	a->metrics.devices = a->device_list;
+	a->metrics.n_devices = c->n_devices;
+	a->rs.metrics = &a->metrics;
+	return 0;
+}
+
 static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 		     struct answer *a, struct err *e)
 {
@@ -133,6 +195,8 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 		return give_pids(p, rq->pids->id, a, e);
 	case PODVM__POD__REQUEST__BODY_TIMELINE:
 		return give_timeline(p, a, e);
+	case PODVM__POD__REQUEST__BODY_STATS:
+		return give_stats(p, a, e);
 	case PODVM__POD__REQUEST__BODY_ABANDON:
 		container_abandon(p, c);
 		return 0;
@@ -205,6 +269,9 @@ static void on_request(void *arg, uint32_t events)
 		close(a->fds[--a->n_fds]);
 	if (a->pids)
 		podvm__response__free_unpacked(a->pids, NULL);
+	vmm_metrics_done(&a->counted);
+	free(a->devices);
+	free(a->device_list);
 	free(a);
 	/* An event that came with an answer does not make the socket readable. */
 	if (c->pod->vmm.have_event)

@@ -174,21 +174,31 @@ static int open_dirs(struct pod *p, struct err *e)
 	return journal_open(p->dirfd, "journal", &p->journal, e);
 }
 
+/* The pod's cgroups on the host: ours, which we enter, and the monitor's. */
+static int make_cgroups(struct pod *p, const struct spec *spec, struct err *e)
+{
+	char own[PATH_MAX], monitor[PATH_MAX];
+	int rc;
+
+	if ((rc = cgroup_of_pod(spec->cgroups_path, p->id, own, sizeof(own), e)) < 0 ||
+	    (rc = cgroup_of_monitor(own, monitor, sizeof(monitor), e)) < 0 ||
+	    (rc = cgroup_make(own, p->journal, e)) < 0 ||
+	    (rc = cgroup_make(monitor, p->journal, e)) < 0 ||
+	    (rc = cgroup_open(monitor, &p->cgroup_fd, e)) < 0)
+		return rc;
+	return cgroup_enter(own, 0, e);
+}
+
 static int start(struct pod *p, const char *bundle, int *empty_fd,
 		 struct err *e)
 {
-	char cgroup[PATH_MAX];
 	struct spec *spec;
 	int rc;
 
 	if ((rc = open_dirs(p, e)) < 0 || (rc = config_load(&p->config, e)) < 0 ||
 	    (rc = loop_new(&p->loop, e)) < 0 || (rc = spec_load(bundle, &spec, e)) < 0)
 		return rc;
-	rc = cgroup_of_pod(spec->cgroups_path, p->id, cgroup, sizeof(cgroup), e);
-	if (!rc)
-		rc = cgroup_make(cgroup, p->journal, e);
-	if (!rc)
-		rc = cgroup_enter(cgroup, 0, e);
+	rc = make_cgroups(p, spec, e);
 	if (!rc)
 		rc = machine_start(p, spec, e);
 	spec_free(spec);
@@ -229,7 +239,7 @@ int supervisor_main(const char *root, const char *pod, const char *bundle)
 	log_open(2, LOG_LEVEL_INFO, false);
 	signal(SIGPIPE, SIG_IGN); /* who started us may be gone */
 	p.root = root;
-	p.rootfd = p.podsfd = p.dirfd = p.netns_fd = p.listen_fd = p.signal_fd = -1;
+	p.rootfd = p.podsfd = p.dirfd = p.netns_fd = p.cgroup_fd = p.listen_fd = p.signal_fd = -1;
 	p.vmm.sock = p.vmm.pidfd = p.agent.fd = p.broker.sock = -1;
 	p.agent.on_event = on_event;
 	p.agent.arg = &p;

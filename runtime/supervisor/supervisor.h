@@ -76,6 +76,7 @@ struct pod {
 	const char *root;		/* state directory */
 	int rootfd, podsfd, dirfd;	/* owned */
 	int netns_fd;			/* owned; of the pod */
+	int cgroup_fd;			/* owned; where the monitor starts */
 	int listen_fd;			/* owned */
 	int signal_fd;			/* owned */
 	struct config config;
@@ -106,6 +107,7 @@ int machine_unplug(struct pod *p, const char *name, struct err *e);
 int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);
 int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e);
+int machine_metrics(struct pod *p, struct vmm_metrics *ret, struct err *e);
 
 int broker_start(struct broker *b, int *ret_vmm_end, struct err *e);
 void broker_add(struct broker *b, uint32_t disk, const struct storage_map *m);

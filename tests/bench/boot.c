@@ -154,12 +154,13 @@ static int boot_podvm(struct boot *b, const struct options *o, char **argv, stru
 {
 	struct vmm_request listen_rq = { .type = VMM_LISTEN, .port = AGENT_PORT };
 	struct vmm_request start_rq = { .type = VMM_START };
+	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
 	_cleanup_close_ int theirs = -1;
 	struct vmm_reply rp;
 	int s[2], rc;
 
 	b->start_ns = bench_now_ns();
-	rc = vmm_spawn(argv[0], 2, &b->v, e);
+	rc = vmm_spawn(argv[0], &how, &b->v, e);
 	if (rc < 0)
 		return rc;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) < 0)
@@ -237,13 +238,11 @@ static double ms(uint64_t from, uint64_t to)
 
 static void add_stats(struct json_out *j, const struct boot *b)
 {
-	static const char *const names[VMM_EXIT_KINDS] = { "pio", "mmio", "hlt", "intr",
-							   "other" };
 	int i;
 
 	json_out_obj(j, "user_exits");
 	for (i = 0; i < VMM_EXIT_KINDS; i++)
-		json_out_u64(j, names[i], b->stats.exits[i]);
+		json_out_u64(j, vmm_exit_name((enum vmm_exit)i), b->stats.exits[i]);
 	json_out_end(j);
 	json_out_double(j, "main_ms", ms(b->start_ns, b->stats.start_ns));
 	json_out_double(j, "config_ms", ms(b->start_ns, b->stats.config_ns));

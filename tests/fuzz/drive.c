@@ -309,13 +309,13 @@ static void step_register(struct drive *t, bool write)
 
 static void step_config(struct drive *t)
 {
-	uint32_t address = 0x80000000u | (uint32_t)fuzz_take(&t->in, 2);
+	uint32_t at = (uint32_t)fuzz_take(&t->in, 2);
 	uint32_t len = 1u << fuzz_take(&t->in, 1) % 3, value = (uint32_t)fuzz_take(&t->in, 4);
-	uint16_t port = (uint16_t)(0xcfc + (value & 3 & ~(len - 1)));
+	uint64_t gpa = PCI_ECAM_BASE + (at >> 8) * PCI_ECAM_FN_BYTES + (at & 0xfc) +
+		       (value & 3 & ~(len - 1));
 
-	pci_port_write(&t->bus, 0xcf8, &address, 4);
-	pci_port_write(&t->bus, port, &value, len);
-	pci_port_read(&t->bus, port, &value, len);
+	pci_mmio(&t->bus, gpa, &value, len, true);
+	pci_mmio(&t->bus, gpa, &value, len, false);
 }
 
 /* Until nothing is left to do at once. Timers that are not due are let be. */

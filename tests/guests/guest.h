@@ -16,8 +16,7 @@
 #define PORT_SLEEP 0x600
 #define PORT_RESET 0x602
 #define SLEEP_S5 0x34
-#define PCI_ADDRESS 0xcf8
-#define PCI_DATA 0xcfc
+#define PCI_ECAM 0xfeb00000
 
 	.section .note.pvh, "a", @note
 	.long 4, 4, 18
@@ -114,23 +113,24 @@ failed:
 .Lassert: .asciz "ASSERT "
 	.popsection
 
-/* pci_read: %eax = devfn << 8 | register; result in %eax; changes %edx */
-pci_read:
-	orl $0x80000000, %eax
-	movw $PCI_ADDRESS, %dx
-	outl %eax, %dx
-	movw $PCI_DATA, %dx
-	inl %dx, %eax
+/* pci_at: %eax = devfn << 8 | register; the register's address in %edx */
+pci_at:	movl %eax, %edx
+	andl $0xffff00, %edx
+	shll $4, %edx
+	movb %al, %dl
+	addl $PCI_ECAM, %edx
 	ret
 
-/* pci_write: %eax = devfn << 8 | register, %ecx = value; changes %eax, %edx */
+/* pci_read: %eax = devfn << 8 | register; result in %eax; changes %edx */
+pci_read:
+	call pci_at
+	movl (%edx), %eax
+	ret
+
+/* pci_write: %eax = devfn << 8 | register, %ecx = value; changes %edx */
 pci_write:
-	orl $0x80000000, %eax
-	movw $PCI_ADDRESS, %dx
-	outl %eax, %dx
-	movw $PCI_DATA, %dx
-	movl %ecx, %eax
-	outl %eax, %dx
+	call pci_at
+	movl %ecx, (%edx)
 	ret
 
 /* pci_find: %ecx = device << 16 | vendor; devfn << 8 in %edi, or -1; changes %eax, %edx */

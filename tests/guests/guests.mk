@@ -20,6 +20,14 @@ $(B)/guests/%: tests/guests/%.S tests/guests/guest.h
 		-Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 \
 		-Wl,-Ttext-segment=0x100000 -o $@ $<
 
+# A flat file, which is a kernel as it comes from a distribution.
+$(B)/guests/bzimage: tests/guests/bzimage.S
+	$(call say,GUEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -c -o $@.o $<
+	$(Q)$(OBJCOPY) -O binary -j .text $@.o $@
+
 .PHONY: guests
 guests: $(B)/podvm-vmm $(B)/tests/vmm-boot $(GUESTS)
 	tests/node/run tests/guests/run $(B)
+	tests/node/run tests/guests/alone $(B)

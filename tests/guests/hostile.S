@@ -45,20 +45,14 @@ config:
 	xorl %esi, %esi
 1:	movl %edi, %eax
 	orl %esi, %eax
-	andl $~3, %eax
-	orl $0x80000000, %eax
-	movw $PCI_ADDRESS, %dx
-	outl %eax, %dx
-	movl %esi, %edx
-	andl $3, %edx
-	addl $PCI_DATA, %edx
+	call pci_at
 	movl %ebp, %eax
-	outb %al, %dx
-	outw %ax, %dx
-	outl %eax, %dx
-	inb %dx, %al
-	inw %dx, %ax
-	inl %dx, %eax
+	movb %al, (%edx)
+	movw %ax, (%edx)
+	movl %eax, (%edx)
+	movb (%edx), %al
+	movw (%edx), %ax
+	movl (%edx), %eax
 	incl %esi
 	cmpl $256, %esi
 	jne 1b

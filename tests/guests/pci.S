@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bus: who is on it, BAR sizes, and addresses that must not exist. */
+/* The bus: who is on it, BAR sizes, and what must not exist. */
 #include "guest.h"
 
 	begin
-	movw $PCI_ADDRESS, %dx		/* mechanism 1 reads back */
+	movw $0xcf8, %dx		/* there are no ports for it */
 	movl $0x80000000, %eax
 	outl %eax, %dx
 	inl %dx, %eax
-	check($0x80000000, %eax)
+	check($-1, %eax)
 	movl $8, %eax			/* host bridge */
 	call pci_read
 	check($0x06000000, %eax)
@@ -30,9 +30,12 @@
 	movl $0xff00, %eax
 	call pci_read
 	check($0xffffffff, %eax)
-	movl $0x10000, %eax		/* bus 1 */
+	movl $0x10000, %eax		/* behind the last function */
 	call pci_read
 	check($0xffffffff, %eax)
+	check($0xffffffff, PCI_ECAM + 0x100)	/* no extended space */
+	movl $0, PCI_ECAM		/* and numbers that cannot be written */
+	check($0x00081b36, PCI_ECAM)
 	say "SYNC scan"
 
 	movl $0x10441af4, %ecx

@@ -40,8 +40,8 @@
 	check($0x43495041, 0(%edi))
 	say "SYNC acpi"
 
-	movl 40(%ebx), %esi		/* memory map: RAM from 0, reserved, RAM from 1 MiB */
-	check($3, 48(%ebx))
+	movl 40(%ebx), %esi		/* memory map: RAM from 0, reserved, RAM from 1 MiB, reserved */
+	check($4, 48(%ebx))
 	check($0, 0(%esi))
 	check($1, 16(%esi))
 	check($2, 40(%esi))

@@ -79,8 +79,6 @@ static int configure(struct vmm *v, const struct options *o, const char *kernel,
 
 static void print_stats(const struct vmm_stats *s, uint64_t spawned_ns)
 {
-	static const char *const names[VMM_EXIT_KINDS] = { "pio", "mmio", "hlt", "intr",
-							   "other" };
 	int i;
 
 	fprintf(stderr, "vmm-boot: after the start of the monitor: main %.2f ms, configured %.2f ms, guest %.2f ms\n",
@@ -89,7 +87,7 @@ static void print_stats(const struct vmm_stats *s, uint64_t spawned_ns)
 		(double)(s->run_ns - spawned_ns) / 1e6);
 	fprintf(stderr, "vmm-boot: exits:");
 	for (i = 0; i < VMM_EXIT_KINDS; i++)
-		fprintf(stderr, " %s %" PRIu64, names[i], s->exits[i]);
+		fprintf(stderr, " %s %" PRIu64, vmm_exit_name((enum vmm_exit)i), s->exits[i]);
 	fprintf(stderr, "\n");
 }
 
@@ -156,6 +154,7 @@ static int watch(struct vmm *v, const struct options *o, struct vmm_reply *ev,
 
 static int boot(const struct options *o, const char *kernel, const char *initramfs)
 {
+	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
 	struct vmm v = { .sock = -1, .pidfd = -1 };
 	struct vmm_request start = { .type = VMM_START }, stats = { .type = VMM_STATS };
 	struct vmm_reply rp;
@@ -164,7 +163,7 @@ static int boot(const struct options *o, const char *kernel, const char *initram
 	size_t i;
 	int rc;
 
-	if (vmm_spawn(o->vmm, 2, &v, &e) < 0)
+	if (vmm_spawn(o->vmm, &how, &v, &e) < 0)
 		return say(&e);
 	rc = configure(&v, o, kernel, initramfs, &e);
 	for (i = 0; !rc && i < o->disks.n; i++)

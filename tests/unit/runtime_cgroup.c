@@ -11,17 +11,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/mem.h"
+#include "lib/proc.h"
 #include "runtime/cgroup.h"
 #include "tests/kit/dir.h"
 #include "tests/kit/kit.h"
@@ -96,6 +102,10 @@ START_TEST(good_path)
 	ck_assert_str_eq(dst, good[_i].container);
 	ck_assert_int_eq(cgroup_of_pod(good[_i].path, "p", dst, sizeof(dst), &e), 0);
 	ck_assert_str_eq(dst, good[_i].pod);
+	ck_assert_int_eq(cgroup_of_monitor(good[_i].pod, dst, sizeof(dst), &e), 0);
+	ck_assert_str_eq(dst + strlen(good[_i].pod), "-vmm");
+	ck_assert_int_eq(cgroup_of_monitor(good[_i].pod, dst, strlen(good[_i].pod) + 4, &e),
+			 -ENAMETOOLONG);
 	ck_assert_int_eq(cgroup_of_container(good[_i].path, "id", dst,
 					     strlen(good[_i].container), &e), -ENAMETOOLONG);
 }
@@ -191,6 +201,72 @@ START_TEST(real_life)
 }
 END_TEST
 
+/* As container engines may do: clone3() is not there. */
+static void hide_clone3(void)
+{
+	struct sock_filter f[] = {
+		{ BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr) },
+		{ BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_clone3 },
+		{ BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | ENOSYS },
+		{ BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW },
+	};
+	struct sock_fprog p = { .len = ARRAY_LEN(f), .filter = f };
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &p), 0);
+}
+
+/* A process is born in its cgroup, or moves there where it cannot be. */
+START_TEST(born_inside)
+{
+	char dst[PATH_MAX], path[64], text[256] = "", want[80];
+	char *argv[] = { (char *)(uintptr_t)"cat", (char *)(uintptr_t)"/proc/self/cgroup", NULL };
+	struct proc_fd map = { .child = 1 };
+	struct proc_spec s = { .path = "/bin/cat", .argv = argv, .fds = &map, .n_fds = 1 };
+	int pidfd = -1, status, p[2];
+	struct journal *j = NULL;
+	struct err e = { 0 };
+
+	snprintf(path, sizeof(path), "/podvm-unit-%d", getpid());
+	snprintf(want, sizeof(want), "0::%s\n", path);
+	ck_assert_int_eq(journal_open(AT_FDCWD, "j", &j, &e), 0);
+	ck_assert_int_eq(cgroup_of_container(path, "id", dst, sizeof(dst), &e), 0);
+	ck_assert_msg(!cgroup_make(dst, j, &e), "%s", e.text);
+	ck_assert_int_eq(cgroup_open(dst, &s.cgroup_fd, &e), 0);
+	ck_assert_int_eq(pipe(p), 0);
+	map.fd = p[1];
+	if (_i)
+		hide_clone3();
+	ck_assert_msg(!proc_spawn(&s, NULL, &pidfd, &e), "%s", e.text);
+	ck_assert_int_eq(proc_wait(pidfd, 10000, &status, &e), 0);
+	ck_assert_int_gt(read(p[0], text, sizeof(text) - 1), 0);
+	ck_assert_str_eq(text, want);
+	close(s.cgroup_fd);
+	ck_assert_int_eq(journal_undo(j, undo, NULL, &e), 0);
+	journal_free(j);
+}
+END_TEST
+
+/* What is no cgroup is an error, and leaves no process. */
+START_TEST(not_a_cgroup)
+{
+	char *argv[] = { (char *)(uintptr_t)"true", NULL };
+	struct proc_spec s = { .path = "/bin/true", .argv = argv };
+	struct err e = { 0 };
+	int pidfd = -1;
+
+	s.cgroup_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (_i)
+		hide_clone3();
+	ck_assert_int_lt(proc_spawn(&s, NULL, &pidfd, &e), 0);
+	ck_assert_msg(strstr(e.text, "cgroup") != NULL, "%s", e.text);
+	ck_assert_int_eq(pidfd, -1);
+	ck_assert_int_eq(waitpid(-1, NULL, 0), -1);
+	ck_assert_int_eq(errno, ECHILD);
+	close(s.cgroup_fd);
+}
+END_TEST
+
 Suite *runtime_cgroup_suite(void)
 {
 	Suite *s = suite_create("runtime_cgroup");
@@ -202,12 +278,15 @@ Suite *runtime_cgroup_suite(void)
 	tcase_add_loop_test(t, undo_refuses, 0, 9);
 	tcase_add_test(t, undo_is_idempotent);
 	tcase_add_test(t, remove_leaves_what_is_used);
+	tcase_add_loop_test(t, not_a_cgroup, 0, 2);
 	if (!unified())
 		kit_skip("runtime_cgroup/v2", ROOT " is no cgroup v2 hierarchy");
 	else if (access(ROOT, W_OK) < 0)
 		kit_skip("runtime_cgroup/v2", ROOT " cannot be written");
-	else
+	else {
 		tcase_add_test(t, real_life);
+		tcase_add_loop_test(t, born_inside, 0, 2);
+	}
 	tcase_set_timeout(t, 20);
 	suite_add_tcase(s, t);
 	return s;

@@ -191,19 +191,88 @@ START_TEST(cut)
 }
 END_TEST
 
+static const struct {
+	const char *head;
+	size_t len;
+	int rc;
+	const char *text;
+} others[] = {
+	{ "\x1f\x8b\x08", 3, -ENOTSUP, "gzip" },
+	{ "\xfd" "7zXZ", 6, -ENOTSUP, "xz data" },
+	{ "\x28\xb5\x2f\xfd", 4, -ENOTSUP, "zstd" },
+	{ "BZh9", 4, -ENOTSUP, "bzip2" },
+	{ "\x02\x21\x4c\x18", 4, -ENOTSUP, "lz4" },
+	{ "070701", 6, -ENOTSUP, "cpio" },
+	{ "MZ", 2, -ENOTSUP, "EFI" },
+	{ "#!/bin/sh\n", 10, -ENOEXEC, "neither an ELF file nor a bzImage" },
+	{ "\x7f" "EL", 3, -ENOEXEC, "neither an ELF file nor a bzImage" },
+	{ "", 0, -ENOEXEC, "neither an ELF file nor a bzImage" },
+	{ "B", 1, -ENOEXEC, "neither an ELF file nor a bzImage" },
+};
+
 START_TEST(other_formats)
 {
-	uint8_t image[4096] = "MZ";
-	struct boot b;
+	uint8_t image[4096] = { 0 };
 	struct err e = { 0 };
+	struct boot b;
 
-	memcpy(image + 0x202, "HdrS", 4);
-	ck_assert_int_eq(load(image, sizeof(image), &b, &e), -ENOTSUP);
-	ck_assert_ptr_nonnull(strstr(e.text, "bzImage"));
-	memcpy(image, "\x1f\x8b\x08", 3);
-	memset(image + 0x202, 0, 4);
-	ck_assert_int_eq(load(image, sizeof(image), &b, &e), -ENOTSUP);
-	ck_assert_ptr_nonnull(strstr(e.text, "gzip"));
+	memcpy(image, others[_i].head, others[_i].len);
+	ck_assert_int_eq(load(image, sizeof(image), &b, &e), others[_i].rc);
+	ck_assert_msg(strstr(e.text, others[_i].text) != NULL, "%s", e.text);
+	ck_assert_int_eq(load(image, others[_i].len, &b, &e), others[_i].rc);
+	ck_assert_msg(strstr(e.text, others[_i].text) != NULL, "%s", e.text);
+}
+END_TEST
+
+/* A vmlinux: it is entered at its ELF entry, with or without a PVH note. */
+static struct image vmlinux(void)
+{
+	struct image k = good();
+
+	k.note.n = (Elf64_Nhdr){ 6, 4, 0x101 };
+	memcpy(&k.note.name, "Linux\0\0", 8);
+	k.h.e_entry = LOAD_GPA;
+	return k;
+}
+
+START_TEST(linux_entry)
+{
+	struct image k = vmlinux();
+	struct boot b;
+	struct err e;
+
+	ck_assert_int_eq(load(&k, sizeof(k), &b, &e), 0);
+	ck_assert_int_eq(b.how, BOOT_LINUX);
+	ck_assert_uint_eq(b.entry, LOAD_GPA);
+	ck_assert_uint_eq(b.header_bytes, 0);
+	k.h.e_entry = LOAD_GPA + TEXT_BYTES;
+	ck_assert_int_eq(load(&k, sizeof(k), &b, &e), -ENOEXEC);
+	ck_assert_ptr_nonnull(strstr(e.text, "ELF entry"));
+	k.h.e_entry = 0xffffffff81000000ull;
+	ck_assert_int_eq(load(&k, sizeof(k), &b, &e), -ENOEXEC);
+	k = vmlinux();
+	k.note.name[0] = 'l';
+	ck_assert_int_eq(load(&k, sizeof(k), &b, &e), -ENOEXEC);
+}
+END_TEST
+
+/* The page tables of the 64-bit entry end at 1 GiB; those of PVH do not exist. */
+START_TEST(too_high)
+{
+	struct image k = vmlinux();
+	struct boot b;
+	struct err e;
+
+	gmem_done(&mem);
+	ck_assert_int_eq(gmem_init(&mem, 2048 * MIB, &e), 0);
+	k.p[1].p_paddr = BOOT_MAPPED_BYTES - k.p[1].p_memsz;
+	ck_assert_int_eq(load(&k, sizeof(k), &b, &e), 0);
+	k.p[1].p_paddr++;
+	ck_assert_int_eq(load(&k, sizeof(k), &b, &e), -ENOEXEC);
+	k = good();
+	k.p[1].p_paddr = BOOT_MAPPED_BYTES;
+	ck_assert_int_eq(load(&k, sizeof(k), &b, &e), 0);
+	ck_assert_int_eq(b.how, BOOT_PVH);
 }
 END_TEST
 
@@ -260,7 +329,9 @@ Suite *vmm_boot_suite(void)
 	tcase_add_test(t, short_note);
 	tcase_add_loop_test(t, liar, 0, (int)ARRAY_LEN(lies));
 	tcase_add_test(t, cut);
-	tcase_add_test(t, other_formats);
+	tcase_add_loop_test(t, other_formats, 0, (int)ARRAY_LEN(others));
+	tcase_add_test(t, linux_entry);
+	tcase_add_test(t, too_high);
 	tcase_add_test(t, initramfs);
 	tcase_add_test(t, info);
 	suite_add_tcase(s, t);

@@ -84,6 +84,7 @@ static const struct {
 	{ VMM_LISTEN, 1, -EBUSY, "after CONFIG" }, { VMM_CONNECT, 1, -EBUSY, "while the guest runs" },
 	{ VMM_STATS, 0, -EBUSY, "after CONFIG" }, { VMM_PAUSE, 0, -EBUSY, "while the guest runs" },
 	{ VMM_RESUME, 0, -EBUSY, "after PAUSE" }, { VMM_UNPLUG, 0, -EBUSY, "after CONFIG" },
+	{ VMM_CONSOLE_PORT, 1, -EBUSY, "between CONFIG and START" },
 	{ 0, 0, -EINVAL, "unknown" }, { 0xffffffff, 0, -EINVAL, "unknown" },
 	{ VMM_CONFIG, 3, -EINVAL, "it takes 4" }, { VMM_CONFIG, 16, -EINVAL, "it takes 4" },
 	{ VMM_CONFIG, 4, -ENODEV, "not /dev/kvm" },
@@ -221,10 +222,11 @@ END_TEST
 
 START_TEST(no_program)
 {
+	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
 	struct vmm v;
 	struct err e;
 
-	ck_assert_int_lt(vmm_spawn("/nonexistent/podvm-vmm", 2, &v, &e), 0);
+	ck_assert_int_lt(vmm_spawn("/nonexistent/podvm-vmm", &how, &v, &e), 0);
 }
 END_TEST
 

@@ -74,51 +74,69 @@ static void teardown(void)
 	pci_done(&bus);
 }
 
-static uint32_t in(uint16_t port, uint32_t len)
+/* The guest reads configuration from memory, and only writes are exits. */
+static uint32_t cfg(uint8_t devfn, uint32_t reg)
 {
-	uint32_t v = 0;
+	uint32_t v;
 
-	pci_port_read(&bus, port, &v, len);
+	memcpy(&v, bus.space + devfn * PCI_ECAM_FN_BYTES + reg, 4);
 	return v;
 }
 
-static void out(uint16_t port, uint32_t v, uint32_t len)
+static bool out(uint8_t devfn, uint32_t reg, uint64_t v, uint32_t len)
 {
-	pci_port_write(&bus, port, &v, len);
+	return pci_mmio(&bus, PCI_ECAM_BASE + devfn * PCI_ECAM_FN_BYTES + reg, &v, len, true);
 }
 
-static uint32_t cfg(uint8_t devfn, uint8_t reg)
+static void set(uint8_t devfn, uint32_t reg, uint32_t v)
 {
-	out(0xcf8, 0x80000000u | (uint32_t)devfn << 8 | reg, 4);
-	return in(0xcfc, 4);
+	out(devfn, reg, v, 4);
 }
 
-static void set(uint8_t devfn, uint8_t reg, uint32_t v)
+START_TEST(space)
 {
-	out(0xcf8, 0x80000000u | (uint32_t)devfn << 8 | reg, 4);
-	out(0xcfc, v, 4);
-}
+	uint64_t v = 0;
+	uint32_t i;
 
-START_TEST(ports)
-{
-	out(0xcf8, 0x80000000, 4);
-	ck_assert_uint_eq(in(0xcf8, 4), 0x80000000);
-	out(0xcfb, 1, 1);				/* Linux probes with this */
-	out(0xcf8, 0, 2);
-	ck_assert_uint_eq(in(0xcf8, 4), 0x80000000);
-	ck_assert_uint_eq(in(0xcf8, 1), 0xff);
-	ck_assert_uint_eq(in(0xcfe, 2), 0x0008);
-	ck_assert_uint_eq(in(0xcfd, 1), 0x1b);
-	ck_assert_uint_eq(in(0xcfe, 4), 0xffffffff);	/* leaves the register */
-	ck_assert_uint_eq(in(0xcff, 2), 0xffff);
-	out(0xcf8, 0, 4);				/* not enabled */
-	ck_assert_uint_eq(in(0xcfc, 4), 0xffffffff);
-	out(0xcf8, 0x80010000, 4);			/* bus 1 */
-	ck_assert_uint_eq(in(0xcfc, 4), 0xffffffff);
-	ck_assert_uint_eq(cfg(3, 0), 0xffffffff);	/* nobody */
-	ck_assert_uint_eq(cfg(1, 0), 0x10441af4);
+	ck_assert_uint_eq(cfg(0, 0), 0x00081b36);
 	ck_assert_uint_eq(cfg(0, 8), 0x06000000);
 	ck_assert_uint_eq(cfg(0, 12) >> 16, 0x80);
+	ck_assert_uint_eq(cfg(1, 0), 0x10441af4);
+	ck_assert_uint_eq(cfg(1, PCI_CONFIG_BYTES), 0xffffffff);
+	for (i = 0; i < PCI_ECAM_FN_BYTES; i += 4)
+		ck_assert_uint_eq(cfg(3, i), 0xffffffff);
+	/* What KVM cannot show from memory is read by an exit, and is the same. */
+	for (i = 0; i < PCI_ECAM_BYTES; i += 8) {
+		ck_assert(pci_mmio(&bus, PCI_ECAM_BASE + i, &v, 8, false));
+		ck_assert_int_eq(memcmp(&v, bus.space + i, 8), 0);
+	}
+	ck_assert(!pci_mmio(&bus, PCI_ECAM_BASE + PCI_ECAM_BYTES, &v, 4, false));
+	ck_assert(!pci_mmio(&bus, PCI_ECAM_BASE + PCI_ECAM_BYTES - 4, &v, 8, false));
+	ck_assert_uint_eq(v, UINT64_MAX);
+	ck_assert(!pci_mmio(&bus, PCI_ECAM_BASE - 4, &v, 8, true));
+}
+END_TEST
+
+/* Writes that are longer than a register, leave it, or have no function. */
+START_TEST(bad_writes)
+{
+	uint8_t before[PCI_ECAM_BYTES / 64];
+
+	memcpy(before, bus.space, sizeof(before));
+	out(1, 0x10, UINT64_MAX, 8);
+	out(1, 0x0e, 0xffffffff, 4);
+	out(1, 0x0f, 0xffff, 2);
+	out(1, 0x0d, 0xffffffff, 4);
+	out(1, PCI_CONFIG_BYTES, 0xffffffff, 4);
+	out(1, PCI_CONFIG_BYTES - 4 + 2, 0xffffffff, 4);
+	out(1, PCI_ECAM_FN_BYTES - 4, 0xffffffff, 4);
+	out(3, 4, 0xffffffff, 4);
+	out(255, PCI_ECAM_FN_BYTES - 4, 0xffffffff, 4);
+	ck_assert_int_eq(memcmp(before, bus.space, sizeof(before)), 0);
+	out(1, 0x05, 0xff, 1);
+	ck_assert_uint_eq(cfg(1, 4) & 0xffff, 0x0400);
+	out(1, 0x04, 0x0006, 2);
+	ck_assert_uint_eq(cfg(1, 4) & 0xffff, 0x0006);
 }
 END_TEST
 
@@ -232,7 +250,8 @@ START_TEST(removed)
 	ck_assert(pci_mmio(&bus, at, &data, 4, false));
 	pci_remove(&bus, &devs[0].fn);
 	pci_remove(&bus, &devs[7].fn);	/* function 0 of slot 1 */
-	ck_assert_uint_eq(cfg(1, 0), 0xffffffff);
+	for (i = 0; i < (int)PCI_ECAM_FN_BYTES; i += 4)
+		ck_assert_uint_eq(cfg(1, (uint32_t)i), 0xffffffff);
 	set(1, 4, 2);
 	ck_assert(!pci_mmio(&bus, at, &data, 4, false));
 	ck_assert_int_eq(add(20, 4096), 0);
@@ -250,21 +269,17 @@ END_TEST
 START_TEST(noise)
 {
 	unsigned int seed = (unsigned int)kit_seed("vmm_pci");
-	static const uint32_t lens[] = { 1, 2, 4 };
+	static const uint32_t lens[] = { 1, 2, 4, 8 };
 	int i;
 
 	srandom(seed);
 	for (i = 0; i < 200000; i++) {
-		uint32_t len = lens[random() % 3], v = (uint32_t)random() * 2u;
-		uint16_t port = (uint16_t)(0xcf8 + random() % 8);
+		uint32_t len = lens[random() % 4], v = (uint32_t)random() * 2u;
 		uint8_t data[8];
 
-		if (!(random() % 2))
-			out(0xcf8, 0x80000000u | (v & 0x3ff), 4);
-		if (random() % 2)
-			out(port, v, len);
-		else
-			in(port, len);
+		out((uint8_t)(random() % 5), (uint32_t)(random() % PCI_ECAM_FN_BYTES),
+		    (uint64_t)v << random() % 32, len);
+		out((uint8_t)(random() % 5), (uint32_t)(random() % 0x40), v, len);
 		pci_mmio(&bus, (uint64_t)v << (random() % 3), data, len, random() % 2);
 	}
 }
@@ -277,7 +292,8 @@ Suite *vmm_pci_suite(void)
 
 	tcase_set_timeout(t, 30);
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, ports);
+	tcase_add_test(t, space);
+	tcase_add_test(t, bad_writes);
 	tcase_add_test(t, read_only);
 	tcase_add_test(t, sizing);
 	tcase_add_loop_test(t, decode, 0, (int)(sizeof(accesses) / sizeof(*accesses)));

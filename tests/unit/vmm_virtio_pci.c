@@ -115,22 +115,18 @@ static void wr(uint32_t offset, uint32_t len, uint64_t x)
 	v->fn.ops->bar_write(&v->fn, offset, &x, len);
 }
 
+/* The guest reads configuration from memory, and only writes are exits. */
 static uint32_t cfg(uint8_t reg, uint32_t len)
 {
-	uint32_t x = 0x80000100u | (reg & 0xfc);
+	uint32_t x = 0;
 
-	pci_port_write(&bus, 0xcf8, &x, 4);
-	x = 0;
-	pci_port_read(&bus, (uint16_t)(0xcfc + (reg & 3)), &x, len);
+	memcpy(&x, bus.space + PCI_ECAM_FN_BYTES + reg, len);
 	return x;
 }
 
 static void set(uint8_t reg, uint32_t len, uint32_t value)
 {
-	uint32_t x = 0x80000100u | (reg & 0xfc);
-
-	pci_port_write(&bus, 0xcf8, &x, 4);
-	pci_port_write(&bus, (uint16_t)(0xcfc + (reg & 3)), &value, len);
+	pci_mmio(&bus, PCI_ECAM_BASE + PCI_ECAM_FN_BYTES + reg, &value, len, true);
 }
 
 static void setup(void)

@@ -364,15 +364,11 @@ static bool window(const struct vpci *v, uint32_t *ret_offset, uint32_t *ret_len
 	return true;
 }
 
-static void config_read(struct pci_fn *f, uint32_t offset, uint32_t len)
-{
-	struct vpci *v = (struct vpci *)f;
-	uint32_t at = v->cfg_cap + (uint32_t)CAP_BYTES, bar_offset, n;
-
-	if (overlaps(offset, len, at, 4) && window(v, &bar_offset, &n))
-		bar_read(f, bar_offset, f->config + at, n);
-}
-
+/*
+ * The guest reads pci_cfg_data from memory, so that there is no moment at which to
+ * fetch it: it is fetched whenever the window is set. A driver that polls a
+ * register this way has to set the window for each read.
+ */
 static void config_write(struct pci_fn *f, uint32_t offset, uint32_t len)
 {
 	struct vpci *v = (struct vpci *)f;
@@ -383,12 +379,15 @@ static void config_write(struct pci_fn *f, uint32_t offset, uint32_t len)
 		memcpy(&control, f->config + v->msix_cap + 2, 2);
 		msix_control(&v->msix, control);
 	}
-	if (overlaps(offset, len, at, 4) && window(v, &bar_offset, &n))
+	if (!overlaps(offset, len, v->cfg_cap, CAP_EXTRA_BYTES) || !window(v, &bar_offset, &n))
+		return;
+	if (overlaps(offset, len, at, 4))
 		bar_write(f, bar_offset, f->config + at, n);
+	else
+		bar_read(f, bar_offset, f->config + at, n);
 }
 
 static const struct pci_fn_ops fn_ops = {
-	.config_read = config_read,
 	.config_write = config_write,
 	.bar_moved = bar_moved,
 	.bar_read = bar_read,

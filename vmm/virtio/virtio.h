@@ -140,5 +140,6 @@ int rng_new(const struct gmem *mem, struct loop *loop, struct virtio_dev **ret,
 	    struct err *e);
 int console_new(int out_fd, const struct gmem *mem, struct loop *loop,
 		struct virtio_dev **ret, struct err *e);
+int console_add_port(struct virtio_dev *d, const char *name, int fd, struct err *e);
 
 #endif
