@@ -3,6 +3,7 @@
 #define VMM_MACHINE_H
 
 #include "lib/loop.h"
+#include "vmm/aio.h"
 #include "vmm/bus.h"
 #include "vmm/kvm.h"
 #include "vmm/vcpu.h"
@@ -24,6 +25,7 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
  * @host:     what virtio devices need of us
  * @devices:  list, owned
  * @vsock:    one of them
+ * @aio:      what disks have carried out, owned
  * @broker:   lib/broker.h socket, owned; -1 for none
  * @lock:     of @event and @text
  * @event:    how the guest ended; the first one counts
@@ -39,6 +41,7 @@ struct machine {
 	struct vpci_host host;
 	struct vpci *devices;
 	struct virtio_dev *vsock;
+	struct aio *aio;
 	int broker;
 	pthread_mutex_t lock;
 	enum vmm_event event;
@@ -52,6 +55,9 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct err *e);
 int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct err *e);
 int machine_unplug(struct machine *m, const char *name, struct err *e);
+int machine_resize(struct machine *m, const char *name, struct err *e);
+int machine_limit(struct machine *m, const char *name, const struct vmm_limit *cfg,
+		  struct err *e);
 int machine_start(struct machine *m, struct err *e);
 void machine_pause(struct machine *m);
 void machine_resume(struct machine *m);
