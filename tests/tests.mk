@@ -35,7 +35,7 @@ demo:
 check:
 	$(Q)tests/check
 
-e2e: all
+e2e: all e2e-programs
 	$(Q)tests/e2e/run
 
 # ---- lint, format --------------------------------------------------------------

@@ -68,10 +68,10 @@ static int restrict_and_enable(struct uring *u, struct err *e)
 	r[i].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
 	r[i].sqe_flags = IOSQE_ASYNC;
 	rc = io_uring_register_restrictions(&u->ring, r, ARRAY_LEN(r));
-	if (rc < 0)
-		return err_set(e, -rc, "io_uring cannot be restricted");
-	rc = io_uring_enable_rings(&u->ring);
-	return rc < 0 ? err_set(e, -rc, "io_uring cannot be enabled") : 0;
+	if (rc >= 0)
+		rc = io_uring_enable_rings(&u->ring);
+	errno = -rc;
+	return rc < 0 ? err_sys(e, "io_uring_register: restrictions") : 0;
 }
 
 /**
@@ -94,7 +94,8 @@ int uring_new(unsigned int depth, struct uring **ret, struct err *e)
 		rc = make(u, depth, 0);
 	if (rc < 0) {
 		free(u);
-		return err_set(e, -rc, "io_uring_setup");
+		errno = -rc;
+		return err_sys(e, "io_uring_setup");
 	}
 	rc = restrict_and_enable(u, e);
 	if (rc < 0) {

@@ -20,6 +20,20 @@ $(B)/guests/%: tests/guests/%.S tests/guests/guest.h
 		-Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 \
 		-Wl,-Ttext-segment=0x100000 -o $@ $<
 
+# A guest that is one static program, and the same program on the host.
+$(B)/tests/disk: tests/guests/disk.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(AGENT_FLAGS) $(CFLAGS) -MF $(B)/obj/tests/disk.d $< $(AGENT_LINK) -o $@
+
+$(B)/tests/disk.cpio: $(B)/tests/disk guest/initramfs guest/initramfs.list
+	$(call say,CPIO,$@)
+	$(Q)guest/initramfs guest/initramfs.list $(B)/tests/disk $@
+
+# What the stories need besides the programs.
+.PHONY: e2e-programs
+e2e-programs: $(B)/tests/disk.cpio $(B)/tests/vmm-boot
+
 .PHONY: guests
 guests: $(B)/podvm-vmm $(B)/tests/vmm-boot $(GUESTS)
 	tests/node/run tests/guests/run $(B)
