@@ -37,9 +37,10 @@ LIB_BLKID    := blkid
 LIB_SECCOMP  := libseccomp
 LIB_CAP      := libcap
 LIB_EXT2     := ext2fs
+LIB_URING    := liburing
 LIB_CHECK    := check
 ALL_LIBS     := $(LIB_JSON) $(LIB_PROTOBUF) $(LIB_NL) $(LIB_DM) $(LIB_BLKID) \
-		$(LIB_SECCOMP) $(LIB_CAP) $(LIB_EXT2)
+		$(LIB_SECCOMP) $(LIB_CAP) $(LIB_EXT2) $(LIB_URING)
 
 NO_BUILD_GOALS := help deps clean demo check bench format kernel node fuzz fuzz-replay
 ifneq ($(filter-out $(NO_BUILD_GOALS),$(or $(MAKECMDGOALS),all)),)
@@ -178,7 +179,9 @@ $(B)/lib%.a:
 LIBS_LIB     = $(call pc,$(LIB_JSON) $(LIB_PROTOBUF),--libs)
 LIBS_NETPLUG = $(call pc,$(LIB_NL),--libs)
 LIBS_STORAGE = $(call pc,$(LIB_DM) $(LIB_BLKID) $(LIB_EXT2),--libs)
-LIBS_VMM     = $(call pc,$(LIB_SECCOMP),--libs)
+# Static: the shared one of Debian 12 (2.3) does not export what restricts a ring.
+LIBS_URING   = $(patsubst -luring,-l:liburing.a,$(call pc,$(LIB_URING),--libs))
+LIBS_VMM     = $(call pc,$(LIB_SECCOMP),--libs) $(LIBS_URING)
 LIBS_RUNTIME = $(call pc,$(LIB_SECCOMP) $(LIB_CAP),--libs)
 
 link = $(Q)$(CC) $(LINK) $(CFLAGS) $^ $(LDFLAGS) -Wl,--as-needed $(1) -o $@

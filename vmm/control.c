@@ -128,6 +128,26 @@ static int serve_unplug(struct control *c, const struct vmm_request *rq, int *fd
 	return machine_unplug(&c->m, rq->name, e);
 }
 
+static int serve_resize(struct control *c, const struct vmm_request *rq, int *fds,
+			struct vmm_reply *rp, struct err *e)
+{
+	(void)fds;
+	(void)rp;
+	if (!memchr(rq->name, 0, sizeof(rq->name)))
+		return err_set(e, EINVAL, "the name does not end");
+	return machine_resize(&c->m, rq->name, e);
+}
+
+static int serve_limit(struct control *c, const struct vmm_request *rq, int *fds,
+		       struct vmm_reply *rp, struct err *e)
+{
+	(void)fds;
+	(void)rp;
+	if (!memchr(rq->limit.name, 0, sizeof(rq->limit.name)))
+		return err_set(e, EINVAL, "the name does not end");
+	return machine_limit(&c->m, rq->limit.name, &rq->limit.limit, e);
+}
+
 static int serve_stats(struct control *c, const struct vmm_request *rq, int *fds,
 		       struct vmm_reply *rp, struct err *e)
 {
@@ -192,6 +212,10 @@ static const struct request {
 			       "send it between CONFIG and START" },
 	[VMM_UNPLUG] = { "UNPLUG", serve_unplug, 0, ALIVE,
 			 "send it after CONFIG and before the guest's end" },
+	[VMM_RESIZE] = { "RESIZE", serve_resize, 0, ALIVE,
+			 "send it after CONFIG and before the guest's end" },
+	[VMM_LIMIT] = { "LIMIT", serve_limit, 0, ALIVE,
+			"send it after CONFIG and before the guest's end" },
 };
 
 static int serve(struct control *c, const struct vmm_request *rq, int *fds,

@@ -5,10 +5,12 @@
  * Stage 2 of the sandbox (vmm/sandbox.c): which system calls a thread may make.
  * Two lists. What devices need is in both, because a device starts and stops on
  * the vCPU thread that wrote its status. The I/O thread besides receives
- * descriptors and makes eventfds and timers for devices that are plugged later.
+ * descriptors, makes eventfds and timers for devices that are plugged later, and
+ * enters the one io_uring that was made before, which can do nothing but disk
+ * operations (vmm/uring.c); no other can be made or changed.
  * Everything else ends the process with SIGSYS: open, socket, execve and clone
- * among it, and io_uring, which could do some of them unseen by a filter. ioctl
- * is cut down to single commands, and mmap and mprotect may not make code.
+ * among it. ioctl is cut down to single commands, and mmap and mprotect may not
+ * make code.
  *
  * A filter is written out as BPF here and entered by each thread on its own.
  * libseccomp would do the same in 6 ms a list where this takes microseconds, and a
@@ -61,6 +63,7 @@ static const uint32_t calls_io[] = {
 	CALL(epoll_wait), CALL(epoll_pwait), CALL(epoll_pwait2),
 	CALL(eventfd2), CALL(timerfd_create), CALL(fstat),
 	CALL(newfstatat), CALL(fcntl), CALL(getsockopt),
+	CALL(statx), CALL(io_uring_enter),
 };
 
 static const uint32_t ioctls_both[] = {
@@ -70,7 +73,7 @@ static const uint32_t ioctls_both[] = {
 static const uint32_t ioctls_vcpu[] = { KVM_RUN };
 
 static const uint32_t ioctls_io[] = {
-	BLKGETSIZE64, BLKSSZGET, TUNGETIFF, TUNSETVNETHDRSZ, KVM_KVMCLOCK_CTRL,
+	BLKGETSIZE64, BLKSSZGET, BLKPBSZGET, BLKIOMIN, BLKIOOPT, TUNGETIFF, TUNSETVNETHDRSZ, KVM_KVMCLOCK_CTRL,
 };
 
 /* Room for all checks of the longer list. */

@@ -28,10 +28,14 @@
 
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "lib/proc.h"
 #include "vmm/acpi.h"
 #include "vmm/boot.h"
 #include "vmm/metrics.h"
 #include "vmm/sandbox.h"
+
+/* How long the end of a guest waits for its disks. */
+#define SETTLE_MS 5000
 
 /* struct bus's event: any vCPU thread. */
 static void on_event(void *arg, enum vmm_event what, const char *text)
@@ -199,7 +203,7 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 	    (rc = kvm_set_readonly(&m->kvm, PCI_ECAM_BASE, m->bus.pci.space, PCI_ECAM_BYTES,
 				   e)) < 0 ||
 	    (rc = vcpus_init(&m->cpus, &m->kvm, &m->bus, cfg->vcpus, e)) < 0 ||
-	    (rc = load(m, cfg, fds, e)) < 0 ||
+	    (rc = load(m, cfg, fds, e)) < 0 || (rc = aio_new(m->loop, true, &m->aio, e)) < 0 ||
 	    (rc = plug_basics(m, cfg, &fds[MACHINE_CONSOLE], e)) < 0 ||
 	    (rc = confine(m, e)) < 0)
 		return rc;
@@ -217,13 +221,15 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
  */
 int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct err *e)
 {
+	struct blk_host host = { .mem = &m->mem, .loop = m->loop, .aio = m->aio,
+				 .broker_fd = m->broker, .vcpus = m->cpus.n };
 	struct virtio_dev *d;
 	int rc;
 
 	if (!memchr(cfg->serial, 0, sizeof(cfg->serial)) || !cfg->serial[0])
 		return err_set(e, EINVAL, "disk: give a serial of 1 to %d bytes",
 			       VMM_SERIAL_BYTES - 1);
-	rc = blk_new(cfg, *fd, m->broker, &m->mem, m->loop, &d, e);
+	rc = blk_new(cfg, *fd, &host, &d, e);
 	if (rc < 0)
 		return err_wrap(e, "disk %s", cfg->serial);
 	*fd = -1;
@@ -289,6 +295,62 @@ int machine_unplug(struct machine *m, const char *name, struct err *e)
 	return rc;
 }
 
+static int find_device(struct machine *m, const char *name, struct virtio_dev **ret,
+		       struct err *e)
+{
+	struct vpci **at = find(m, name);
+
+	if (!*name || !*at)
+		return err_set(e, ENOENT, "no device is called %s", name);
+	*ret = (*at)->dev;
+	return 0;
+}
+
+/**
+ * machine_resize() - a disk has grown: look at it, and tell the guest
+ * @name: as vmm/vmm.h says
+ *
+ * Return: 0; -ENOENT; -ENOTSUP for what has no size; -EINVAL if it has shrunk
+ * Context: I/O thread
+ */
+int machine_resize(struct machine *m, const char *name, struct err *e)
+{
+	struct virtio_dev *d = NULL;
+	int rc = find_device(m, name, &d, e);
+
+	if (rc < 0)
+		return rc;
+	if (!d->ops->resize)
+		return err_set(e, ENOTSUP, "%s is no disk", name);
+	pthread_mutex_lock(&d->lock);
+	rc = d->ops->resize(d, e);
+	pthread_mutex_unlock(&d->lock);
+	return rc < 0 ? err_wrap(e, "%s", name) : 0;
+}
+
+/**
+ * machine_limit() - change what a device may move
+ * @name: as vmm/vmm.h says
+ *
+ * Return: 0; -ENOENT; -ENOTSUP for what takes no limit; -EINVAL for wrong figures
+ * Context: I/O thread
+ */
+int machine_limit(struct machine *m, const char *name, const struct vmm_limit *cfg,
+		  struct err *e)
+{
+	struct virtio_dev *d = NULL;
+	int rc = find_device(m, name, &d, e);
+
+	if (rc < 0)
+		return rc;
+	if (!d->ops->limit)
+		return err_set(e, ENOTSUP, "%s takes no limits", name);
+	pthread_mutex_lock(&d->lock);
+	rc = d->ops->limit(d, cfg, e);
+	pthread_mutex_unlock(&d->lock);
+	return rc < 0 ? err_wrap(e, "%s", name) : 0;
+}
+
 /**
  * machine_console_port() - give the console a further port, before the guest runs
  * @name: VMM_NAME_BYTES of room
@@ -349,13 +411,30 @@ void machine_resume(struct machine *m)
 	m->stage = MACHINE_RUNNING;
 }
 
+/* What disks have under way is carried out before the guest counts as ended. */
+static void settle(struct machine *m)
+{
+	uint64_t end = clock_ms() + SETTLE_MS, now;
+	struct err e;
+
+	while (m->aio && aio_held(m->aio)) {
+		now = clock_ms();
+		if (now < end && aio_wait(m->aio, (int)(end - now), &e) >= 0)
+			continue;
+		log_warn("vmm: disks: the storage did not answer within %d s of the guest's end",
+			 SETTLE_MS / 1000);
+		break;
+	}
+}
+
 /**
  * machine_stop() - leave the guest for good; twice is fine
- * Context: I/O thread
+ * Context: I/O thread; waits for disks
  */
 void machine_stop(struct machine *m)
 {
 	vcpus_stop(&m->cpus);
+	settle(m);
 	m->stage = MACHINE_ENDED;
 }
 
@@ -429,6 +508,8 @@ void machine_done(struct machine *m)
 	if (m->console)
 		m->console->ops->free(m->console);
 	m->console = NULL;
+	aio_free(m->aio);
+	m->aio = NULL;
 	if (m->bus.event) {
 		serial_done(&m->bus.serial);
 		pci_done(&m->bus.pci);

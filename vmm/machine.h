@@ -3,6 +3,7 @@
 #define VMM_MACHINE_H
 
 #include "lib/loop.h"
+#include "vmm/aio.h"
 #include "vmm/bus.h"
 #include "vmm/kvm.h"
 #include "vmm/vcpu.h"
@@ -25,6 +26,7 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
  * @devices:  list, owned
  * @vsock:    one of them
  * @console:  until START, which puts it on the bus; owned
+ * @aio:      what disks have carried out, owned
  * @broker:   lib/broker.h socket, owned; -1 for none
  * @lock:     of @event and @text
  * @event:    how the guest ended; the first one counts
@@ -41,6 +43,7 @@ struct machine {
 	struct vpci *devices;
 	struct virtio_dev *vsock;
 	struct virtio_dev *console;
+	struct aio *aio;
 	int broker;
 	pthread_mutex_t lock;
 	enum vmm_event event;
@@ -55,6 +58,9 @@ int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct 
 int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct err *e);
 int machine_console_port(struct machine *m, const char *name, int *fd, struct err *e);
 int machine_unplug(struct machine *m, const char *name, struct err *e);
+int machine_resize(struct machine *m, const char *name, struct err *e);
+int machine_limit(struct machine *m, const char *name, const struct vmm_limit *cfg,
+		  struct err *e);
 int machine_start(struct machine *m, struct err *e);
 void machine_pause(struct machine *m);
 void machine_resume(struct machine *m);

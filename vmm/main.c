@@ -60,6 +60,7 @@ static int serve(bool weak)
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* a write beyond RLIMIT_FSIZE fails, and that is all */
 	syscall(SYS_close_range, VMM_CONTROL_FD + 1, ~0u, 0);
 	tzset();	/* reads its file now; the log's gmtime_r() would do so in the sandbox */
 	log_open(2, LOG_LEVEL_INFO, false);

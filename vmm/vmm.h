@@ -23,8 +23,8 @@
  * ends.
  *
  * Order: CONFIG first; then DISK, NET, LISTEN, BROKER, CONSOLE_PORT in any number; START;
- * after it also DISK (hot plug), UNPLUG, CONNECT, LISTEN, PAUSE, RESUME, STATS,
- * STOP.
+ * after it also DISK (hot plug), UNPLUG, RESIZE, LIMIT, CONNECT, LISTEN, PAUSE,
+ * RESUME, STATS, STOP.
  *
  * A device is named by what its guest finds it by: a disk by its serial, a
  * network interface by its MAC address in lower case with colons. Names are
@@ -57,6 +57,8 @@ enum vmm_type {
 	VMM_UNPLUG, /* @name */
 	VMM_DEVICE, /* counters of device @port, from 0; ENOENT behind the last one */
 	VMM_CONSOLE_PORT, /* @name; fds: stream socket */
+	VMM_RESIZE, /* @name: a raw disk that has grown; the guest is told */
+	VMM_LIMIT,  /* @limit: new limits of a disk */
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
@@ -92,9 +94,12 @@ struct vmm_limit {
 /**
  * struct vmm_disk - a virtio-blk device
  * @serial:    that the guest finds it by, its name; unique in the VM
- * @synthetic: the descriptor is a table (lib/disktab.h), else the raw content
+ * @synthetic: the descriptor is a table (lib/disktab.h), else the raw content: a
+ *             file or a block device. Where it was opened with O_DIRECT, the guest
+ *             is told the blocks that this wants
  * @readonly:  writes are refused
  * @number:    for lib/broker.h
+ * @limit:     requests beyond it wait in the guest's queue
  */
 struct vmm_disk {
 	char serial[VMM_SERIAL_BYTES];
@@ -102,6 +107,7 @@ struct vmm_disk {
 	uint8_t readonly;
 	uint8_t reserved;
 	uint32_t number;
+	struct vmm_limit limit;
 };
 
 /**
@@ -112,6 +118,15 @@ struct vmm_net {
 	uint16_t mtu;
 };
 
+/**
+ * struct vmm_set_limit - replace the limits of a device
+ * @name: as above
+ */
+struct vmm_set_limit {
+	char name[VMM_NAME_BYTES];
+	struct vmm_limit limit;
+};
+
 struct vmm_request {
 	uint32_t type; /* enum vmm_type */
 	uint32_t port; /* LISTEN, CONNECT: vsock port of the guest or of the host; DEVICE */
@@ -120,6 +135,7 @@ struct vmm_request {
 		struct vmm_disk disk;
 		struct vmm_net net;
 		char name[VMM_NAME_BYTES];
+		struct vmm_set_limit limit;
 	};
 };
 

@@ -4,17 +4,24 @@
  *
  * Boots a kernel with podvm-vmm and nothing else around it: no supervisor, no
  * agent. The guest's console goes to standard output; the timeline and the exit
- * counters go to standard error when the guest has ended. Exit status: 0 for a
+ * counters go to standard error when the guest has ended. A SIGUSR1 tells the monitor that
+ * the first disk has grown. Exit status: 0 for a
  * shutdown, 3 for a reset, 4 for an error of the machine, 124 when the time was
  * up, 1 for anything else.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,13 +31,22 @@
 #include "vmm/vmm.h"
 
 #define CALL_MS 60000
+#define TICK_MS 200
 
 struct options {
 	const char *vmm, *append;
 	struct opt_strs disks, hot;
 	uint64_t ram_mib, vcpus, timeout_s, hot_ms;
-	bool memory, help;
+	bool memory, direct, no_io_uring, help;
 };
+
+static volatile sig_atomic_t must_resize;
+
+static void on_usr1(int unused)
+{
+	(void)unused;
+	must_resize = 1;
+}
 
 static int say(const struct err *e)
 {
@@ -38,11 +54,12 @@ static int say(const struct err *e)
 	return 1;
 }
 
-static int plug(struct vmm *v, const char *path, unsigned int n, struct err *e)
+static int plug(struct vmm *v, const struct options *o, const char *path, unsigned int n,
+		struct err *e)
 {
 	struct vmm_request rq = { .type = VMM_DISK };
 	struct vmm_reply rp;
-	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC | (o->direct ? O_DIRECT : 0));
 
 	if (fd < 0)
 		return err_sys(e, "%s", path);
@@ -114,6 +131,32 @@ static void print_memory(const struct vmm *v, uint64_t ram_bytes)
 		private, guest);
 }
 
+/* As a container engine's filter does it, for us and the monitor. */
+static int forbid_io_uring(struct err *e)
+{
+	struct sock_filter f[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog p = { .len = sizeof(f) / sizeof(f[0]), .filter = f };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p) < 0)
+		return err_sys(e, "seccomp");
+	return 0;
+}
+
+static int resize(struct vmm *v, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_RESIZE, .name = "disk0" };
+	struct vmm_reply rp;
+
+	must_resize = 0;
+	return vmm_call(v, &rq, NULL, 0, CALL_MS, &rp, e);
+}
+
 static uint64_t now_ns(void)
 {
 	struct timespec t;
@@ -129,19 +172,27 @@ static int watch(struct vmm *v, const struct options *o, struct vmm_reply *ev,
 	uint64_t start = clock_ms(), end = start + o->timeout_s * 1000;
 	bool hot = o->hot.n, memory = o->memory;
 	size_t i;
+	int rc;
 
 	for (;;) {
 		struct pollfd p = { .fd = v->sock, .events = POLLIN };
 		uint64_t now = clock_ms(), next = end;
 
+		if (must_resize && (rc = resize(v, e)) < 0)
+			return rc;
 		if (hot || memory)
 			next = start + o->hot_ms;
+		/* A signal between the look at its flag and here is seen a bit later. */
+		if (next > now + TICK_MS)
+			next = now + TICK_MS;
 		if (v->have_event || poll(&p, 1, next > now ? (int)(next - now) : 0) > 0)
 			return vmm_event(v, ev, e);
 		if (clock_ms() >= end)
 			return err_set(e, ETIMEDOUT, "no end after %" PRIu64 " s", o->timeout_s);
+		if (clock_ms() < start + o->hot_ms)
+			continue;
 		for (i = 0; hot && i < o->hot.n; i++) {
-			int rc = plug(v, o->hot.v[i], (unsigned int)(o->disks.n + i), e);
+			rc = plug(v, o, o->hot.v[i], (unsigned int)(o->disks.n + i), e);
 
 			if (rc < 0)
 				return rc;
@@ -163,11 +214,11 @@ static int boot(const struct options *o, const char *kernel, const char *initram
 	size_t i;
 	int rc;
 
-	if (vmm_spawn(o->vmm, &how, &v, &e) < 0)
+	if ((o->no_io_uring && forbid_io_uring(&e) < 0) || vmm_spawn(o->vmm, &how, &v, &e) < 0)
 		return say(&e);
 	rc = configure(&v, o, kernel, initramfs, &e);
 	for (i = 0; !rc && i < o->disks.n; i++)
-		rc = plug(&v, o->disks.v[i], (unsigned int)i, &e);
+		rc = plug(&v, o, o->disks.v[i], (unsigned int)i, &e);
 	if (!rc)
 		rc = vmm_call(&v, &start, NULL, 0, CALL_MS, &rp, &e);
 	if (!rc)
@@ -194,6 +245,8 @@ int main(int argc, char **argv)
 		OPT_STR(0, "append", &o.append, "TEXT", "kernel command line"),
 		OPT_STRS(0, "disk", &o.disks, "FILE", "a raw disk; several may be given"),
 		OPT_STRS(0, "hot-disk", &o.hot, "FILE", "a raw disk that is plugged while the guest runs"),
+		OPT_FLAG(0, "direct", &o.direct, "open disks with O_DIRECT"),
+		OPT_FLAG(0, "no-io-uring", &o.no_io_uring, "run the monitor under a filter that forbids it"),
 		OPT_U64(0, "after", &o.hot_ms, "MS", "when to plug those and to show memory (3000)"),
 		OPT_FLAG(0, "memory", &o.memory, "show the monitor's memory"),
 		OPT_U64(0, "ram", &o.ram_mib, "MIB", "guest memory (256)"),
@@ -207,6 +260,7 @@ int main(int argc, char **argv)
 
 	if (opt_parse(table, argc, argv, &first, &e) < 0)
 		return say(&e);
+	signal(SIGUSR1, on_usr1);
 	if (o.help || first >= argc || argc - first > 2) {
 		fprintf(stderr, "usage: vmm-boot [OPTION]... KERNEL [INITRAMFS]\n");
 		opt_help(stderr, table);

@@ -2,118 +2,105 @@
 /*
  * DOC: Theory of operation
  *
- * vmm/virtio/{blk,synth}.c: good and hostile requests against a raw file, and
- * synthetic disks whose table or whose broker lies. The broker is a thread.
+ * vmm/virtio/{blk,blk-req,raw}.c: single requests against a raw file, good ones and
+ * hostile ones, and a host that fails; by io_uring and without it.
  */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/virtio_blk.h>
 #include <linux/virtio_ring.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/broker.h"
-#include "lib/disktab.h"
 #include "lib/fd.h"
-#include "tests/kit/fakedrv.h"
-#include "vmm/vmm.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "tests/kit/aio.h"
+#include "tests/kit/fakeblk.h"
+#include "tests/kit/kit.h"
 
-#define SECTORS 2048u
-#define SYNTH_FEATURES (FAKE_F_INDIRECT | FAKE_F_EVENT_IDX | 1ull << VIRTIO_BLK_F_RO)
-#define RAW_FEATURES (FAKE_F_INDIRECT | FAKE_F_EVENT_IDX | 1ull << VIRTIO_BLK_F_FLUSH | \
-		      1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES)
+#define SECTORS 32768u
 
 Suite *virtio_blk_suite(void);
 
-static struct fakedrv f;
+static struct fakeblk k;
 static int disk = -1;
-static uint64_t hdr, data, status;
 
-static int scratch_file(off_t size)
-{
-	char name[] = "/tmp/virtio-blk-XXXXXX";
-	int fd = mkostemp(name, O_CLOEXEC);
-
-	ck_assert_int_ge(fd, 0);
-	unlink(name);
-	ck_assert(!ftruncate(fd, size));
-	return fd;
-}
-
-static void buffers(void)
-{
-	hdr = fakedrv_alloc(&f, 4096);
-	data = fakedrv_alloc(&f, 1 << 20);
-	status = fakedrv_alloc(&f, 4096);
-}
-
-static void attach_raw(bool readonly, uint64_t features)
+static void attach(bool readonly, uint64_t features)
 {
 	struct vmm_disk cfg = { .serial = "serial-of-twenty-ch", .readonly = readonly };
-	struct virtio_dev *d = NULL;
-	struct err e = { 0 };
 
-	ck_assert_msg(!blk_new(&cfg, dup(disk), -1, &f.mem, f.loop, &d, &e), "%s", e.text);
-	fakedrv_attach(&f, d, features, 128);
+	fakedrv_attach(&k.f, fakeblk_new(&k, &cfg, dup(disk)), features, 128);
 }
 
-static void setup(void)
+static void setup(bool use_ring, bool readonly)
 {
-	fakedrv_init(&f);
-	buffers();
-	disk = scratch_file(SECTORS * 512);
-	attach_raw(false, RAW_FEATURES);
+	fakeblk_init(&k, use_ring);
+	disk = fakeblk_file(SECTORS * 512);
+	attach(readonly, readonly ? FAKEBLK_RO : FAKEBLK_RAW);
+}
+
+static void setup_ring(void)
+{
+	setup(true, false);
+}
+
+static void setup_plain(void)
+{
+	setup(false, false);
+}
+
+static void setup_ro_ring(void)
+{
+	setup(true, true);
+}
+
+static void setup_ro_plain(void)
+{
+	setup(false, true);
 }
 
 static void teardown(void)
 {
-	fakedrv_done(&f);
+	fakeblk_done(&k);
 	fd_close(&disk);
 }
 
-static void header(uint32_t type, uint64_t sector)
-{
-	struct virtio_blk_outhdr h = { .type = type, .sector = sector };
-
-	memcpy(fakedrv_ptr(&f, hdr, sizeof(h)), &h, sizeof(h));
-}
-
-static int finish(uint32_t want_len)
-{
-	uint8_t *s = fakedrv_ptr(&f, status, 1);
-	uint32_t len;
-
-	fakedrv_kick(&f, 0);
-	ck_assert(fakedrv_used(&f, 0, NULL, &len));
-	if (want_len)
-		ck_assert_uint_eq(len, want_len);
-	return *s;
-}
-
-/* One request with header, data and status in a buffer each. */
 static int request(uint32_t type, uint64_t sector, uint32_t len)
 {
-	bool in = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
-	struct fakebuf b[3] = { { hdr, 16, false }, { data, len, in }, { status, 1, true } };
-
-	header(type, sector);
-	*(uint8_t *)fakedrv_ptr(&f, status, 1) = 0xee;
-	if (!len)
-		b[1] = b[2];
-	fakedrv_add(&f, 0, b, len ? 3 : 2);
-	return finish(0);
+	return fakeblk_do(&k, type, sector, len);
 }
 
 static uint8_t *mem(uint32_t len)
 {
-	return fakedrv_ptr(&f, data, len);
+	return fakeblk_mem(&k, len);
+}
+
+static void offer(const struct fakebuf *b, size_t n)
+{
+	*(uint8_t *)fakedrv_ptr(&k.f, k.status, 1) = 0xee;
+	fakedrv_add(&k.f, 0, b, n);
+	fakedrv_kick(&k.f, 0);
+}
+
+/* The answer to the latest offer, of @want_len bytes. */
+static int answer(uint32_t want_len)
+{
+	uint32_t len;
+
+	fakeblk_wait(&k, 0, &len);
+	ck_assert_uint_eq(len, want_len);
+	return fakeblk_status(&k, 0);
 }
 
 START_TEST(test_write_read)
@@ -128,6 +115,80 @@ START_TEST(test_write_read)
 	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 8, 4096), VIRTIO_BLK_S_OK);
 	ck_assert_mem_eq(back, mem(4096), 4096);
 	ck_assert_int_eq(request(VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(kit_aio_count(AIO_SYNC), 1);
+	ck_assert_int_eq(kit_aio_flags(AIO_WRITE), 0);
+}
+END_TEST
+
+/* A driver that does not take FLUSH: each write is safe by itself. */
+START_TEST(test_write_through)
+{
+	struct virtio_blk_discard_write_zeroes r = { .sector = 0, .num_sectors = 8 };
+
+	fakedrv_reset(&k.f);
+	fakedrv_attach(&k.f, k.f.d, FAKEBLK_RAW & ~(1ull << VIRTIO_BLK_F_FLUSH), 128);
+	ck_assert_int_eq(request(VIRTIO_BLK_T_OUT, 8, 4096), VIRTIO_BLK_S_OK);
+	ck_assert_int_eq(kit_aio_flags(AIO_WRITE), RWF_DSYNC);
+	ck_assert_uint_eq(kit_aio_count(AIO_SYNC), 0);
+	memcpy(mem(sizeof(r)), &r, sizeof(r));
+	ck_assert_int_eq(request(VIRTIO_BLK_T_WRITE_ZEROES, 0, sizeof(r)), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(kit_aio_count(AIO_SYNC), 1);
+}
+END_TEST
+
+static void pattern(uint8_t *p, size_t n, uint32_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		p[i] = (uint8_t)((i + seed) * 2654435761u >> 13);
+}
+
+/* Larger than one operation, in buffers whose sizes fit nothing. */
+START_TEST(test_large)
+{
+	const uint32_t bytes = 5 * (1 << 20) + 512, odd = 54321;
+	struct fakebuf b[120];
+	uint8_t *want = malloc(bytes), *back = malloc(bytes);
+	size_t n = 0, at;
+
+	pattern(want, bytes, 7);
+	memcpy(mem(bytes), want, bytes);
+	fakeblk_header(&k, 0, VIRTIO_BLK_T_OUT, 3);
+	b[n++] = (struct fakebuf){ k.hdr, 16, false };
+	for (at = 0; at < bytes; at += odd)
+		b[n++] = (struct fakebuf){ k.data + at, at + odd < bytes ? odd
+							: (uint32_t)(bytes - at), false };
+	b[n++] = (struct fakebuf){ k.status, 1, true };
+	offer(b, n);
+	ck_assert_int_eq(answer(1), VIRTIO_BLK_S_OK);
+	ck_assert_int_eq(pread(disk, back, bytes, 1536), bytes);
+	ck_assert(!memcmp(back, want, bytes));
+	ck_assert_uint_ge(kit_aio_count(AIO_WRITE), 6);
+
+	memset(mem(bytes), 0, bytes);
+	fakeblk_header(&k, 0, VIRTIO_BLK_T_IN, 3);
+	for (at = 1; at < n; at++)
+		b[at].in = true;
+	offer(b, n);
+	ck_assert_int_eq(answer(bytes + 1), VIRTIO_BLK_S_OK);
+	ck_assert(!memcmp(mem(bytes), want, bytes));
+	free(want);
+	free(back);
+}
+END_TEST
+
+/* A hole of the file reads as zeros. */
+START_TEST(test_hole)
+{
+	static const uint8_t none[8192];
+	struct stat st;
+
+	memset(mem(8192), 0xcc, 8192);
+	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 1024, 8192), VIRTIO_BLK_S_OK);
+	ck_assert_mem_eq(mem(8192), none, 8192);
+	ck_assert(!fstat(disk, &st));
+	ck_assert_int_eq(st.st_blocks, 0);
 }
 END_TEST
 
@@ -168,7 +229,7 @@ START_TEST(test_place)
 
 	memset(mem(4096), 0, 4096);
 	ck_assert_msg(request(p->type, p->sector, p->len) == p->status, "%s", p->name);
-	ck_assert(!fakedrv_is_broken(&f));
+	ck_assert(!fakedrv_is_broken(&k.f));
 	ck_assert(!fstat(disk, &st));
 	ck_assert_int_eq(st.st_size, SECTORS * 512);
 }
@@ -188,99 +249,124 @@ START_TEST(test_any_layout)
 	int i;
 
 	ck_assert_int_eq(pwrite(disk, "the sector", 10, 1024), 10);
-	header(VIRTIO_BLK_T_IN, 2);
+	fakeblk_header(&k, 0, VIRTIO_BLK_T_IN, 2);
 	for (i = 0; i < 16; i++)
-		b[i] = (struct fakebuf){ hdr + (unsigned int)i, 1, false };
-	b[16] = (struct fakebuf){ data, 3, true };
-	b[17] = (struct fakebuf){ data + 3, 510, true };
+		b[i] = (struct fakebuf){ k.hdr + (unsigned int)i, 1, false };
+	b[16] = (struct fakebuf){ k.data, 3, true };
+	b[17] = (struct fakebuf){ k.data + 3, 510, true };
 	*(mem(513) + 512) = 0xee;
-	fakedrv_add(&f, 0, b, 18);
-	finish(513);
+	offer(b, 18);
+	answer(513);
 	ck_assert_mem_eq(mem(10), "the sector", 10);
 	ck_assert_uint_eq(*(mem(513) + 512), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+/* The last byte of the last writable buffer is the status, wherever data ends. */
+START_TEST(test_status_split)
+{
+	struct fakebuf b[4] = { { k.hdr, 16, false },
+				{ k.data, 511, true },
+				{ k.data + 511, 1, true },
+				{ k.data + 512, 1, true } };
+
+	ck_assert_int_eq(pwrite(disk, "0123456789", 10, 502), 10);
+	fakeblk_header(&k, 0, VIRTIO_BLK_T_IN, 0);
+	*(mem(513) + 512) = 0xee;
+	offer(b, 4);
+	answer(513);
+	ck_assert_mem_eq(mem(512) + 502, "0123456789", 10);
+	ck_assert_uint_eq(*(mem(513) + 512), VIRTIO_BLK_S_OK);
+	/* Two bytes for the status: the first is data, and that is no sector. */
+	b[1] = (struct fakebuf){ k.data, 2, true };
+	offer(b, 2);
+	answer(1);
+	ck_assert_uint_eq(*(mem(2) + 1), VIRTIO_BLK_S_IOERR);
 }
 END_TEST
 
 /* Header and data of a write in one buffer. */
 START_TEST(test_joined_write)
 {
-	struct fakebuf b[2] = { { hdr, 16 + 512, false }, { status, 1, true } };
+	struct fakebuf b[2] = { { k.hdr, 16 + 512, false }, { k.status, 1, true } };
 	char back[5];
 
-	header(VIRTIO_BLK_T_OUT, 3);
-	memcpy(fakedrv_ptr(&f, hdr + 16, 5), "hello", 5);
-	fakedrv_add(&f, 0, b, 2);
-	ck_assert_int_eq(finish(1), VIRTIO_BLK_S_OK);
+	fakeblk_header(&k, 0, VIRTIO_BLK_T_OUT, 3);
+	memcpy(fakedrv_ptr(&k.f, k.hdr + 16, 5), "hello", 5);
+	offer(b, 2);
+	ck_assert_int_eq(answer(1), VIRTIO_BLK_S_OK);
 	ck_assert_int_eq(pread(disk, back, 5, 1536), 5);
 	ck_assert_mem_eq(back, "hello", 5);
 }
 END_TEST
 
+/* A write whose data is on the wrong side: it has none. */
+START_TEST(test_wrong_side)
+{
+	struct fakebuf b[3] = { { k.hdr, 16, false }, { k.data, 512, true },
+				{ k.status, 1, true } };
+
+	memset(mem(512), 0x33, 512);
+	fakeblk_header(&k, 0, VIRTIO_BLK_T_OUT, 0);
+	offer(b, 3);
+	ck_assert_int_eq(answer(513), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(kit_aio_count(AIO_WRITE), 0);
+	ck_assert_uint_eq(mem(1)[0], 0x33);
+	/* Data of a read in front of the header is the header. */
+	b[0] = (struct fakebuf){ k.data, 512, false };
+	offer(b, 1);
+	fakedrv_poll(&k.f);
+	ck_assert(fakedrv_is_broken(&k.f));
+}
+END_TEST
+
 START_TEST(test_no_status)
 {
-	struct fakebuf b[2] = { { hdr, 16, false }, { data, 512, false } };
+	struct fakebuf b[2] = { { k.hdr, 16, false }, { k.data, 512, false } };
 
-	header(VIRTIO_BLK_T_OUT, 0);
-	fakedrv_add(&f, 0, b, 2);
-	fakedrv_kick(&f, 0);
-	ck_assert(fakedrv_is_broken(&f));
-	ck_assert(!fakedrv_used(&f, 0, NULL, NULL));
+	fakeblk_header(&k, 0, VIRTIO_BLK_T_OUT, 0);
+	offer(b, 2);
+	ck_assert(fakedrv_is_broken(&k.f));
+	ck_assert(!fakedrv_used(&k.f, 0, NULL, NULL));
 	/* A reset mends it. */
-	fakedrv_reset(&f);
-	fakedrv_attach(&f, f.d, RAW_FEATURES, 8);
+	fakedrv_reset(&k.f);
+	fakedrv_attach(&k.f, k.f.d, FAKEBLK_RAW, 8);
 	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 0, 512), VIRTIO_BLK_S_OK);
 }
 END_TEST
 
 START_TEST(test_short_header)
 {
-	struct fakebuf b[2] = { { hdr, 15, false }, { status, 1, true } };
+	struct fakebuf b[2] = { { k.hdr, 15, false }, { k.status, 1, true } };
 
-	fakedrv_add(&f, 0, b, 2);
-	ck_assert_int_eq(finish(1), VIRTIO_BLK_S_IOERR);
-	fakedrv_add(&f, 0, b + 1, 1);
-	ck_assert_int_eq(finish(1), VIRTIO_BLK_S_IOERR);
+	offer(b, 2);
+	ck_assert_int_eq(answer(1), VIRTIO_BLK_S_IOERR);
+	offer(b + 1, 1);
+	ck_assert_int_eq(answer(1), VIRTIO_BLK_S_IOERR);
 }
 END_TEST
 
 START_TEST(test_broken_ring)
 {
-	fakedrv_desc(&f, 0, 0, hdr, 16, VRING_DESC_F_NEXT, 0);
-	fakedrv_avail(&f, 0, 0);
-	fakedrv_kick(&f, 0);
-	ck_assert(fakedrv_is_broken(&f));
-}
-END_TEST
-
-START_TEST(test_many_in_one_kick)
-{
-	struct fakebuf b[2] = { { hdr, 16, false }, { status, 1, true } };
-	int i, done = 0;
-
-	header(VIRTIO_BLK_T_FLUSH, 0);
-	for (i = 0; i < 64; i++)
-		fakedrv_add(&f, 0, b, 2);
-	fakedrv_kick(&f, 0);
-	while (fakedrv_used(&f, 0, NULL, NULL))
-		done++;
-	ck_assert_int_eq(done, 64);
-	ck_assert_uint_ge(f.irq[0], 1);
+	fakedrv_desc(&k.f, 0, 0, k.hdr, 16, VRING_DESC_F_NEXT, 0);
+	fakedrv_avail(&k.f, 0, 0);
+	fakedrv_kick(&k.f, 0);
+	ck_assert(fakedrv_is_broken(&k.f));
 }
 END_TEST
 
 /* What is there at DRIVER_OK needs no kick. */
 START_TEST(test_before_start)
 {
-	fakedrv_reset(&f);
-	fakedrv_poll(&f);
-	fakedrv_attach(&f, f.d, RAW_FEATURES, 8);
-	header(VIRTIO_BLK_T_FLUSH, 0);
-	fakedrv_add(&f, 0, (struct fakebuf[]){ { hdr, 16, false }, { status, 1, true } }, 2);
-	pthread_mutex_lock(&f.d->lock);
-	f.d->ops->start(f.d);
-	pthread_mutex_unlock(&f.d->lock);
-	fakedrv_poll(&f);
-	ck_assert(fakedrv_used(&f, 0, NULL, NULL));
+	fakedrv_reset(&k.f);
+	fakedrv_poll(&k.f);
+	fakedrv_attach(&k.f, k.f.d, FAKEBLK_RAW, 8);
+	fakeblk_add(&k, 0, 0, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+	pthread_mutex_lock(&k.f.d->lock);
+	k.f.d->ops->start(k.f.d);
+	pthread_mutex_unlock(&k.f.d->lock);
+	fakeblk_wait(&k, 0, NULL);
+	ck_assert_uint_eq(fakeblk_status(&k, 0), VIRTIO_BLK_S_OK);
 }
 END_TEST
 
@@ -295,30 +381,158 @@ static int ranges(uint32_t type, uint64_t sector, uint32_t n, uint32_t flags)
 	return request(type, 0, sizeof(r));
 }
 
-START_TEST(test_discard)
+static void fill_disk(uint8_t with)
 {
-	static uint8_t full[SECTORS * 512], back[4096];
-	struct stat st;
+	uint8_t *full = malloc(SECTORS * 512);
+
+	memset(full, with, SECTORS * 512);
+	ck_assert_int_eq(pwrite(disk, full, SECTORS * 512, 0), SECTORS * 512);
+	free(full);
+}
+
+/* Bytes of the disk in [from, from + n) are all @want. */
+static void holds(off_t from, size_t n, uint8_t want)
+{
+	uint8_t *back = malloc(n);
 	size_t i;
 
-	memset(full, 0x77, sizeof(full));
-	ck_assert_int_eq(pwrite(disk, full, sizeof(full), 0), sizeof(full));
-	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, SECTORS - 8, 8, 0), VIRTIO_BLK_S_OK);
+	ck_assert_int_eq(pread(disk, back, n, from), (ssize_t)n);
+	for (i = 0; i < n && back[i] == want; i++)
+		;
+	free(back);
+	ck_assert_msg(i == n, "byte %zu behind %lld", i, (long long)from);
+}
+
+START_TEST(test_discard)
+{
+	struct stat before, st;
+
+	fill_disk(0x77);
+	ck_assert(!fsync(disk) && !fstat(disk, &before));
+	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, 1024, 2048, 0), VIRTIO_BLK_S_OK);
+	ck_assert(!fsync(disk) && !fstat(disk, &st));
+	/* Two ranges of 8 and 2048 sectors are given back to the file system. */
+	ck_assert_int_eq(before.st_blocks - st.st_blocks, 2056);
+	holds(0, 4096, 0);
+	holds(4096, 1020 * 512 - 4096, 0x77);
+	holds(1024 * 512, 2048 * 512, 0);
+	ck_assert_int_eq(st.st_size, SECTORS * 512);
 	ck_assert_int_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, 16, 3, 0), VIRTIO_BLK_S_OK);
 	ck_assert_int_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, 32, 8, 1), VIRTIO_BLK_S_OK);
-	ck_assert_int_eq(pread(disk, back, 3 * 512, 16 * 512), 3 * 512);
-	for (i = 0; i < 3 * 512; i++)
-		ck_assert_uint_eq(back[i], 0);
-	ck_assert_int_eq(pread(disk, back, 512, 19 * 512), 512);
-	ck_assert_uint_eq(back[0], 0x77);
+	holds(16 * 512, 3 * 512, 0);
+	holds(19 * 512, 512, 0x77);
+	holds(32 * 512, 4096, 0);
+	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, SECTORS - 8, 8, 0), VIRTIO_BLK_S_OK);
 	ck_assert(!fstat(disk, &st));
 	ck_assert_int_eq(st.st_size, SECTORS * 512);
-	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, SECTORS, 1, 0), VIRTIO_BLK_S_IOERR);
-	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, UINT64_MAX, 2, 0), VIRTIO_BLK_S_IOERR);
-	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, 1, UINT32_MAX, 0), VIRTIO_BLK_S_IOERR);
-	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, 1, 1, 1), VIRTIO_BLK_S_UNSUPP);
-	ck_assert_int_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, 1, 1, 2), VIRTIO_BLK_S_UNSUPP);
-	ck_assert_int_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, 0, 0, 0), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+static const struct {
+	uint32_t type, n, flags;
+	uint64_t sector;
+	int status;
+} clears[] = {
+	{ VIRTIO_BLK_T_DISCARD, 1, 0, SECTORS, VIRTIO_BLK_S_IOERR },
+	{ VIRTIO_BLK_T_DISCARD, 2, 0, UINT64_MAX, VIRTIO_BLK_S_IOERR },
+	{ VIRTIO_BLK_T_DISCARD, 512, 0, 1ull << 55, VIRTIO_BLK_S_IOERR },
+	{ VIRTIO_BLK_T_DISCARD, UINT32_MAX, 0, 1, VIRTIO_BLK_S_IOERR },
+	{ VIRTIO_BLK_T_DISCARD, 9, 0, SECTORS - 8, VIRTIO_BLK_S_IOERR },
+	{ VIRTIO_BLK_T_DISCARD, 1, 1, 1, VIRTIO_BLK_S_UNSUPP },
+	{ VIRTIO_BLK_T_WRITE_ZEROES, 1, 2, 1, VIRTIO_BLK_S_UNSUPP },
+	{ VIRTIO_BLK_T_WRITE_ZEROES, 1, UINT32_MAX, 1, VIRTIO_BLK_S_UNSUPP },
+	{ VIRTIO_BLK_T_WRITE_ZEROES, 1, 0, SECTORS, VIRTIO_BLK_S_IOERR },
+	{ VIRTIO_BLK_T_WRITE_ZEROES, 32769, 0, 0, VIRTIO_BLK_S_IOERR },
+	{ VIRTIO_BLK_T_WRITE_ZEROES, 0, 0, 0, VIRTIO_BLK_S_OK },
+	{ VIRTIO_BLK_T_WRITE_ZEROES, 0, 0, SECTORS, VIRTIO_BLK_S_OK },
+};
+
+START_TEST(test_clears)
+{
+	fill_disk(0x77);
+	ck_assert_int_eq(ranges(clears[_i].type, clears[_i].sector, clears[_i].n,
+				clears[_i].flags), clears[_i].status);
+	/* A wrong range spoils the request before anything is done. */
+	holds(0, 4096, clears[_i].status == VIRTIO_BLK_S_OK ? 0 : 0x77);
+}
+END_TEST
+
+/* A host that can make no zeros: they are written, a discard is left out. */
+START_TEST(test_no_fallocate)
+{
+	fill_disk(0x77);
+	kit_aio_fault(AIO_ALLOCATE, 1, 99, -EOPNOTSUPP);
+	/* What the fault reports as failed has happened: make the content anew. */
+	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, 4096, 8, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(kit_aio_count(AIO_WRITE), 0);
+	ck_assert_int_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, 4096, 5000, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(kit_aio_fired(), 4);
+	/* 8 sectors by one write, 5000 by three of 1 MiB at most. */
+	ck_assert_uint_eq(kit_aio_count(AIO_WRITE), 4);
+	holds(4096 * 512, 5000 * 512, 0);
+	holds(9096 * 512, 512, 0x77);
+	kit_aio_fault(AIO_ALLOCATE, 2, 1, -EIO);
+	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, 4096, 8, 0), VIRTIO_BLK_S_IOERR);
+	kit_aio_fault(AIO_ALLOCATE, 1, 1, -EINTR);
+	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, 4096, 8, 0), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+/* ---- a host that fails ---- */
+
+static const struct {
+	enum aio_kind kind;
+	unsigned int nth, times;
+	int result;
+	int status;
+} faults[] = {
+	{ AIO_READ, 1, 1, 512, VIRTIO_BLK_S_OK },
+	{ AIO_READ, 1, 20, 4000, VIRTIO_BLK_S_OK },
+	{ AIO_READ, 2, 1, 1, VIRTIO_BLK_S_OK },
+	{ AIO_READ, 1, 1, -EINTR, VIRTIO_BLK_S_OK },
+	{ AIO_READ, 1, 9, -EAGAIN, VIRTIO_BLK_S_OK },
+	{ AIO_READ, 1, 99, -EAGAIN, VIRTIO_BLK_S_IOERR },
+	{ AIO_READ, 1, 1, -EIO, VIRTIO_BLK_S_IOERR },
+	{ AIO_READ, 2, 1, -EIO, VIRTIO_BLK_S_IOERR },
+	{ AIO_READ, 1, 1, 0, VIRTIO_BLK_S_IOERR },
+	{ AIO_WRITE, 1, 1, 512, VIRTIO_BLK_S_OK },
+	{ AIO_WRITE, 1, 20, 4000, VIRTIO_BLK_S_OK },
+	{ AIO_WRITE, 1, 1, -EINTR, VIRTIO_BLK_S_OK },
+	{ AIO_WRITE, 1, 3, -EAGAIN, VIRTIO_BLK_S_OK },
+	{ AIO_WRITE, 1, 1, -ENOSPC, VIRTIO_BLK_S_IOERR },
+	{ AIO_WRITE, 2, 1, -EDQUOT, VIRTIO_BLK_S_IOERR },
+	{ AIO_WRITE, 1, 1, 0, VIRTIO_BLK_S_IOERR },
+	{ AIO_SYNC, 1, 1, -EIO, VIRTIO_BLK_S_IOERR },
+	{ AIO_SYNC, 1, 1, -EINTR, VIRTIO_BLK_S_OK },
+};
+
+START_TEST(test_faults)
+{
+	const uint32_t bytes = 3 << 20;
+	uint8_t *want = malloc(bytes), *back = malloc(bytes);
+	enum aio_kind kind = faults[_i].kind;
+
+	pattern(want, bytes, 11);
+	memcpy(mem(bytes), want, bytes);
+	if (kind == AIO_READ) {
+		ck_assert_int_eq(pwrite(disk, want, bytes, 8192), bytes);
+		memset(mem(bytes), 0, bytes);
+	}
+	kit_aio_fault(kind, faults[_i].nth, faults[_i].times, faults[_i].result);
+	ck_assert_int_eq(kind == AIO_SYNC ? request(VIRTIO_BLK_T_FLUSH, 0, 0) :
+			 request(kind == AIO_READ ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, 16, bytes),
+			 faults[_i].status);
+	ck_assert_uint_ge(kit_aio_fired(), 1);
+	if (kind != AIO_SYNC && faults[_i].status == VIRTIO_BLK_S_OK) {
+		ck_assert_int_eq(pread(disk, back, bytes, 8192), bytes);
+		ck_assert(!memcmp(back, want, bytes) && !memcmp(mem(bytes), want, bytes));
+	}
+	/* The next one is none the worse for it. */
+	kit_aio_fault(kind, 1, 0, 0);
+	ck_assert_int_eq(request(VIRTIO_BLK_T_OUT, 0, 512), VIRTIO_BLK_S_OK);
+	ck_assert_int_eq(request(VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+	free(want);
+	free(back);
 }
 END_TEST
 
@@ -331,54 +545,159 @@ START_TEST(test_host_shrinks_file)
 }
 END_TEST
 
+START_TEST(test_size_limit)
+{
+	struct rlimit r = { 8192, 8192 };
+
+	signal(SIGXFSZ, SIG_IGN); /* as main() does */
+	ck_assert(!setrlimit(RLIMIT_FSIZE, &r));
+	ck_assert_int_eq(request(VIRTIO_BLK_T_OUT, 16, 512), VIRTIO_BLK_S_IOERR);
+	ck_assert_int_eq(request(VIRTIO_BLK_T_OUT, 14, 2048), VIRTIO_BLK_S_IOERR);
+	ck_assert_int_eq(request(VIRTIO_BLK_T_OUT, 14, 1024), VIRTIO_BLK_S_OK);
+	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 16, 512), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+/* As root: a disk on a file system that is full. */
+START_TEST(test_no_space)
+{
+	int i, failed = 0;
+
+	ck_assert(!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	ck_assert(!mount("none", "/mnt", "tmpfs", 0, "size=256k"));
+	fakeblk_done(&k);
+	fd_close(&disk);
+	fakeblk_init(&k, _i);
+	disk = open("/mnt/disk", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert(disk >= 0 && !ftruncate(disk, SECTORS * 512));
+	attach(false, FAKEBLK_RAW);
+	for (i = 0; i < 100; i++)
+		failed += request(VIRTIO_BLK_T_OUT, 8 * (unsigned int)i, 4096) == VIRTIO_BLK_S_IOERR;
+	ck_assert_int_gt(failed, 30);
+	ck_assert_int_lt(failed, 70);
+	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 0, 4096), VIRTIO_BLK_S_OK);
+	/* What is freed can be used. */
+	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, 8, 64, 0), VIRTIO_BLK_S_OK);
+	ck_assert_int_eq(request(VIRTIO_BLK_T_OUT, 8 * 99, 4096), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+START_TEST(test_bounded_log)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC), i, lines = 0;
+	static char text[1 << 16];
+	ssize_t n;
+
+	log_open(fd, LOG_LEVEL_INFO, false);
+	ck_assert(!ftruncate(disk, 0));
+	for (i = 0; i < 300; i++)
+		ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 8, 512), VIRTIO_BLK_S_IOERR);
+	log_open(2, LOG_LEVEL_INFO, false);
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	for (i = 0; i < n; i++)
+		lines += text[i] == '\n';
+	ck_assert_int_eq(lines, 21);
+	ck_assert_ptr_nonnull(strstr(text, "serial-of-twenty-ch: read: the disk has shrunk"));
+	close(fd);
+}
+END_TEST
+
+/* ---- a driver that changes its mind ---- */
+
+static atomic_bool stop_flipping;
+static atomic_uint n_flips;
+
+/* Changes headers, ranges and descriptors while the device looks at them. */
+static void *flip(void *arg)
+{
+	volatile struct virtio_blk_outhdr *h = fakedrv_ptr(&k.f, k.hdr, sizeof(*h));
+	volatile struct virtio_blk_discard_write_zeroes *r =
+		fakedrv_ptr(&k.f, k.data, sizeof(*r));
+	volatile struct vring_desc *d = fakedrv_ptr(&k.f, k.f.q[0].desc, 16 * 128);
+	uint32_t i;
+
+	(void)arg;
+	for (i = 0; !atomic_load(&stop_flipping); i++) {
+		h->sector = i & 1 ? UINT64_MAX - 6 : SECTORS - 8;
+		h->type = i & 2 ? VIRTIO_BLK_T_OUT : i & 4 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_DISCARD;
+		r->sector = i & 1 ? 1ull << 54 : SECTORS - 8;
+		r->num_sectors = i & 2 ? 8 : UINT32_MAX;
+		d[1].len = i & 1 ? 4096 : 0xfffffe00;
+		d[1].addr = i & 2 ? k.data : UINT64_MAX - 4095;
+		atomic_store(&n_flips, i);
+	}
+	return NULL;
+}
+
+START_TEST(test_flip)
+{
+	struct fakebuf b[3] = { { k.hdr, 16, false }, { k.data, 4096, false },
+				{ k.status, 1, true } };
+	pthread_t t;
+	struct stat st;
+	int i;
+
+	fakeblk_header(&k, 0, VIRTIO_BLK_T_OUT, 0);
+	ck_assert(!pthread_create(&t, NULL, flip, NULL));
+	for (i = 0; i < 3000 || atomic_load(&n_flips) < 100000; i++) {
+		fakedrv_add(&k.f, 0, b, 3);
+		fakedrv_kick(&k.f, 0);
+		while (!fakedrv_is_broken(&k.f) && !fakedrv_used(&k.f, 0, NULL, NULL))
+			loop_step(k.f.loop, 1000, NULL);
+		if (!fakedrv_is_broken(&k.f)) {
+			ck_assert_int_le(fakeblk_status(&k, 0), VIRTIO_BLK_S_UNSUPP);
+			continue;
+		}
+		fakedrv_reset(&k.f);
+		while (k.f.d->resetting)
+			loop_step(k.f.loop, 1000, NULL);
+		/* The rings go to one place, over and over. */
+		k.f.brk = k.status + (1 << 16);
+		memset(fakedrv_ptr(&k.f, k.f.brk, 1 << 16), 0, 1 << 16);
+		fakedrv_attach(&k.f, k.f.d, FAKEBLK_RAW, 128);
+	}
+	atomic_store(&stop_flipping, true);
+	pthread_join(t, NULL);
+	ck_assert(!fstat(disk, &st));
+	ck_assert_int_eq(st.st_size, SECTORS * 512);
+}
+END_TEST
+
 START_TEST(test_config)
 {
 	struct virtio_blk_config c;
 	uint8_t tail[8];
 
-	f.d->ops->config_read(f.d, 0, &c, sizeof(c));
+	k.f.d->ops->config_read(k.f.d, 0, &c, sizeof(c));
 	ck_assert_uint_eq(c.capacity, SECTORS);
 	ck_assert_uint_eq(c.seg_max, 254);
 	ck_assert_uint_eq(c.blk_size, 512);
+	ck_assert_uint_eq(c.num_queues, 1);
+	ck_assert_uint_eq(512u << c.physical_block_exp, 4096);
+	ck_assert_uint_eq(c.discard_sector_alignment, 8);
+	ck_assert(!(k.f.d->s.offered & 1ull << VIRTIO_BLK_F_MQ));
 	memset(tail, 1, 8);
-	f.d->ops->config_read(f.d, UINT32_MAX - 3, tail, 8);
+	k.f.d->ops->config_read(k.f.d, UINT32_MAX - 3, tail, 8);
 	ck_assert_uint_eq(tail[0] | tail[7], 0);
-	f.d->ops->config_read(f.d, sizeof(c) - 2, tail, 8);
+	k.f.d->ops->config_read(k.f.d, sizeof(c) - 2, tail, 8);
 	ck_assert_uint_eq(tail[2] | tail[7], 0);
 }
 END_TEST
 
-static void setup_ro(void)
-{
-	fakedrv_init(&f);
-	buffers();
-	disk = scratch_file(SECTORS * 512);
-	attach_raw(true, SYNTH_FEATURES);
-}
-
 START_TEST(test_readonly)
 {
-	ck_assert(!(f.d->s.offered & 1ull << VIRTIO_BLK_F_DISCARD));
+	ck_assert(!(k.f.d->s.offered & 1ull << VIRTIO_BLK_F_DISCARD));
 	ck_assert_int_eq(request(VIRTIO_BLK_T_OUT, 0, 512), VIRTIO_BLK_S_IOERR);
 	ck_assert_int_eq(ranges(VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_IOERR);
 	ck_assert_int_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), VIRTIO_BLK_S_IOERR);
 	ck_assert_int_eq(request(VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
 	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 0, 512), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(kit_aio_count(AIO_WRITE) + kit_aio_count(AIO_ALLOCATE) +
+			  kit_aio_count(AIO_SYNC), 0);
 }
 END_TEST
 
-static void refuse(const struct vmm_disk *cfg, int fd, int broker, const char *text)
-{
-	struct virtio_dev *d = NULL;
-	struct err e = { 0 };
-
-	ck_assert_int_lt(blk_new(cfg, fd, broker, &f.mem, f.loop, &d, &e), 0);
-	ck_assert_msg(strstr(e.text, text), "%s", e.text);
-	ck_assert_ptr_null(d);
-	ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
-}
-
-START_TEST(test_refused_raw)
+START_TEST(test_refused)
 {
 	struct vmm_disk cfg = { .serial = "x" };
 	struct vmm_disk endless = { .readonly = 1 };
@@ -386,385 +705,90 @@ START_TEST(test_refused_raw)
 	int fd, p[2];
 
 	memset(endless.serial, 'a', sizeof(endless.serial));
-	fd = scratch_file(1000);
-	refuse(&cfg, fd, -1, "multiple");
+	fd = fakeblk_file(1000);
+	fakeblk_refuse(&k, &cfg, fd, "multiple");
 	ck_assert(!ftruncate(fd, 0));
-	refuse(&cfg, fd, -1, "size of 0");
+	fakeblk_refuse(&k, &cfg, fd, "size of 0");
 	ck_assert(!ftruncate(fd, 512));
-	refuse(&endless, fd, -1, "serial");
-	refuse(&lie, fd, -1, "read-only");
+	fakeblk_refuse(&k, &endless, fd, "serial");
+	fakeblk_refuse(&k, &lie, fd, "read-only");
+	ck_assert(!fcntl(fd, F_SETFL, O_APPEND));
+	fakeblk_refuse(&k, &cfg, fd, "O_APPEND");
 	close(fd);
 	ck_assert(!pipe2(p, O_CLOEXEC));
 	cfg.readonly = 1;
-	refuse(&cfg, p[0], -1, "neither");
-	refuse(&cfg, p[1], -1, "read");
+	fakeblk_refuse(&k, &cfg, p[0], "neither");
+	fakeblk_refuse(&k, &cfg, p[1], "read");
 	close(p[0]);
 	close(p[1]);
+	fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	fakeblk_refuse(&k, &cfg, fd, "read");
+	close(fd);
 	fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	cfg.readonly = 0;
-	refuse(&cfg, fd, -1, "read-write");
+	fakeblk_refuse(&k, &cfg, fd, "read-write");
 	close(fd);
 }
 END_TEST
 
-/* ---- synthetic disks ---- */
-
-#define FILES 400
-#define BLOCKS 2000
-
-struct fixture {
-	struct disktab_head h;
-	struct disktab_extent x[FILES + 8];
-};
-
-static struct fixture fix;
-static int broker[2] = { -1, -1 };
-static pthread_t broker_thread;
-static bool broker_runs;
-static unsigned int broker_asked;
-static enum { HONEST, STALE, OTHER_FILE, NO_FD, PIPE_FD, POSITIVE, SHORT, HANG_UP } broker_mood;
-
-static int layer_file(uint32_t file)
+static TCase *raw_case(const char *name, void (*fixture)(void))
 {
-	char text[64];
-	int fd = scratch_file(0), n = snprintf(text, sizeof(text), "file %u.", file);
+	TCase *t = tcase_create(name);
 
-	/* File 1 has three blocks and a bit; the others one line. */
-	ck_assert_int_eq(pwrite(fd, text, (size_t)n, 0), n);
-	if (file == 1)
-		ck_assert_int_eq(pwrite(fd, "tail", 4, 3 * 4096), 4);
-	return fd;
+	tcase_add_checked_fixture(t, fixture, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, test_write_read);
+	tcase_add_test(t, test_write_through);
+	tcase_add_test(t, test_large);
+	tcase_add_test(t, test_hole);
+	tcase_add_loop_test(t, test_place, 0, (int)ARRAY_LEN(places));
+	tcase_add_test(t, test_get_id);
+	tcase_add_test(t, test_any_layout);
+	tcase_add_test(t, test_status_split);
+	tcase_add_test(t, test_joined_write);
+	tcase_add_test(t, test_wrong_side);
+	tcase_add_test(t, test_no_status);
+	tcase_add_test(t, test_short_header);
+	tcase_add_test(t, test_broken_ring);
+	tcase_add_test(t, test_before_start);
+	tcase_add_test(t, test_discard);
+	tcase_add_loop_test(t, test_clears, 0, (int)ARRAY_LEN(clears));
+	tcase_add_test(t, test_no_fallocate);
+	tcase_add_loop_test(t, test_faults, 0, (int)ARRAY_LEN(faults));
+	tcase_add_test(t, test_host_shrinks_file);
+	tcase_add_test(t, test_size_limit);
+	tcase_add_test(t, test_bounded_log);
+	tcase_add_test(t, test_flip);
+	tcase_add_test(t, test_config);
+	tcase_add_test(t, test_refused);
+	return t;
 }
 
-static void *serve_broker(void *arg)
+static TCase *readonly_case(const char *name, void (*fixture)(void))
 {
-	struct broker_request rq;
-	struct err e = { 0 };
-	size_t n_fds;
+	TCase *t = tcase_create(name);
 
-	(void)arg;
-	while (fd_recv(broker[1], &rq, sizeof(rq), NULL, 0, &n_fds, &e) == sizeof(rq)) {
-		struct broker_reply re = { .error = 0, .file = rq.file };
-		_cleanup_close_ int fd = broker_mood == PIPE_FD ? dup(broker[1])
-								: layer_file(rq.file);
-
-		broker_asked++;
-		ck_assert_uint_eq(rq.disk, 5);
-		if (broker_mood == STALE)
-			re.error = -ESTALE;
-		if (broker_mood == POSITIVE)
-			re.error = ESTALE;
-		if (broker_mood == OTHER_FILE)
-			re.file++;
-		if (broker_mood == HANG_UP)
-			break;
-		fd_send(broker[1], &re, broker_mood == SHORT ? 4 : sizeof(re), &fd,
-			re.error || broker_mood == NO_FD ? 0 : 1, &e);
-	}
-	shutdown(broker[1], SHUT_RDWR);
-	return NULL;
+	tcase_add_checked_fixture(t, fixture, teardown);
+	tcase_add_test(t, test_readonly);
+	return t;
 }
-
-static int seal(int fd)
-{
-	ck_assert(!fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE));
-	return fd;
-}
-
-/*
- * Blocks: 0-1 in the table; 2 a hole; 3-6 file 1; 7 file 2 at an odd offset;
- * 8-9 holes; from 10 on one block of each file; the rest is a hole.
- */
-static void honest_fixture(void)
-{
-	uint32_t i, n = 0;
-
-	memset(&fix, 0, sizeof(fix));
-	fix.h = (struct disktab_head){ .magic = DISKTAB_MAGIC, .n_blocks = BLOCKS,
-				       .extents_offset = offsetof(struct fixture, x),
-				       .n_files = FILES };
-	fix.x[n++] = (struct disktab_extent){ 0, 2, 16384, DISKTAB_FILE_SELF, 0 };
-	fix.x[n++] = (struct disktab_extent){ 3, 4, 0, 1, 0 };
-	fix.x[n++] = (struct disktab_extent){ 7, 1, 5, 2, 0 };
-	for (i = 0; i < FILES; i++)
-		fix.x[n++] = (struct disktab_extent){ 10 + i, 1, 0, i, 0 };
-	fix.h.n_extents = n;
-}
-
-static int table_fd(void)
-{
-	int fd = memfd_create("table", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	static uint8_t self[8192];
-
-	ck_assert_int_ge(fd, 0);
-	memset(self, 'M', sizeof(self));
-	ck_assert_int_eq(pwrite(fd, &fix, sizeof(fix), 0), sizeof(fix));
-	ck_assert_uint_le(sizeof(fix), 16384);
-	ck_assert_int_eq(pwrite(fd, self, sizeof(self), 16384), sizeof(self));
-	return fd;
-}
-
-static const struct vmm_disk synth_cfg = { .serial = "synth", .synthetic = 1,
-					   .readonly = 1, .number = 5 };
-
-static void setup_synth(void)
-{
-	struct virtio_dev *d = NULL;
-	struct err e = { 0 };
-
-	fakedrv_init(&f);
-	buffers();
-	broker_mood = HONEST;
-	broker_asked = 0;
-	ck_assert(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, broker));
-	honest_fixture();
-	ck_assert_msg(!blk_new(&synth_cfg, seal(table_fd()), broker[0], &f.mem, f.loop, &d,
-			       &e), "%s", e.text);
-	fakedrv_attach(&f, d, SYNTH_FEATURES, 128);
-	ck_assert(!pthread_create(&broker_thread, NULL, serve_broker, NULL));
-	broker_runs = true;
-}
-
-static void teardown_synth(void)
-{
-	shutdown(broker[0], SHUT_RDWR);
-	if (broker_runs)
-		pthread_join(broker_thread, NULL);
-	fakedrv_done(&f);
-	fd_close(&broker[0]);
-	fd_close(&broker[1]);
-}
-
-static void all(const uint8_t *p, size_t n, uint8_t want)
-{
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		ck_assert_uint_eq(p[i], want);
-}
-
-/* One read over the table, a hole, files, a tail and holes again. */
-START_TEST(test_synth_span)
-{
-	const uint8_t *p = mem(40960);
-
-	memset(mem(40960), 0xcc, 40960);
-	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 0, 40960), VIRTIO_BLK_S_OK);
-	all(p, 8192, 'M');
-	all(p + 8192, 4096, 0);
-	ck_assert_mem_eq(p + 12288, "file 1.", 7);
-	all(p + 12288 + 7, 3 * 4096 - 7, 0);
-	ck_assert_mem_eq(p + 24576, "tail", 4);
-	all(p + 24576 + 4, 4092, 0);
-	ck_assert_mem_eq(p + 28672, "2.", 2);
-	all(p + 28672 + 2, 4094, 0);
-	all(p + 32768, 8192, 0);
-	ck_assert_uint_eq(broker_asked, 2);
-}
-END_TEST
-
-START_TEST(test_synth_sectors)
-{
-	memset(mem(1024), 0xcc, 1024);
-	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 24 + 24, 512), VIRTIO_BLK_S_OK);
-	ck_assert_mem_eq(mem(4), "tail", 4);
-	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 23, 1024), VIRTIO_BLK_S_OK);
-	all(mem(512), 512, 0);
-	ck_assert_mem_eq(mem(1024) + 512, "file 1.", 7);
-	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, BLOCKS * 8 - 1, 512), VIRTIO_BLK_S_OK);
-	all(mem(512), 512, 0);
-	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, BLOCKS * 8 - 1, 1024),
-			 VIRTIO_BLK_S_IOERR);
-	ck_assert_int_eq(request(VIRTIO_BLK_T_OUT, 0, 512), VIRTIO_BLK_S_IOERR);
-	ck_assert_int_eq(request(VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
-	ck_assert_int_eq(request(VIRTIO_BLK_T_GET_ID, 0, 20), VIRTIO_BLK_S_OK);
-}
-END_TEST
-
-/* Buffers of odd sizes, so that extents end in their middle. */
-START_TEST(test_synth_scatter)
-{
-	struct fakebuf b[80];
-	size_t n = 0, at = 0;
-
-	header(VIRTIO_BLK_T_IN, 0);
-	b[n++] = (struct fakebuf){ hdr, 16, false };
-	while (at < 40960) {
-		uint32_t part = at + 777 < 40960 ? 777 : (uint32_t)(40960 - at);
-
-		b[n++] = (struct fakebuf){ data + at, part, true };
-		at += part;
-	}
-	b[n++] = (struct fakebuf){ status, 1, true };
-	memset(mem(40960), 0xcc, 40960);
-	fakedrv_add(&f, 0, b, n);
-	ck_assert_int_eq(finish(40961), VIRTIO_BLK_S_OK);
-	all(mem(8192), 8192, 'M');
-	ck_assert_mem_eq(mem(40960) + 24576, "tail", 4);
-	all(mem(40960) + 24576 + 4, 4092, 0);
-	ck_assert_mem_eq(mem(40960) + 28672, "2.", 2);
-}
-END_TEST
-
-/* More files than descriptors are kept; twice, so that old ones come back. */
-START_TEST(test_synth_cache)
-{
-	unsigned int round, i;
-	char want[32];
-
-	for (round = 0; round < 2; round++) {
-		for (i = 0; i < FILES; i++) {
-			ck_assert_int_eq(request(VIRTIO_BLK_T_IN, (10 + i) * 8, 4096),
-					 VIRTIO_BLK_S_OK);
-			snprintf(want, sizeof(want), "file %u.", i);
-			ck_assert_mem_eq(mem(32), want, strlen(want));
-		}
-	}
-	ck_assert_uint_eq(broker_asked, 2 * FILES);
-	for (i = FILES - 100; i < FILES; i++)
-		request(VIRTIO_BLK_T_IN, (10 + i) * 8, 512);
-	ck_assert_uint_eq(broker_asked, 2 * FILES);
-}
-END_TEST
-
-static int count_fds(void)
-{
-	int i, n = 0;
-
-	for (i = 0; i < 1024; i++)
-		n += fcntl(i, F_GETFD) >= 0;
-	return n;
-}
-
-/* The broker says no or lies: that request fails, no other, and no fd is left. */
-START_TEST(test_synth_broker)
-{
-	int before, i;
-
-	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 24, 512), VIRTIO_BLK_S_OK);
-	before = count_fds();
-	broker_mood = STALE + _i;
-	for (i = 0; i < 20; i++)
-		ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 7 * 8, 512), VIRTIO_BLK_S_IOERR);
-	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 24, 512), VIRTIO_BLK_S_OK);
-	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 0, 512), VIRTIO_BLK_S_OK);
-	ck_assert(!fakedrv_is_broken(&f));
-	/* The broker's own descriptor may come and go in between. */
-	ck_assert_int_le(count_fds(), before + 1);
-	if (broker_mood != HANG_UP) {
-		broker_mood = HONEST;
-		ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 7 * 8, 512), VIRTIO_BLK_S_OK);
-	}
-}
-END_TEST
-
-struct table_lie {
-	const char *name;
-	const char *text;
-	uint64_t *field;
-	uint64_t value;
-};
-
-static uint64_t *file_of(unsigned int i)
-{
-	return (uint64_t *)(void *)&fix.x[i].file;
-}
-
-START_TEST(test_synth_table)
-{
-	const struct table_lie t[] = {
-		{ "magic", "version", &fix.h.magic, 1 },
-		{ "no blocks", "0 blocks", &fix.h.n_blocks, 0 },
-		{ "many blocks", "blocks", &fix.h.n_blocks, UINT64_MAX / 4096 },
-		{ "disk too small", "leaves the disk", &fix.h.n_blocks, 5 },
-		{ "extents outside", "inside", &fix.h.extents_offset, 1 << 20 },
-		{ "extents at 0", "inside", &fix.h.extents_offset, 0 },
-		{ "extents crooked", "inside", &fix.h.extents_offset, 44 },
-		{ "extents wrap", "inside", &fix.h.extents_offset, UINT64_MAX - 7 },
-		{ "too many extents", "inside", &fix.h.n_extents, 1 << 20 },
-		{ "extents' size wraps", "inside", &fix.h.n_extents, 1ull << 59 },
-		{ "empty extent", "unsorted", &fix.x[1].n_blocks, 0 },
-		{ "overlap", "unsorted", &fix.x[1].first_block, 1 },
-		{ "unsorted", "unsorted", &fix.x[2].first_block, 0 },
-		{ "first wraps", "unsorted", &fix.x[2].first_block, UINT64_MAX },
-		{ "length wraps", "unsorted", &fix.x[2].n_blocks, UINT64_MAX },
-		{ "self outside", "leaves the table", &fix.x[0].offset, 1 << 20 },
-		{ "self over the end", "leaves the table", &fix.x[0].offset, 20480 },
-		{ "self crooked", "leaves the table", &fix.x[0].offset, 1 },
-		{ "self wraps", "leaves the table", &fix.x[0].offset, UINT64_MAX - 4095 },
-		{ "offset negative", "too large", &fix.x[1].offset, 1ull << 63 },
-		{ "offset wraps", "too large", &fix.x[1].offset, INT64_MAX - 4095 },
-		{ "no such file", "names file", file_of(1), FILES },
-		{ "extent's flag", "flag", file_of(1), 1ull << 32 | 1 },
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		int fd;
-
-		honest_fixture();
-		*t[i].field = t[i].value;
-		fd = seal(table_fd());
-		refuse(&synth_cfg, fd, broker[0], t[i].text);
-		close(fd);
-	}
-	honest_fixture();
-	fix.h.reserved = 1;
-	refuse(&synth_cfg, seal(table_fd()), broker[0], "flag");
-	honest_fixture();
-	refuse(&synth_cfg, seal(table_fd()), -1, "no broker");
-}
-END_TEST
-
-START_TEST(test_synth_seals)
-{
-	int fd = table_fd();
-
-	refuse(&synth_cfg, fd, broker[0], "sealed");
-	ck_assert(!fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW));
-	refuse(&synth_cfg, fd, broker[0], "sealed");
-	refuse(&synth_cfg, scratch_file(65536), broker[0], "memfd");
-	fd = memfd_create("short", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	refuse(&synth_cfg, seal(fd), broker[0], "shorter");
-}
-END_TEST
 
 Suite *virtio_blk_suite(void)
 {
 	Suite *s = suite_create("virtio_blk");
-	TCase *t = tcase_create("raw");
+	TCase *t;
 
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_set_timeout(t, 30);
-	tcase_add_test(t, test_write_read);
-	tcase_add_loop_test(t, test_place, 0, (int)(sizeof(places) / sizeof(places[0])));
-	tcase_add_test(t, test_get_id);
-	tcase_add_test(t, test_any_layout);
-	tcase_add_test(t, test_joined_write);
-	tcase_add_test(t, test_no_status);
-	tcase_add_test(t, test_short_header);
-	tcase_add_test(t, test_broken_ring);
-	tcase_add_test(t, test_many_in_one_kick);
-	tcase_add_test(t, test_before_start);
-	tcase_add_test(t, test_discard);
-	tcase_add_test(t, test_host_shrinks_file);
-	tcase_add_test(t, test_config);
-	tcase_add_test(t, test_refused_raw);
-	suite_add_tcase(s, t);
-	t = tcase_create("readonly");
-	tcase_add_checked_fixture(t, setup_ro, teardown);
-	tcase_add_test(t, test_readonly);
-	suite_add_tcase(s, t);
-	t = tcase_create("synthetic");
-	tcase_add_checked_fixture(t, setup_synth, teardown_synth);
-	tcase_set_timeout(t, 60);
-	tcase_add_test(t, test_synth_span);
-	tcase_add_test(t, test_synth_sectors);
-	tcase_add_test(t, test_synth_scatter);
-	tcase_add_test(t, test_synth_cache);
-	tcase_add_loop_test(t, test_synth_broker, 0, 7);
-	tcase_add_test(t, test_synth_table);
-	tcase_add_test(t, test_synth_seals);
+	suite_add_tcase(s, raw_case("ring", setup_ring));
+	suite_add_tcase(s, raw_case("plain", setup_plain));
+	suite_add_tcase(s, readonly_case("readonly ring", setup_ro_ring));
+	suite_add_tcase(s, readonly_case("readonly plain", setup_ro_plain));
+	if (geteuid()) {
+		kit_skip("virtio_blk", "a full file system is made as root");
+		return s;
+	}
+	t = tcase_create("full");
+	tcase_add_checked_fixture(t, setup_plain, teardown);
+	tcase_add_loop_test(t, test_no_space, 0, 2);
 	suite_add_tcase(s, t);
 	return s;
 }

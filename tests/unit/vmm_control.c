@@ -85,6 +85,7 @@ static const struct {
 	{ VMM_STATS, 0, -EBUSY, "after CONFIG" }, { VMM_PAUSE, 0, -EBUSY, "while the guest runs" },
 	{ VMM_RESUME, 0, -EBUSY, "after PAUSE" }, { VMM_UNPLUG, 0, -EBUSY, "after CONFIG" },
 	{ VMM_CONSOLE_PORT, 1, -EBUSY, "between CONFIG and START" },
+	{ VMM_RESIZE, 0, -EBUSY, "after CONFIG" }, { VMM_LIMIT, 0, -EBUSY, "after CONFIG" },
 	{ 0, 0, -EINVAL, "unknown" }, { 0xffffffff, 0, -EINVAL, "unknown" },
 	{ VMM_CONFIG, 3, -EINVAL, "it takes 4" }, { VMM_CONFIG, 16, -EINVAL, "it takes 4" },
 	{ VMM_CONFIG, 4, -ENODEV, "not /dev/kvm" },

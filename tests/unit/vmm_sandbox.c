@@ -113,6 +113,7 @@ static void confine(enum sandbox_kind kind)
 	X(unshare, CLONE_NEWUSER) \
 	X(setns, 0, 0) \
 	X(io_uring_setup, 1, NULL) \
+	X(io_uring_register, 0, 0, NULL, 0) \
 	X(memfd_create, "x", 0) \
 	X(bpf, 0, NULL, 0) \
 	X(kill, 1, 0) \
@@ -161,6 +162,23 @@ static void descriptors(int kind)
 	syscall(SYS_exit_group, 0);
 }
 
+static void enter_ring(int kind)
+{
+	confine((enum sandbox_kind)kind);
+	syscall(SYS_io_uring_enter, -1, 0, 0, 0, NULL, 0);
+	syscall(SYS_exit_group, 0);
+}
+
+START_TEST(ring)
+{
+	int status = probe(enter_ring, SANDBOX_IO);
+
+	ck_assert_msg(WIFEXITED(status) && !WEXITSTATUS(status), "status %#x", status);
+	status = probe(enter_ring, SANDBOX_VCPU);
+	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "status %#x", status);
+}
+END_TEST
+
 START_TEST(kinds)
 {
 	int status = probe(descriptors, SANDBOX_IO);
@@ -207,6 +225,7 @@ Suite *vmm_sandbox_suite(void)
 	else
 		kit_skip("vmm_sandbox", "stage 1 is tested as root");
 	tcase_add_loop_test(t, killed, 0, 2 * N_FORBIDDEN);
+	tcase_add_test(t, ring);
 	tcase_add_test(t, kinds);
 	tcase_add_test(t, works);
 	suite_add_tcase(s, t);

@@ -8,19 +8,17 @@
  * The table is checked once, whole, before the disk exists: its seals make
  * sure that it stays what was checked, so that look-ups need no further
  * checks. It is mapped read-only. An extent is found by binary search; a read
- * then goes on from extent to extent, and what no extent covers is zeros.
+ * goes on from piece to piece, and what no extent covers is zeros.
  *
  * Files come from the broker (lib/broker.h), one request and one answer, on
  * the I/O thread; all disks may share that socket, since they take turns. The
- * descriptors are kept, the least recently used one is closed for a new one.
+ * descriptors are kept; the least recently used one that nobody reads from is
+ * closed for a new one.
  * A broker that says no, or answers something else than it was asked, fails
  * that one read. A broker that does not answer in time has the socket shut
  * down: a late answer must not be taken for that of another request.
  *
- * A file that has become shorter than its extent reads as zeros behind its
- * end, as the tail of its last block does.
- *
- * Owners: struct synth owns the mapping and the cached descriptors; broker_fd
+ *  * Owners: struct synth owns the mapping and the cached descriptors; broker_fd
  * is borrowed and outlives it.
  */
 #include "vmm/virtio/synth.h"
@@ -39,7 +37,6 @@
 #include "lib/disktab.h"
 #include "lib/fd.h"
 #include "lib/mem.h"
-#include "vmm/virtio/queue.h"
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -49,7 +46,9 @@
 struct synth_file {
 	uint32_t file;
 	int fd;			/* owned */
+	uint64_t bytes;		/* as the broker gave it: it does not change */
 	uint64_t used_at;	/* clock of struct synth */
+	unsigned int users;	/* synth_get() without synth_put() */
 	int16_t next;		/* in its bucket, -1 ends */
 };
 
@@ -64,16 +63,6 @@ struct synth {
 	unsigned int n_files;
 	struct synth_file files[SYNTH_FILES_MAX];
 	int16_t bucket[BUCKETS];
-	struct iovec part[VIRTQ_SIZE_MAX];
-};
-
-/**
- * struct cursor - place in a list of buffers
- */
-struct cursor {
-	const struct iovec *v;
-	size_t n;
-	size_t at;	/* bytes of v[0] that are done */
 };
 
 static int check_extent(const struct synth *s, const struct disktab_extent *x,
@@ -230,7 +219,8 @@ static int wait_answer(struct synth *s, struct err *e)
 	return err_set(e, ETIMEDOUT, "no answer in %d s", SYNTH_BROKER_TIMEOUT_MS / 1000);
 }
 
-static int ask_broker(struct synth *s, uint32_t file, int *ret_fd, struct err *e)
+static int ask_broker(struct synth *s, uint32_t file, int *ret_fd, uint64_t *ret_bytes,
+		      struct err *e)
 {
 	struct broker_request rq = { .disk = s->disk, .file = file };
 	struct broker_reply re;
@@ -261,6 +251,7 @@ static int ask_broker(struct synth *s, uint32_t file, int *ret_fd, struct err *e
 	if (n_fds != 1 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return err_set(e, EPROTO, "the broker sent no regular file");
 	*ret_fd = fd_steal(&fd);
+	*ret_bytes = (uint64_t)st.st_size;
 	return 0;
 }
 
@@ -269,14 +260,18 @@ static int16_t *bucket_of(struct synth *s, uint32_t file)
 	return &s->bucket[(file * 2654435761u >> 16) & (BUCKETS - 1)];
 }
 
-static unsigned int evict(struct synth *s)
+/* The slot of a file that was closed; -1 if all are being read from. */
+static int evict(struct synth *s)
 {
-	unsigned int i, oldest = 0;
+	int i, oldest = -1;
 	int16_t *at;
 
-	for (i = 1; i < s->n_files; i++)
-		if (s->files[i].used_at < s->files[oldest].used_at)
+	for (i = 0; i < (int)s->n_files; i++)
+		if (!s->files[i].users &&
+		    (oldest < 0 || s->files[i].used_at < s->files[oldest].used_at))
 			oldest = i;
+	if (oldest < 0)
+		return -1;
 	at = bucket_of(s, s->files[oldest].file);
 	while (*at != (int16_t)oldest)
 		at = &s->files[*at].next;
@@ -285,94 +280,31 @@ static unsigned int evict(struct synth *s)
 	return oldest;
 }
 
-static int get_file(struct synth *s, uint32_t file, int *ret_fd, struct err *e)
+static int get_file(struct synth *s, uint32_t file, int16_t *ret_slot, struct err *e)
 {
 	int16_t *bucket = bucket_of(s, file), i;
-	unsigned int slot;
-	int fd = -1, rc;
+	uint64_t bytes = 0;
+	int fd = -1, rc, slot;
 
 	for (i = *bucket; i >= 0; i = s->files[i].next)
 		if (s->files[i].file == file)
 			break;
 	if (i < 0) {
-		rc = ask_broker(s, file, &fd, e);
+		rc = ask_broker(s, file, &fd, &bytes, e);
 		if (rc < 0)
 			return err_wrap(e, "disk %u: file %u", s->disk, file);
-		slot = s->n_files < SYNTH_FILES_MAX ? s->n_files++ : evict(s);
+		slot = s->n_files < SYNTH_FILES_MAX ? (int)s->n_files++ : evict(s);
+		if (slot < 0) {
+			fd_close(&fd);
+			return err_set(e, EMFILE, "disk %u: all its files are being read", s->disk);
+		}
 		s->files[slot] = (struct synth_file){ .file = file, .fd = fd,
-						      .next = *bucket };
+						      .bytes = bytes, .next = *bucket };
 		i = *bucket = (int16_t)slot;
 	}
 	s->files[i].used_at = ++s->clock;
-	*ret_fd = s->files[i].fd;
-	return 0;
-}
-
-/* Takes @len bytes of buffers off the cursor; it has as many. */
-static size_t take(struct cursor *c, uint64_t len, struct iovec *ret)
-{
-	size_t n = 0;
-
-	while (len) {
-		size_t part = c->v->iov_len - c->at;
-
-		if (part > len)
-			part = len;
-		if (part)
-			ret[n++] = (struct iovec){ (uint8_t *)c->v->iov_base + c->at, part };
-		len -= part;
-		c->at += part;
-		if (c->at == c->v->iov_len) {
-			c->v++;
-			c->n--;
-			c->at = 0;
-		}
-	}
-	return n;
-}
-
-static void fill(struct cursor *c, uint64_t len, const uint8_t *src)
-{
-	while (len) {
-		struct iovec v;
-		uint64_t part = c->v->iov_len - c->at;
-
-		take(c, part < len ? part : len, &v);
-		if (!part)
-			continue;
-		if (src) {
-			memcpy(v.iov_base, src, v.iov_len);
-			src += v.iov_len;
-		} else {
-			memset(v.iov_base, 0, v.iov_len);
-		}
-		len -= v.iov_len;
-	}
-}
-
-static int from_file(struct synth *s, uint32_t file, uint64_t offset,
-		     struct cursor *c, uint64_t len, struct err *e)
-{
-	int fd = -1, rc = get_file(s, file, &fd, e);
-
-	if (rc < 0)
-		return rc;
-	while (len) {
-		struct cursor here = *c;
-		size_t n_part = take(&here, len, s->part);
-		ssize_t n = preadv(fd, s->part, (int)n_part, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, "disk %u: file %u: read", s->disk, file);
-		if (!n)
-			break;
-		take(c, (uint64_t)n, s->part);
-		offset += (uint64_t)n;
-		len -= (uint64_t)n;
-	}
-	fill(c, len, NULL);
+	s->files[i].users++;
+	*ret_slot = i;
 	return 0;
 }
 
@@ -392,56 +324,80 @@ static uint64_t find(const struct synth *s, uint64_t block)
 	return low;
 }
 
+/* A stretch of a file, which may have ended before it. */
+static int file_piece(struct synth *s, const struct disktab_extent *x, uint64_t in,
+		      struct synth_piece *p, struct err *e)
+{
+	uint64_t offset = x->offset + in, bytes;
+	int16_t slot = -1;
+	int rc = get_file(s, x->file, &slot, e);
+
+	if (rc < 0)
+		return rc;
+	bytes = s->files[slot].bytes;
+	if (offset >= bytes) {
+		s->files[slot].users--;
+		return 0;
+	}
+	if (p->len > bytes - offset)
+		p->len = bytes - offset;
+	p->fd = s->files[slot].fd;
+	p->slot = slot;
+	p->offset = offset;
+	return 0;
+}
+
 /**
- * synth_read() - read from the disk
+ * synth_get() - where the disk's content lies
  * @offset: bytes
- * @v:      destination, at most VIRTQ_SIZE_MAX buffers
+ * @len:    bytes; 0 is refused
+ * @ret:    the first piece of it, at most @len long; give it back with synth_put()
  *
  * Return: 0; -EINVAL when that leaves the disk; -ESTALE or what else the
- * broker says; minus errno of a read that failed
- * Context: I/O thread; blocks for the broker and for the files' storage
+ * broker says
+ * Context: I/O thread; waits for the broker
  *
- * #syscalls sendmsg poll recvmsg fstat shutdown preadv close
+ * #syscalls sendmsg poll recvmsg fstat shutdown close
  */
-int synth_read(struct synth *s, uint64_t offset, const struct iovec *v, size_t n,
-	       struct err *e)
+int synth_get(struct synth *s, uint64_t offset, uint64_t len, struct synth_piece *ret,
+	      struct err *e)
 {
-	struct cursor c = { .v = v, .n = n };
-	uint64_t len = 0, i;
-	size_t k;
+	struct synth_piece p = { .fd = -1, .slot = -1 };
+	const struct disktab_extent *x;
+	uint64_t i, start = UINT64_MAX, in;
+	int rc = 0;
 
-	for (k = 0; k < n; k++)
-		len += v[k].iov_len;
-	if (n > VIRTQ_SIZE_MAX || offset > synth_bytes(s) ||
-	    len > synth_bytes(s) - offset)
+	if (!len || offset > synth_bytes(s) || len > synth_bytes(s) - offset)
 		return err_set(e, EINVAL, "read behind the end of the disk");
-	for (i = find(s, offset / DISKTAB_BLOCK_BYTES); len; i++) {
-		const struct disktab_extent *x = &s->ext[i];
-		bool hole = i >= s->head->n_extents;
-		uint64_t start = hole ? UINT64_MAX : x->first_block * DISKTAB_BLOCK_BYTES;
-		uint64_t part, in;
-		int rc = 0;
-
-		if (offset < start) {
-			part = start - offset < len ? start - offset : len;
-			fill(&c, part, NULL);
-			offset += part;
-			len -= part;
-		}
-		if (!len)
-			break;
-		in = offset - start;
-		part = x->n_blocks * DISKTAB_BLOCK_BYTES - in;
-		if (part > len)
-			part = len;
-		if (x->file == DISKTAB_FILE_SELF)
-			fill(&c, part, s->map + x->offset + in);
-		else
-			rc = from_file(s, x->file, x->offset + in, &c, part, e);
-		if (rc < 0)
-			return rc;
-		offset += part;
-		len -= part;
+	i = find(s, offset / DISKTAB_BLOCK_BYTES);
+	x = &s->ext[i];
+	if (i < s->head->n_extents)
+		start = x->first_block * DISKTAB_BLOCK_BYTES;
+	if (offset < start) {
+		p.len = start - offset < len ? start - offset : len;
+		*ret = p;
+		return 0;
 	}
-	return 0;
+	in = offset - start;
+	p.len = x->n_blocks * DISKTAB_BLOCK_BYTES - in;
+	if (p.len > len)
+		p.len = len;
+	if (x->file == DISKTAB_FILE_SELF)
+		p.src = s->map + x->offset + in;
+	else
+		rc = file_piece(s, x, in, &p, e);
+	if (!rc)
+		*ret = p;
+	return rc;
+}
+
+/**
+ * synth_put() - a piece is not needed any more
+ *
+ * #syscalls none
+ */
+void synth_put(struct synth *s, const struct synth_piece *p)
+{
+	if (p->slot >= 0)
+		s->files[p->slot].users--;
 }

@@ -14,6 +14,7 @@
 #define VIRTIO_QUEUES_MAX 17
 
 struct virtio_dev;
+struct vmm_limit;
 
 /**
  * struct virtio_ops - what a kind of device does
@@ -32,6 +33,10 @@ struct virtio_dev;
  *                thread calls virtio_reset_done() when they have ended
  * @kick:         the driver notified queue @q; I/O thread, @lock held
  * @free:         the device's end, after @stop; waits for what @stop could not end
+ * @resize:       look at what is behind the device anew, and tell the driver; NULL: has
+ *                no size; I/O thread, @lock held. Return: 0 or minus errno
+ * @limit:        new limits of what it may move; NULL: takes none; I/O thread, @lock
+ *                held. Return: 0 or minus errno
  */
 struct virtio_ops {
 	const char *name;
@@ -46,6 +51,8 @@ struct virtio_ops {
 	bool (*stop)(struct virtio_dev *d);
 	void (*kick)(struct virtio_dev *d, uint16_t q);
 	void (*free)(struct virtio_dev *d);
+	int (*resize)(struct virtio_dev *d, struct err *e);
+	int (*limit)(struct virtio_dev *d, const struct vmm_limit *cfg, struct err *e);
 };
 
 /**
@@ -126,8 +133,22 @@ void virtio_status_write(struct virtio_dev *d, uint8_t status);
 /* Constructors: descriptors are taken over on success only. */
 struct vmm_disk;
 struct vmm_net;
-int blk_new(const struct vmm_disk *cfg, int fd, int broker_fd,
-	    const struct gmem *mem, struct loop *loop,
+struct aio;
+
+/**
+ * struct blk_host - what a disk needs of the machine; all borrowed, outlives it
+ * @broker_fd: lib/broker.h socket; -1 where no synthetic disk names files
+ * @vcpus:     of the guest, for the number of queues
+ */
+struct blk_host {
+	const struct gmem *mem;
+	struct loop *loop;
+	struct aio *aio;
+	int broker_fd;
+	uint32_t vcpus;
+};
+
+int blk_new(const struct vmm_disk *cfg, int fd, const struct blk_host *host,
 	    struct virtio_dev **ret, struct err *e);
 int net_new(const struct vmm_net *cfg, int tap_fd, const struct gmem *mem,
 	    struct loop *loop, struct virtio_dev **ret, struct err *e);
