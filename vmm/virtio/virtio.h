@@ -32,6 +32,7 @@ struct virtio_dev;
  *                thread calls virtio_reset_done() when they have ended
  * @kick:         the driver notified queue @q; I/O thread, @lock held
  * @free:         the device's end, after @stop; waits for what @stop could not end
+ * @broken:       NEEDS_RESET was set; any thread, @lock held; NULL: nothing to do
  */
 struct virtio_ops {
 	const char *name;
@@ -46,6 +47,7 @@ struct virtio_ops {
 	bool (*stop)(struct virtio_dev *d);
 	void (*kick)(struct virtio_dev *d, uint16_t q);
 	void (*free)(struct virtio_dev *d);
+	void (*broken)(struct virtio_dev *d);
 };
 
 /**
@@ -84,7 +86,13 @@ struct virtio_count {
  * @loop:     the I/O thread's loop, borrowed: devices add their descriptors to it
  * @lock:     held during every ops call and by the device's own loop callbacks
  * @interrupt: transport's way to raise MSI-X @vector; may be called with @lock held
- * @transport: for @interrupt
+ * @transport: for @interrupt, @lend and @take_back
+ * @lend:      transport's way to have the kernel serve running queue @q: from now on
+ *             a notification signals the eventfd that is returned (borrowed), and
+ *             nobody here looks at it; a signal of eventfd @call_fd (borrowed until
+ *             @take_back) interrupts the driver. I/O thread, @lock held. Return:
+ *             a descriptor, or minus errno. NULL: this transport cannot
+ * @take_back: undoes @lend; twice is fine. I/O thread, @lock held
  * @n_queues: how many of @q there are
  * @count:    under @lock
  * @running:  between @start and @stop
@@ -100,6 +108,8 @@ struct virtio_dev {
 	pthread_mutex_t lock;
 	void (*interrupt)(void *transport, uint16_t vector);
 	void *transport;
+	int (*lend)(void *transport, uint16_t q, int call_fd);
+	void (*take_back)(void *transport, uint16_t q);
 	uint16_t n_queues;
 	struct virtio_count count;
 	bool running;
