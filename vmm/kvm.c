@@ -23,6 +23,7 @@
 #include <linux/kvm.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -399,16 +400,23 @@ static int route(struct kvm *k, uint32_t line, uint64_t address, uint32_t data)
 	return -errno;
 }
 
+/*
+ * What was signalled before is delivered when the line is bound, but KVM leaves it
+ * in the eventfd; later signals it takes out itself.
+ */
 static int wire(void *kvm, int line, int fd, uint64_t address, uint32_t data)
 {
 	struct kvm *k = kvm;
 	struct kvm_irqfd q = { .fd = (uint32_t)fd, .gsi = (uint32_t)line };
 	int saved = errno, rc;
+	eventfd_t delivered;
 
 	pthread_mutex_lock(&k->lines_lock);
 	rc = route(k, (uint32_t)line, address, data);
 	/* Bound already: then only the message is another one. */
 	if (!rc && ioctl(k->vm, KVM_IRQFD, &q) < 0 && errno != EBUSY)
+		rc = -errno;
+	if (!rc && eventfd_read(fd, &delivered) < 0 && errno != EAGAIN)
 		rc = -errno;
 	pthread_mutex_unlock(&k->lines_lock);
 	errno = saved;

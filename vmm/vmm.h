@@ -22,8 +22,8 @@
  * ends.
  *
  * Order: CONFIG first; then DISK, NET, LISTEN, BROKER in any number; START;
- * after it also DISK (hot plug), UNPLUG, CONNECT, LISTEN, PAUSE, RESUME, STATS,
- * STOP.
+ * after it also DISK and NET (hot plug), UNPLUG, LINK, CONNECT, LISTEN, PAUSE,
+ * RESUME, STATS, STOP.
  *
  * A device is named by what its guest finds it by: a disk by its serial, a
  * network interface by its MAC address in lower case with colons. Names are
@@ -36,10 +36,13 @@
 #define VMM_NAME_BYTES 40
 #define VMM_VCPUS_MAX 64
 
+/* Pairs of queues of a network interface; with as many vhosts they fill a message. */
+#define VMM_NET_PAIRS_MAX 8
+
 enum vmm_type {
 	VMM_CONFIG = 1, /* fds: kvm, kernel, initramfs, console output (a file or pipe) */
 	VMM_DISK,	/* fds: table or raw disk */
-	VMM_NET,	/* fds: tap */
+	VMM_NET,	/* fds: see struct vmm_net */
 	VMM_BROKER,	/* fds: lib/broker.h socket */
 	VMM_LISTEN,	/* fds: stream socket that the guest's next call to @port gets */
 	VMM_CONNECT,	/* fds: stream socket; the monitor calls the guest's @port for it */
@@ -51,6 +54,7 @@ enum vmm_type {
 	VMM_RESUME,
 	VMM_UNPLUG, /* @name */
 	VMM_DEVICE, /* counters of device @port, from 0; ENOENT behind the last one */
+	VMM_LINK,   /* link of the network interface @name: @port 1 is up, 0 down */
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
@@ -100,15 +104,30 @@ struct vmm_disk {
 
 /**
  * struct vmm_net - a virtio-net device
+ * @pairs: queues for receiving and sending, 1 to VMM_NET_PAIRS_MAX; 0 means 1
+ * @vhost: 1: the kernel moves the packets; 0: the monitor does
+ * @rx, @tx: what the guest may receive and send; only where the monitor moves the
+ *         packets, so not with @vhost
+ *
+ * Descriptors: @pairs of a tap or macvtap, opened with IFF_TAP, IFF_NO_PI and
+ * IFF_VNET_HDR and, for more than one pair, IFF_MULTI_QUEUE; with @vhost then as
+ * many of /dev/vhost-net, each opened by itself.
+ *
+ * While the link is down nothing is moved: frames of the guest wait in its queues,
+ * and frames for it are lost.
  */
 struct vmm_net {
 	uint8_t mac[6];
 	uint16_t mtu;
+	uint16_t pairs;
+	uint8_t vhost;
+	uint8_t reserved[5];
+	struct vmm_limit rx, tx;
 };
 
 struct vmm_request {
 	uint32_t type; /* enum vmm_type */
-	uint32_t port; /* LISTEN, CONNECT: vsock port of the guest or of the host; DEVICE */
+	uint32_t port; /* LISTEN, CONNECT: vsock port of the guest or of the host; DEVICE; LINK */
 	union {
 		struct vmm_config config;
 		struct vmm_disk disk;
@@ -152,6 +171,8 @@ struct vmm_stats {
  * @requests:   that it served
  * @in_bytes, @out_bytes: that it gave to the guest, and took from it
  * @resets, @broken: times that it was reset, and that its driver broke a rule
+ * @kernel_queues: of @queues, how many the kernel serves now (vhost); requests,
+ *              bytes and interrupts of these are not counted
  */
 struct vmm_device {
 	char kind[16];
@@ -159,6 +180,7 @@ struct vmm_device {
 	uint32_t status;
 	uint32_t queues;
 	uint64_t kicks, interrupts, requests, in_bytes, out_bytes, resets, broken;
+	uint32_t kernel_queues;
 };
 
 /**

@@ -562,15 +562,24 @@ int vpci_new(struct virtio_dev *d, const struct vpci_host *host, struct vpci **r
 	return 0;
 }
 
-/* vhost waits for signals and leaves their number in the eventfd. Lock held. */
-static void count_lent_kicks(struct vpci *v)
+/*
+ * Counts lent queues, and their kicks: vhost waits for signals and leaves their
+ * number in the eventfd. Lock held.
+ */
+static uint32_t count_lent(struct vpci *v)
 {
+	uint32_t lent = 0;
 	eventfd_t n;
 	uint16_t i;
 
-	for (i = 0; i < v->dev->n_queues; i++)
-		if (v->kick[i].lent && !eventfd_read(v->kick[i].fd, &n))
+	for (i = 0; i < v->dev->n_queues; i++) {
+		if (!v->kick[i].lent)
+			continue;
+		lent++;
+		if (!eventfd_read(v->kick[i].fd, &n))
 			v->dev->count.kicks += n;
+	}
+	return lent;
 }
 
 /**
@@ -586,7 +595,7 @@ void vpci_count(struct vpci *v, struct vmm_device *ret)
 	snprintf(ret->kind, sizeof(ret->kind), "%s", d->ops->name);
 	snprintf(ret->name, sizeof(ret->name), "%s", v->name);
 	pthread_mutex_lock(&d->lock);
-	count_lent_kicks(v);
+	ret->kernel_queues = count_lent(v);
 	ret->status = d->s.status;
 	ret->queues = d->n_queues;
 	ret->kicks = d->count.kicks;

@@ -139,8 +139,9 @@ struct vmm_net;
 int blk_new(const struct vmm_disk *cfg, int fd, int broker_fd,
 	    const struct gmem *mem, struct loop *loop,
 	    struct virtio_dev **ret, struct err *e);
-int net_new(const struct vmm_net *cfg, int tap_fd, const struct gmem *mem,
+int net_new(const struct vmm_net *cfg, int *fds, size_t n_fds, const struct gmem *mem,
 	    struct loop *loop, struct virtio_dev **ret, struct err *e);
+int net_link(struct virtio_dev *d, bool up, struct err *e);
 int vsock_new(uint32_t guest_cid, const struct gmem *mem, struct loop *loop,
 	      struct virtio_dev **ret, struct err *e);
 int vsock_listen(struct virtio_dev *d, uint32_t port, int fd, struct err *e);
