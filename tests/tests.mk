@@ -34,7 +34,19 @@ demo:
 check:
 	$(Q)tests/check
 
-e2e: all
+# What stories run besides the programs.
+E2E_TESTS := $(B)/tests/nic-drive $(B)/tests/unit
+
+$(B)/tests/nic-drive: $(B)/obj/tests/e2e/nic-drive.o $(B)/libruntime.a $(B)/libnetplug.a \
+		      $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(LIBS_NETPLUG) $(LIBS_STORAGE) $(LIBS_RUNTIME) $(LIBS_LIB))
+
+.PHONY: e2e-programs
+e2e-programs: $(E2E_TESTS)
+
+e2e: all e2e-programs
 	$(Q)tests/e2e/run
 
 # ---- lint, format --------------------------------------------------------------
