@@ -31,6 +31,7 @@ struct apply {
 	int netns_fd;
 	const char *path;
 	char id[ID_BYTES];
+	size_t taps;
 	struct journal *j;
 };
 
@@ -133,7 +134,6 @@ static int apply_hook(const struct apply *a, const struct plan_port *p,
 static int apply_port(const struct apply *a, const struct plan_port *p,
 		      struct netplug_port *out, struct err *e)
 {
-	_cleanup_close_ int fd = -1;
 	char index[16];
 	uint32_t tap, queue_len;
 	int rc = check_port(a->nl, p, &queue_len, e);
@@ -144,9 +144,10 @@ static int apply_port(const struct apply *a, const struct plan_port *p,
 				 (const char *)NULL);
 	if (rc < 0)
 		return rc;
-	fd = tc_tap_open(a->netns_fd, p->tap, e);
-	if (fd < 0)
-		return fd;
+	rc = tc_tap_open(a->netns_fd, p->tap, out->tap_fd, a->taps, e);
+	if (rc < 0)
+		return rc;
+	out->n_taps = a->taps;
 	rc = tc_tap_setup(a->nl, p, &tap, e);
 	/* The kernel replaces a queue length of 0 when a discipline is added. */
 	if (!rc && p->hook == PLAN_HOOK_NONE && !queue_len)
@@ -164,7 +165,6 @@ static int apply_port(const struct apply *a, const struct plan_port *p,
 	memcpy(out->name, p->name, sizeof(out->name));
 	memcpy(out->mac, p->mac, sizeof(out->mac));
 	out->mtu = p->mtu;
-	out->tap_fd = fd_steal(&fd);
 	return 0;
 }
 
@@ -197,8 +197,9 @@ static int apply_all(const struct netplug_plan *p, struct apply *a,
  * @netns_fd:    the namespace, borrowed
  * @netns_path:  a path that leads to it, for the journal; of no meaning for a
  *               namespace without an interface
+ * @taps:        ends of each tap, 1 to NETPLUG_TAPS_MAX
  * @j:           gets a record before each thing is made
- * @ret_ports:   one per interface; their tap_fd is owned by the caller
+ * @ret_ports:   one per interface; owned by the caller, netplug_port_close()
  * @ret_n_ports: how many
  *
  * On failure everything is taken back, and the outputs are untouched.
@@ -208,18 +209,19 @@ static int apply_all(const struct netplug_plan *p, struct apply *a,
  * Context: the calling thread is in the namespace for the while of single system calls
  */
 int netplug_apply(const struct netplug_plan *p, int netns_fd,
-		  const char *netns_path, struct journal *j,
+		  const char *netns_path, size_t taps, struct journal *j,
 		  struct netplug_port ret_ports[NETPLUG_PORTS_MAX],
 		  size_t *ret_n_ports, struct err *e)
 {
-	struct apply a = { .netns_fd = netns_fd, .path = netns_path, .j = j };
-	struct netplug_port out[NETPLUG_PORTS_MAX];
+	struct apply a = { .netns_fd = netns_fd, .path = netns_path, .taps = taps, .j = j };
+	struct netplug_port out[NETPLUG_PORTS_MAX] = { 0 };
 	size_t i, mark = journal_mark(j);
 	struct err undo = { 0 };
 	int rc;
 
-	for (i = 0; i < NETPLUG_PORTS_MAX; i++)
-		out[i] = (struct netplug_port){ .tap_fd = -1 };
+	if (!taps || taps > NETPLUG_TAPS_MAX)
+		return err_set(e, EINVAL, "%zu ends of a tap: 1 to %d are possible", taps,
+			       NETPLUG_TAPS_MAX);
 	rc = nl_open(netns_fd, &a.nl, e);
 	if (rc < 0)
 		return rc;
@@ -227,13 +229,22 @@ int netplug_apply(const struct netplug_plan *p, int netns_fd,
 	nl_free(a.nl);
 	if (rc < 0) {
 		for (i = 0; i < p->n_ports; i++)
-			fd_close(&out[i].tap_fd);
+			netplug_port_close(&out[i]);
 		journal_undo_to(j, mark, undo_record, NULL, &undo);
 		return rc;
 	}
 	memcpy(ret_ports, out, p->n_ports * sizeof(out[0]));
 	*ret_n_ports = p->n_ports;
 	return 0;
+}
+
+/**
+ * netplug_port_close() - close all ends of a port's tap; twice is fine
+ */
+void netplug_port_close(struct netplug_port *p)
+{
+	while (p->n_taps)
+		fd_close(&p->tap_fd[--p->n_taps]);
 }
 
 /*

@@ -12,6 +12,9 @@
 /* Ports of one pod; a namespace with more interfaces is refused by name. */
 #define NETPLUG_PORTS_MAX 16
 
+/* Ends of one tap: each serves a pair of queues of the VM. */
+#define NETPLUG_TAPS_MAX 8
+
 struct netplug_plan;
 
 /**
@@ -19,13 +22,16 @@ struct netplug_plan;
  * @name:   of the interface in the pod's network namespace
  * @mac:    that the guest takes
  * @mtu:    bytes
- * @tap_fd: with IFF_VNET_HDR, owned by the holder of the port
+ * @n_taps: ends of its tap
+ * @tap_fd: with IFF_VNET_HDR, and IFF_MULTI_QUEUE where there are several; owned by
+ *          the holder of the port, netplug_port_close()
  */
 struct netplug_port {
 	char name[16];
 	uint8_t mac[6];
 	uint32_t mtu;
-	int tap_fd;
+	size_t n_taps;
+	int tap_fd[NETPLUG_TAPS_MAX];
 };
 
 int netplug_plan(int netns_fd, struct netplug_plan **ret, struct err *e);
@@ -33,9 +39,10 @@ void netplug_plan_free(struct netplug_plan *p);
 const Podvm__Network *netplug_plan_network(const struct netplug_plan *p);
 int netplug_plan_json(const struct netplug_plan *p, char **ret, struct err *e);
 int netplug_apply(const struct netplug_plan *p, int netns_fd,
-		  const char *netns_path, struct journal *j,
+		  const char *netns_path, size_t taps, struct journal *j,
 		  struct netplug_port ret_ports[NETPLUG_PORTS_MAX],
 		  size_t *ret_n_ports, struct err *e);
+void netplug_port_close(struct netplug_port *p);
 int netplug_undo(const struct journal_rec *r, struct err *e);
 
 #endif

@@ -70,20 +70,17 @@
 /* The only handle that an ingress or clsact discipline can have. */
 #define TC_HOOK_HANDLE 0xffff0000u
 
-/**
- * tc_tap_open() - make a tap in a network namespace
- * @netns_fd: borrowed
- * @name:     that no interface has
- *
- * Return: descriptor owned by the caller, non-blocking; minus errno
- */
-int tc_tap_open(int netns_fd, const char *name, struct err *e)
+/* One end of a tap; @first makes it. */
+static int tap_open(int netns_fd, const char *name, bool many, bool first, struct err *e)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR |
-					  (short)IFF_TUN_EXCL };
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	_cleanup_close_ int fd = -1;
 	int back, rc;
 
+	if (many)
+		ifr.ifr_flags |= IFF_MULTI_QUEUE;
+	if (first)
+		ifr.ifr_flags |= (short)IFF_TUN_EXCL;
 	/* A tun file makes its interfaces where the file was opened. */
 	rc = netns_enter(netns_fd, &back, e);
 	if (rc < 0)
@@ -96,6 +93,31 @@ int tc_tap_open(int netns_fd, const char *name, struct err *e)
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
 		return err_sys(e, "make tap %s", name);
 	return fd_steal(&fd);
+}
+
+/**
+ * tc_tap_open() - make a tap in a network namespace
+ * @netns_fd: borrowed
+ * @name:     that no interface has
+ * @ret_fds:  its ends, non-blocking, owned by the caller; on failure all are -1
+ * @n:        how many, from 1
+ *
+ * Return: 0 or minus errno
+ */
+int tc_tap_open(int netns_fd, const char *name, int *ret_fds, size_t n, struct err *e)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < n; i++)
+		ret_fds[i] = -1;
+	for (i = 0; i < n && rc >= 0; i++)
+		rc = ret_fds[i] = tap_open(netns_fd, name, n > 1, !i, e);
+	if (rc >= 0)
+		return 0;
+	for (i = 0; i < n; i++)
+		fd_close(&ret_fds[i]);
+	return rc;
 }
 
 static int on_index(const struct nlmsghdr *h, void *arg, struct err *e)

@@ -54,6 +54,7 @@ static void set_defaults(struct config *c)
 	c->vcpus = 1;
 	c->scratch_bytes = 10ull << 30;
 	c->boot_timeout_ms = 60000;
+	c->vhost_net = true;
 }
 
 static int get_text(const struct jnode *n, const char *key, char *dst,
@@ -81,6 +82,20 @@ static int get_size(const struct jnode *n, const char *key, uint64_t *ret,
 	return json_u64(n, key, ret, e) < 0 ? -EINVAL : 0;
 }
 
+/* "auto" or "off". */
+static int get_auto(const struct jnode *n, const char *key, bool *ret, struct err *e)
+{
+	const char *v;
+	int rc = json_str(n, key, &v, e);
+
+	if (rc != 1)
+		return rc;
+	if (strcmp(v, "auto") && strcmp(v, "off"))
+		return json_fail(n, key, e, "must be auto or off");
+	*ret = !strcmp(v, "auto");
+	return 0;
+}
+
 static int in_range(const struct jnode *n, const char *key, uint64_t v, uint64_t max,
 		    struct err *e)
 {
@@ -93,7 +108,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 {
 	static const char *const known[] = {
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
-		"scratch", "bootTimeoutMs",
+		"scratch", "bootTimeoutMs", "vhostNet",
 	};
 	struct jnode m;
 	size_t i, k;
@@ -114,6 +129,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    json_u64(n, "vcpus", &c->vcpus, e) < 0 ||
 	    get_size(n, "scratch", &c->scratch_bytes, e) < 0 ||
 	    json_u64(n, "bootTimeoutMs", &c->boot_timeout_ms, e) < 0 ||
+	    get_auto(n, "vhostNet", &c->vhost_net, e) < 0 ||
 	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||
 	    in_range(n, "scratch", c->scratch_bytes, CONFIG_BYTES_MAX, e) < 0 ||

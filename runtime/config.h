@@ -3,6 +3,7 @@
 #define RUNTIME_CONFIG_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/err.h"
@@ -18,6 +19,7 @@
  * @vcpus:         of a pod's VM that asks for nothing
  * @scratch_bytes: capacity of a container's writable disk (sparse)
  * @boot_timeout_ms: until the agent must have called
+ * @vhost_net:     let the kernel move a pod's packets where it can
  */
 struct config {
 	char vmm[PATH_MAX];
@@ -28,6 +30,7 @@ struct config {
 	uint64_t vcpus;
 	uint64_t scratch_bytes;
 	uint64_t boot_timeout_ms;
+	bool vhost_net;
 };
 
 int config_load(struct config *ret, struct err *e);

@@ -41,9 +41,15 @@ $(B)/tests/echo-port: $(B)/obj/tests/e2e/echo-port.o
 	$(Q)mkdir -p $(@D)
 	$(call link)
 
+$(B)/tests/nic-drive: $(B)/obj/tests/e2e/nic-drive.o $(B)/libruntime.a $(B)/libnetplug.a \
+		      $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(LIBS_NETPLUG) $(LIBS_STORAGE) $(LIBS_RUNTIME) $(LIBS_LIB))
+
 # What stories need besides the programs themselves.
 .PHONY: e2e-programs
-e2e-programs: $(B)/tests/echo-port
+e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/unit
 
 e2e: all e2e-programs
 	$(Q)tests/e2e/run

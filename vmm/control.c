@@ -26,6 +26,9 @@
 #define AT(stage) (1u << (stage))
 #define ALIVE (AT(MACHINE_CONFIGURED) | AT(MACHINE_RUNNING) | AT(MACHINE_PAUSED))
 
+/* Of a request whose number of descriptors depends on what it says. */
+#define FDS_VARY SIZE_MAX
+
 struct control {
 	int sock;			/* borrowed */
 	const struct err *refuse;	/* borrowed; NULL when all is well */
@@ -52,8 +55,12 @@ static int serve_disk(struct control *c, const struct vmm_request *rq, int *fds,
 static int serve_net(struct control *c, const struct vmm_request *rq, int *fds,
 		     struct vmm_reply *rp, struct err *e)
 {
+	size_t n = 0;
+
 	(void)rp;
-	return machine_net(&c->m, &rq->net, &fds[0], e);
+	while (n < FD_PASS_MAX && fds[n] >= 0)
+		n++;
+	return machine_net(&c->m, &rq->net, fds, n, e);
 }
 
 static int serve_broker(struct control *c, const struct vmm_request *rq, int *fds,
@@ -148,6 +155,18 @@ static int serve_limit(struct control *c, const struct vmm_request *rq, int *fds
 	return machine_limit(&c->m, rq->limit.name, &rq->limit.limit, e);
 }
 
+static int serve_link(struct control *c, const struct vmm_request *rq, int *fds,
+		      struct vmm_reply *rp, struct err *e)
+{
+	(void)fds;
+	(void)rp;
+	if (!memchr(rq->name, 0, sizeof(rq->name)))
+		return err_set(e, EINVAL, "the name does not end");
+	if (rq->port > 1)
+		return err_set(e, EINVAL, "port %u: 1 is up, 0 is down", rq->port);
+	return machine_link(&c->m, rq->name, rq->port, e);
+}
+
 static int serve_stats(struct control *c, const struct vmm_request *rq, int *fds,
 		       struct vmm_reply *rp, struct err *e)
 {
@@ -188,8 +207,8 @@ static const struct request {
 			 "send it once, first of all" },
 	[VMM_DISK] = { "DISK", serve_disk, 1, ALIVE,
 		       "send it after CONFIG and before the guest's end" },
-	[VMM_NET] = { "NET", serve_net, 1, AT(MACHINE_CONFIGURED),
-		      "send it between CONFIG and START: interfaces are not hot-plugged" },
+	[VMM_NET] = { "NET", serve_net, FDS_VARY, ALIVE,
+		      "send it after CONFIG and before the guest's end" },
 	[VMM_BROKER] = { "BROKER", serve_broker, 1, AT(MACHINE_CONFIGURED),
 			 "send it between CONFIG and START" },
 	[VMM_LISTEN] = { "LISTEN", serve_listen, 1, ALIVE,
@@ -216,6 +235,8 @@ static const struct request {
 			 "send it after CONFIG and before the guest's end" },
 	[VMM_LIMIT] = { "LIMIT", serve_limit, 0, ALIVE,
 			"send it after CONFIG and before the guest's end" },
+	[VMM_LINK] = { "LINK", serve_link, 0, ALIVE,
+		       "send it after CONFIG and before the guest's end" },
 };
 
 static int serve(struct control *c, const struct vmm_request *rq, int *fds,
@@ -232,7 +253,7 @@ static int serve(struct control *c, const struct vmm_request *rq, int *fds,
 	r = &requests[rq->type];
 	if (!(r->stages & AT(c->m.stage)))
 		return err_set(e, EBUSY, "%s out of order: %s", r->name, r->when);
-	if (n_fds != r->n_fds)
+	if (r->n_fds != FDS_VARY && n_fds != r->n_fds)
 		return err_set(e, EINVAL, "%s with %zu descriptors: it takes %zu", r->name,
 			       n_fds, r->n_fds);
 	rc = r->serve(c, rq, fds, rp, e);
@@ -251,6 +272,8 @@ static void on_request(void *arg, uint32_t events)
 	int rc;
 
 	(void)events;
+	for (i = 0; i < FD_PASS_MAX; i++)
+		fds[i] = -1;
 	n = fd_recv(c->sock, &rq, sizeof(rq), fds, FD_PASS_MAX, &n_fds, &e);
 	if (n <= 0) {
 		if (n < 0)

@@ -27,6 +27,7 @@
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <linux/vhost.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -67,13 +68,18 @@ static const uint32_t calls_io[] = {
 };
 
 static const uint32_t ioctls_both[] = {
-	KVM_SIGNAL_MSI, KVM_IOEVENTFD, TUNSETOFFLOAD,
+	KVM_SIGNAL_MSI, KVM_IOEVENTFD, KVM_IRQFD, KVM_SET_GSI_ROUTING,
 };
 
 static const uint32_t ioctls_vcpu[] = { KVM_RUN };
 
 static const uint32_t ioctls_io[] = {
 	BLKGETSIZE64, BLKSSZGET, BLKPBSZGET, BLKIOMIN, BLKIOOPT, TUNGETIFF, TUNSETVNETHDRSZ, KVM_KVMCLOCK_CTRL,
+	TUNSETOFFLOAD, TUNSETQUEUE,
+	VHOST_GET_FEATURES, VHOST_SET_FEATURES, VHOST_SET_OWNER, VHOST_SET_MEM_TABLE,
+	VHOST_SET_VRING_NUM, VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR,
+	VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR,
+	VHOST_NET_SET_BACKEND,
 };
 
 /* Room for all checks of the longer list. */

@@ -7,19 +7,29 @@
  * it is unmasked.
  *
  * Delivery is one call with address and data, KVM_SIGNAL_MSI in vmm/kvm.c, and
- * not an irqfd: every interrupt is raised by a thread of this process, where an
- * eventfd write and this ioctl cost the same, while irqfds need a
- * KVM_SET_GSI_ROUTING for each change of a table entry, a descriptor per
- * vector, and a wait for all running vCPUs when a device is plugged. A device
- * whose interrupts another process or the kernel raises (vhost) will need them.
+ * not an irqfd, where a thread of this process raises the interrupt: an eventfd
+ * write and this ioctl cost the same, while irqfds need a KVM_SET_GSI_ROUTING for
+ * each change of a table entry, a descriptor per vector, and a wait for all
+ * running vCPUs when a device is plugged.
+ *
+ * Where the kernel raises it (vhost), an eventfd is wired to a line whose message
+ * is that of a vector. The wire follows the table: while the vector or the
+ * function is masked, or MSI-X is off, the line is not connected, and what is
+ * signalled stays in the eventfd, which is the pending bit; connecting it again
+ * delivers that.
  *
  * What the guest wrote as an address is data: only the local APICs' range
  * (Intel SDM 3A, 10.11.1) is delivered, anything else is dropped.
  */
 #include "vmm/irq.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
+
+#include "lib/log.h"
+#include "vmm/metrics.h"
 
 #define ENTRY_MASKED 1u
 #define MSI_BASE 0xfee00000u
@@ -41,6 +51,8 @@ int msix_init(struct msix *m, uint16_t n, const struct irq_ops *ops, void *arg)
 	m->arg = arg;
 	for (i = 0; i < n; i++)
 		m->s.entry[i].control = ENTRY_MASKED;
+	for (i = 0; i < MSIX_VECTORS_MAX; i++)
+		m->wire[i].fd = -1;
 	return -pthread_mutex_init(&m->lock, NULL);
 }
 
@@ -52,14 +64,19 @@ void msix_done(struct msix *m)
 	pthread_mutex_destroy(&m->lock);
 }
 
+/* Whether a message reaches the local APICs. */
+static bool is_msi(const struct msix_entry *t)
+{
+	return !t->address_hi && (t->address_lo & MSI_BASE_MASK) == MSI_BASE;
+}
+
 /* Under @lock. */
 static void deliver(struct msix *m, uint16_t v)
 {
 	const struct msix_entry *t = &m->s.entry[v];
 
-	if (t->address_hi || (t->address_lo & MSI_BASE_MASK) != MSI_BASE)
-		return;
-	m->ops->msi(m->arg, t->address_lo, t->data);
+	if (is_msi(t))
+		m->ops->msi(m->arg, t->address_lo, t->data);
 }
 
 static bool masked(const struct msix *m, uint16_t v)
@@ -67,11 +84,39 @@ static bool masked(const struct msix *m, uint16_t v)
 	return (m->s.control & MSIX_CONTROL_MASK) || (m->s.entry[v].control & ENTRY_MASKED);
 }
 
+/* Connects a wire's line, or not, as its vector says now. Under @lock. */
+static void follow(struct msix *m, struct msix_wire *w)
+{
+	const struct msix_entry *t = w->vector < m->n ? &m->s.entry[w->vector] : NULL;
+	bool want = t && (m->s.control & MSIX_CONTROL_ENABLE) && !masked(m, w->vector) &&
+		    is_msi(t);
+	int rc;
+
+	if (want && w->on && w->address == t->address_lo && w->data == t->data)
+		return;
+	if (!want) {
+		if (w->on)
+			m->ops->unwire(m->arg, w->line, w->fd);
+		w->on = false;
+		return;
+	}
+	rc = m->ops->wire(m->arg, w->line, w->fd, t->address_lo, t->data);
+	if (rc < 0 && metrics_may_log())
+		log_error("vmm: MSI-X vector %u: its interrupts are lost: %s", w->vector,
+			  strerror(-rc));
+	w->on = rc >= 0;
+	w->address = t->address_lo;
+	w->data = t->data;
+}
+
 /* Delivers what was pending and is not masked any more. Under @lock. */
 static void flush(struct msix *m)
 {
 	uint16_t v;
 
+	for (v = 0; v < MSIX_VECTORS_MAX; v++)
+		if (m->wire[v].fd >= 0)
+			follow(m, &m->wire[v]);
 	if (!(m->s.control & MSIX_CONTROL_ENABLE))
 		return;
 	for (v = 0; m->s.pending && v < m->n; v++) {
@@ -109,6 +154,78 @@ void msix_raise(struct msix *m, uint16_t vector)
 			deliver(m, vector);
 	}
 	pthread_mutex_unlock(&m->lock);
+}
+
+/**
+ * msix_wire() - let an eventfd raise a vector
+ * @which:  a number below MSIX_VECTORS_MAX that has no wire
+ * @fd:     borrowed until msix_unwire()
+ * @vector: one out of range raises nothing
+ *
+ * Return: 0; -ENOTSUP where there are no lines; minus errno
+ * Context: any thread; may wait for the kernel
+ */
+int msix_wire(struct msix *m, uint16_t which, int fd, uint16_t vector)
+{
+	struct msix_wire *w = &m->wire[which];
+	int line = m->ops->line_get ? m->ops->line_get(m->arg) : -ENOTSUP;
+
+	if (line < 0)
+		return line;
+	pthread_mutex_lock(&m->lock);
+	*w = (struct msix_wire){ .fd = fd, .line = line, .vector = vector };
+	follow(m, w);
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
+/**
+ * msix_rewire() - a wire raises another vector from now on
+ * @which: one without a wire is fine
+ */
+void msix_rewire(struct msix *m, uint16_t which, uint16_t vector)
+{
+	struct msix_wire *w = &m->wire[which];
+
+	pthread_mutex_lock(&m->lock);
+	if (w->fd >= 0 && w->vector != vector) {
+		w->vector = vector;
+		follow(m, w);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+/**
+ * msix_unwire() - undo msix_wire(); twice is fine
+ */
+void msix_unwire(struct msix *m, uint16_t which)
+{
+	struct msix_wire *w = &m->wire[which];
+
+	pthread_mutex_lock(&m->lock);
+	if (w->fd >= 0) {
+		if (w->on)
+			m->ops->unwire(m->arg, w->line, w->fd);
+		m->ops->line_put(m->arg, w->line);
+		w->fd = -1;
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* Vectors whose wires were signalled and are not connected. Under @lock. */
+static uint64_t wires_pending(const struct msix *m)
+{
+	uint64_t bits = 0;
+	uint16_t i;
+
+	for (i = 0; i < MSIX_VECTORS_MAX; i++) {
+		const struct msix_wire *w = &m->wire[i];
+		struct pollfd p = { .fd = w->fd, .events = POLLIN };
+
+		if (w->fd >= 0 && !w->on && w->vector < m->n && poll(&p, 1, 0) == 1)
+			bits |= 1ull << w->vector;
+	}
+	return bits;
 }
 
 /**
@@ -172,7 +289,7 @@ void msix_pba_read(struct msix *m, uint32_t offset, void *data, uint32_t len)
 	if ((len != 4 && len != 8) || offset % len || offset >= 8)
 		return;
 	pthread_mutex_lock(&m->lock);
-	bits = m->s.pending;
+	bits = m->s.pending | wires_pending(m);
 	pthread_mutex_unlock(&m->lock);
 	memcpy(data, (const uint8_t *)&bits + offset, len);
 }

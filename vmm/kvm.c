@@ -5,11 +5,14 @@
  * The one file that talks to KVM. The order of calls matters, because some of
  * them wait for grace periods that are longer the more the machine has:
  *
- *   split irqchip -> memory slots -> vCPUs -> ioeventfds
+ *   split irqchip -> memory slots -> vCPUs -> ioeventfds -> irqfds
  *
  * The local APICs are in the kernel; there is no I/O APIC (all interrupts are
- * messages), no PIC and no PIT. Since every message is sent with
- * KVM_SIGNAL_MSI (see vmm/irq.c), there is no interrupt routing to set up.
+ * messages), no PIC and no PIT. Messages that this process sends go by
+ * KVM_SIGNAL_MSI (see vmm/irq.c) and need no routing. A line, for interrupts that
+ * the kernel raises, is a GSI of the routing table with one message, and the
+ * irqfds that are bound to it; the table is written as a whole whenever the
+ * message of a line changes.
  * Whether the processor can virtualize is /dev/kvm's matter, not that of CPUID.
  *
  * Source: Linux Documentation/virt/kvm/api.rst.
@@ -20,6 +23,7 @@
 #include <linux/kvm.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -82,6 +86,15 @@ static int check(int fd, uint32_t vcpus, struct err *e)
 	return 0;
 }
 
+static uint32_t lines_max(int sys_fd)
+{
+	int n = ioctl(sys_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQ_ROUTING);
+
+	if (n <= 0 || ioctl(sys_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD) <= 0)
+		return 0;
+	return n < KVM_LINES_MAX ? (uint32_t)n : KVM_LINES_MAX;
+}
+
 /**
  * kvm_init() - make a virtual machine without memory and vCPUs
  * @sys_fd: /dev/kvm; taken over on success
@@ -108,6 +121,10 @@ int kvm_init(struct kvm *k, int sys_fd, uint32_t vcpus, struct err *e)
 		return err_sys(e, "KVM_SET_TSS_ADDR");
 	if (ioctl(vm, KVM_ENABLE_CAP, &split) < 0)
 		return err_sys(e, "KVM_CAP_SPLIT_IRQCHIP");
+	k->lines_max = lines_max(sys_fd);
+	rc = pthread_mutex_init(&k->lines_lock, NULL);
+	if (rc)
+		return err_set(e, rc, "pthread_mutex_init");
 	bytes = ioctl(sys_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (bytes < (int)sizeof(struct kvm_run))
 		return err_set(e, EIO, "KVM_GET_VCPU_MMAP_SIZE: %d", bytes);
@@ -122,8 +139,12 @@ int kvm_init(struct kvm *k, int sys_fd, uint32_t vcpus, struct err *e)
  */
 void kvm_done(struct kvm *k)
 {
+	if (k->vm >= 0)
+		pthread_mutex_destroy(&k->lines_lock);
 	fd_close(&k->vm);
 	fd_close(&k->sys);
+	free(k->routes);
+	k->routes = NULL;
 }
 
 /**
@@ -381,4 +402,105 @@ static void send_msi(void *kvm, uint64_t address, uint32_t data)
 		errno = saved;
 }
 
-const struct irq_ops kvm_irq_ops = { .msi = send_msi };
+/* Lock held. */
+static int routes_make(struct kvm *k)
+{
+	if (k->routes)
+		return 0;
+	if (!k->lines_max)
+		return -ENOTSUP;
+	k->routes = calloc(1, sizeof(*k->routes) +
+			   k->lines_max * sizeof(k->routes->entries[0]));
+	return k->routes ? 0 : -ENOMEM;
+}
+
+static int line_get(void *kvm)
+{
+	struct kvm *k = kvm;
+	uint32_t i = 0;
+	int rc;
+
+	pthread_mutex_lock(&k->lines_lock);
+	rc = routes_make(k);
+	while (!rc && i < k->lines_max && k->line_used[i])
+		i++;
+	if (!rc && i == k->lines_max)
+		rc = -ENOSPC;
+	if (!rc) {
+		k->line_used[i] = true;
+		rc = (int)i;
+	}
+	pthread_mutex_unlock(&k->lines_lock);
+	return rc;
+}
+
+static void line_put(void *kvm, int line)
+{
+	struct kvm *k = kvm;
+
+	pthread_mutex_lock(&k->lines_lock);
+	k->line_used[line] = false;
+	pthread_mutex_unlock(&k->lines_lock);
+}
+
+/*
+ * The table has an entry for each line up to the highest that was ever wired;
+ * to one without a message nothing is bound. Lock held.
+ */
+static int route(struct kvm *k, uint32_t line, uint64_t address, uint32_t data)
+{
+	struct kvm_irq_routing *t = k->routes;
+	struct kvm_irq_routing_entry *r = &t->entries[line];
+
+	for (; t->nr <= line; t->nr++)
+		t->entries[t->nr] = (struct kvm_irq_routing_entry){
+			.gsi = t->nr, .type = KVM_IRQ_ROUTING_MSI };
+	if (r->u.msi.address_lo == (uint32_t)address && r->u.msi.data == data &&
+	    r->u.msi.address_hi == (uint32_t)(address >> 32))
+		return 0;
+	r->u.msi.address_lo = (uint32_t)address;
+	r->u.msi.address_hi = (uint32_t)(address >> 32);
+	r->u.msi.data = data;
+	if (!ioctl(k->vm, KVM_SET_GSI_ROUTING, t))
+		return 0;
+	r->u.msi.address_lo = 0;
+	return -errno;
+}
+
+/*
+ * What was signalled before is delivered when the line is bound, but KVM leaves it
+ * in the eventfd; later signals it takes out itself.
+ */
+static int wire(void *kvm, int line, int fd, uint64_t address, uint32_t data)
+{
+	struct kvm *k = kvm;
+	struct kvm_irqfd q = { .fd = (uint32_t)fd, .gsi = (uint32_t)line };
+	int saved = errno, rc;
+	eventfd_t delivered;
+
+	pthread_mutex_lock(&k->lines_lock);
+	rc = route(k, (uint32_t)line, address, data);
+	/* Bound already: then only the message is another one. */
+	if (!rc && ioctl(k->vm, KVM_IRQFD, &q) < 0 && errno != EBUSY)
+		rc = -errno;
+	if (!rc && eventfd_read(fd, &delivered) < 0 && errno != EAGAIN)
+		rc = -errno;
+	pthread_mutex_unlock(&k->lines_lock);
+	errno = saved;
+	return rc;
+}
+
+static void unwire(void *kvm, int line, int fd)
+{
+	struct kvm *k = kvm;
+	struct kvm_irqfd q = { .fd = (uint32_t)fd, .gsi = (uint32_t)line,
+			       .flags = KVM_IRQFD_FLAG_DEASSIGN };
+	int saved = errno;
+
+	if (ioctl(k->vm, KVM_IRQFD, &q) < 0)
+		errno = saved;
+}
+
+const struct irq_ops kvm_irq_ops = { .msi = send_msi, .line_get = line_get,
+				     .line_put = line_put, .wire = wire,
+				     .unwire = unwire };

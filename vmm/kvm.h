@@ -2,6 +2,7 @@
 #ifndef VMM_KVM_H
 #define VMM_KVM_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,18 +10,29 @@
 #include "vmm/gmem.h"
 #include "vmm/irq.h"
 
+/* Interrupt lines: two for each pair of queues that the kernel serves. */
+#define KVM_LINES_MAX 512
+
 struct kvm_run;
+struct kvm_irq_routing;
 
 /**
  * struct kvm - the kernel's virtual machine
  * @sys:       /dev/kvm, owned
  * @vm:        owned
  * @run_bytes: of the mapping that each vCPU has
+ * @lines_max: interrupt lines that this kernel has for us; 0: none
+ * @line_used: lines that somebody has; under @lines_lock
+ * @routes:    their messages, owned; NULL before the first one; under @lines_lock
  */
 struct kvm {
 	int sys;
 	int vm;
 	size_t run_bytes;
+	uint32_t lines_max;
+	bool line_used[KVM_LINES_MAX];
+	struct kvm_irq_routing *routes;
+	pthread_mutex_t lines_lock;
 };
 
 /* struct irq_ops with a struct kvm as argument. */

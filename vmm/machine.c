@@ -237,26 +237,42 @@ int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct 
 }
 
 /**
- * machine_net() - plug a network interface, before the guest runs
- * @fd: -1 when it was taken over
+ * machine_net() - plug a network interface, also while the guest runs
+ * @fds: -1 when they were taken over
  *
  * Return: 0 or minus errno
  * Context: I/O thread
  */
-int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct err *e)
+int machine_net(struct machine *m, const struct vmm_net *cfg, int *fds, size_t n_fds,
+		struct err *e)
 {
 	const uint8_t *mac = cfg->mac;
 	char name[VMM_NAME_BYTES];
 	struct virtio_dev *d;
 	int rc;
 
-	rc = net_new(cfg, *fd, &m->mem, m->loop, &d, e);
+	rc = net_new(cfg, fds, n_fds, &m->mem, m->loop, &d, e);
 	if (rc < 0)
 		return err_wrap(e, "network interface");
-	*fd = -1;
 	snprintf(name, sizeof(name), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
 		 mac[3], mac[4], mac[5]);
 	return plug(m, d, name, e);
+}
+
+/**
+ * machine_link() - set the link of a network interface up or down
+ * @name: as vmm/vmm.h says
+ *
+ * Return: 0; -ENOENT; -EINVAL for another kind of device; -ENODEV when its tap is gone
+ * Context: I/O thread
+ */
+int machine_link(struct machine *m, const char *name, bool up, struct err *e)
+{
+	struct vpci **at = find(m, name);
+
+	if (!*name || !*at)
+		return err_set(e, ENOENT, "no device is called %s", name);
+	return net_link((*at)->dev, up, e);
 }
 
 /* All vCPUs are out: none of them is inside of the device, nor takes it meanwhile. */

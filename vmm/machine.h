@@ -55,8 +55,10 @@ int machine_init(struct machine *m, struct err *e);
 int machine_config(struct machine *m, const struct vmm_config *cfg,
 		   int fds[MACHINE_FDS], struct err *e);
 int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct err *e);
-int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct err *e);
 int machine_console_port(struct machine *m, const char *name, int *fd, struct err *e);
+int machine_net(struct machine *m, const struct vmm_net *cfg, int *fds, size_t n_fds,
+		struct err *e);
+int machine_link(struct machine *m, const char *name, bool up, struct err *e);
 int machine_unplug(struct machine *m, const char *name, struct err *e);
 int machine_resize(struct machine *m, const char *name, struct err *e);
 int machine_limit(struct machine *m, const char *name, const struct vmm_limit *cfg,

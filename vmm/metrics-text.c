@@ -115,7 +115,8 @@ static void json_device(const struct vmm_device *d, struct strbuf *o)
 	add_quoted(o, d->kind, sizeof(d->kind));
 	strbuf_add(o, ",\"name\":");
 	add_quoted(o, d->name, sizeof(d->name));
-	strbuf_add(o, ",\"status\":%u,\"queues\":%u", d->status, d->queues);
+	strbuf_add(o, ",\"status\":%u,\"queues\":%u,\"kernel_queues\":%u",
+		   d->status, d->queues, d->kernel_queues);
 	for (i = 0; i < ARRAY_LEN(counters); i++)
 		strbuf_add(o, ",\"%s\":%" PRIu64, counters[i].name, get(d, counters[i].at));
 	strbuf_add(o, "}");
@@ -251,6 +252,9 @@ void vmm_metrics_openmetrics(const struct vmm_metrics *m, struct strbuf *o)
 		   offsetof(struct vmm_device, status));
 	open_gauge(m, o, "device_queues", "Virtqueues that the device has.",
 		   offsetof(struct vmm_device, queues));
+	open_gauge(m, o, "device_kernel_queues",
+		   "Of these, served by the kernel (vhost), which other counters do not show.",
+		   offsetof(struct vmm_device, kernel_queues));
 	for (i = 0; i < ARRAY_LEN(counters); i++)
 		open_counter(m, o, &counters[i]);
 	strbuf_add(o, "# EOF\n");

@@ -23,8 +23,8 @@
  * ends.
  *
  * Order: CONFIG first; then DISK, NET, LISTEN, BROKER, CONSOLE_PORT in any number; START;
- * after it also DISK (hot plug), UNPLUG, RESIZE, LIMIT, CONNECT, LISTEN, PAUSE,
- * RESUME, STATS, STOP.
+ * after it also DISK and NET (hot plug), UNPLUG, RESIZE, LIMIT, LINK, CONNECT,
+ * LISTEN, PAUSE, RESUME, STATS, STOP.
  *
  * A device is named by what its guest finds it by: a disk by its serial, a
  * network interface by its MAC address in lower case with colons. Names are
@@ -37,6 +37,9 @@
 #define VMM_NAME_BYTES 40
 #define VMM_VCPUS_MAX 64
 
+/* Pairs of queues of a network interface; with as many vhosts they fill a message. */
+#define VMM_NET_PAIRS_MAX 8
+
 enum vmm_type {
 	/*
 	 * fds: kvm, kernel, initramfs, console: a file or pipe for output, or a stream
@@ -44,7 +47,7 @@ enum vmm_type {
 	 */
 	VMM_CONFIG = 1,
 	VMM_DISK,	/* fds: table or raw disk */
-	VMM_NET,	/* fds: tap */
+	VMM_NET,	/* fds: see struct vmm_net */
 	VMM_BROKER,	/* fds: lib/broker.h socket */
 	VMM_LISTEN,	/* fds: stream socket that the guest's next call to @port gets */
 	VMM_CONNECT,	/* fds: stream socket; the monitor calls the guest's @port for it */
@@ -59,6 +62,7 @@ enum vmm_type {
 	VMM_CONSOLE_PORT, /* @name; fds: stream socket */
 	VMM_RESIZE, /* @name: a raw disk that has grown; the guest is told */
 	VMM_LIMIT,  /* @limit: new limits of a disk */
+	VMM_LINK,   /* link of the network interface @name: @port 1 is up, 0 down */
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
@@ -112,10 +116,25 @@ struct vmm_disk {
 
 /**
  * struct vmm_net - a virtio-net device
+ * @pairs: queues for receiving and sending, 1 to VMM_NET_PAIRS_MAX; 0 means 1
+ * @vhost: 1: the kernel moves the packets; 0: the monitor does
+ * @rx, @tx: what the guest may receive and send; only where the monitor moves the
+ *         packets, so not with @vhost
+ *
+ * Descriptors: @pairs of a tap or macvtap, opened with IFF_TAP, IFF_NO_PI and
+ * IFF_VNET_HDR and, for more than one pair, IFF_MULTI_QUEUE; with @vhost then as
+ * many of /dev/vhost-net, each opened by itself.
+ *
+ * While the link is down nothing is moved: frames of the guest wait in its queues,
+ * and frames for it are lost.
  */
 struct vmm_net {
 	uint8_t mac[6];
 	uint16_t mtu;
+	uint16_t pairs;
+	uint8_t vhost;
+	uint8_t reserved[5];
+	struct vmm_limit rx, tx;
 };
 
 /**
@@ -129,7 +148,7 @@ struct vmm_set_limit {
 
 struct vmm_request {
 	uint32_t type; /* enum vmm_type */
-	uint32_t port; /* LISTEN, CONNECT: vsock port of the guest or of the host; DEVICE */
+	uint32_t port; /* LISTEN, CONNECT: vsock port of the guest or of the host; DEVICE; LINK */
 	union {
 		struct vmm_config config;
 		struct vmm_disk disk;
@@ -187,6 +206,8 @@ struct vmm_stats {
  * @kind:       "blk", "net", ...
  * @name:       as it was plugged; empty where nobody gave one
  * @status:     device status (virtio 1.2, section 2.1); 64: it needs a reset
+ * @kernel_queues: of @queues, how many the kernel serves now (vhost); requests,
+ *              bytes and interrupts of these are not counted
  * and VMM_DEVICE_COUNTERS
  */
 struct vmm_device {
@@ -194,6 +215,7 @@ struct vmm_device {
 	char name[VMM_NAME_BYTES];
 	uint32_t status;
 	uint32_t queues;
+	uint32_t kernel_queues;
 #define VMM_COUNTER(field, unit, help) uint64_t field;
 	VMM_DEVICE_COUNTERS(VMM_COUNTER)
 #undef VMM_COUNTER

@@ -239,6 +239,7 @@ int mounts_mask(int root, const Podvm__ContainerCreate *c, struct err *e);
 
 /* net.c, nl.c */
 int net_setup(const Podvm__Network *n, struct err *e);
+int net_remove(const ProtobufCBinaryData *mac, struct err *e);
 int net_loopback_up(struct err *e);
 
 struct rtm_msg {

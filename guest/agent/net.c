@@ -402,10 +402,10 @@ static int add_routes(int nl, const Podvm__Network *n, const int *index,
 
 /**
  * net_setup() - apply the plan
- * @n: of the pod, borrowed
+ * @n: of the pod, or of links that were plugged later, borrowed
  *
  * Return: 0 or minus errno, naming the link and the address or route
- * Context: before the first container; blocks for a missing device, bounded
+ * Context: blocks for a missing device, bounded
  */
 int net_setup(const Podvm__Network *n, struct err *e)
 {
@@ -430,6 +430,44 @@ int net_setup(const Podvm__Network *n, struct err *e)
 	for (i = 0; rc >= 0 && i < n->n_neighbours; i++)
 		rc = add_neighbour(nl, n, index, n->neighbours[i], e);
 	return rc < 0 ? rc : add_routes(nl, n, index, e);
+}
+
+/**
+ * net_remove() - take a device off its bus, so that the host can unplug it
+ * @mac: that it is found by
+ *
+ * Return: 0, also when there is none; -ENOTSUP for one that is not on PCI; minus errno
+ * Context: blocks until its driver has let go
+ */
+int net_remove(const ProtobufCBinaryData *mac, struct err *e)
+{
+	Podvm__Link l = PODVM__LINK__INIT;
+	_cleanup_free_ struct rtm_link *v = NULL;
+	_cleanup_close_ int nl = -1;
+	const struct rtm_link *found;
+	char path[80], none[1] = "", text[18];
+	size_t n;
+	int rc;
+
+	if (mac->len != 6)
+		return err_set(e, EINVAL, "MAC of %zu bytes", mac->len);
+	l.name = none;
+	l.mac = *mac;
+	rc = nl = rtm_open(e);
+	if (rc >= 0)
+		rc = rtm_links(nl, &v, &n, e);
+	if (rc < 0)
+		return rc;
+	found = find_link(v, n, &l);
+	if (!found)
+		return 0;
+	/* The virtio device's parent is the PCI function. */
+	snprintf(path, sizeof(path), "/sys/class/net/%s/device/../remove", found->name);
+	rc = file_write(AT_FDCWD, path, "1", e);
+	if (rc == -ENOENT)
+		return err_set(e, ENOTSUP, "link %s (%s) is not on the PCI bus", found->name,
+			       mac_text(mac, text));
+	return rc < 0 ? err_wrap(e, "link %s", found->name) : 0;
 }
 
 /**

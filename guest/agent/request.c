@@ -37,6 +37,24 @@ static int on_pod_setup(struct conn *c, const Podvm__PodSetup *m, struct err *e)
 	return 0;
 }
 
+static int on_links(struct conn *c, const Podvm__LinksAdd *m, struct err *e)
+{
+	int rc = m->network ? net_setup(m->network, e) : 0;
+
+	if (rc >= 0)
+		conn_answer(c, NULL);
+	return rc;
+}
+
+static int on_unlink(struct conn *c, const Podvm__LinkRemove *m, struct err *e)
+{
+	int rc = net_remove(&m->mac, e);
+
+	if (rc >= 0)
+		conn_answer(c, NULL);
+	return rc;
+}
+
 static int on_attach(struct conn *c, const Podvm__ProcessAttach *m, struct err *e)
 {
 	struct task *t = task_find(c->agent, m->id, m->exec_id, e);
@@ -199,6 +217,10 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 	switch (r->body_case) {
 	case PODVM__REQUEST__BODY_POD_SETUP:
 		return on_pod_setup(c, r->pod_setup, e);
+	case PODVM__REQUEST__BODY_LINKS_ADD:
+		return on_links(c, r->links_add, e);
+	case PODVM__REQUEST__BODY_LINK_REMOVE:
+		return on_unlink(c, r->link_remove, e);
 	case PODVM__REQUEST__BODY_CONTAINER_CREATE:
 		return container_create(a, r->container_create, c, e);
 	case PODVM__REQUEST__BODY_CONTAINER_START:

@@ -45,6 +45,7 @@ static void take_device(const Podvm__Pod__Device *from, struct vmm_device *to)
 	snprintf(to->name, sizeof(to->name), "%s", from->name);
 	to->status = from->status;
 	to->queues = from->queues;
+	to->kernel_queues = from->kernel_queues;
 	for (i = 0; i < ARRAY_LEN(fields) && i < from->n_counters; i++)
 		*fields[i] = from->counters[i];
 }

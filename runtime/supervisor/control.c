@@ -129,6 +129,7 @@ static void fill_device(struct vmm_device *from, struct device_out *to)
 	to->pb.name = from->name;
 	to->pb.status = from->status;
 	to->pb.queues = from->queues;
+	to->pb.kernel_queues = from->kernel_queues;
 	memcpy(to->counters, counters, sizeof(counters));
 	to->pb.counters = to->counters;
 	to->pb.n_counters = N_COUNTERS;

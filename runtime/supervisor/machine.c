@@ -84,20 +84,17 @@ static int plug_net(struct pod *p, struct netplug_port *ports, size_t n,
 	size_t i;
 	int rc = 0;
 
-	for (i = 0; i < n && !rc; i++) {
-		struct vmm_request rq = { .type = VMM_NET };
-		struct vmm_reply rp;
-
-		memcpy(rq.net.mac, ports[i].mac, 6);
-		rq.net.mtu = (uint16_t)(ports[i].mtu > 65535 ? 65535 : ports[i].mtu);
-		rc = vmm_call(&p->vmm, &rq, &ports[i].tap_fd, 1, VMM_ANSWER_MS, &rp, e);
-		if (rc < 0)
-			err_wrap(e, "interface %s", ports[i].name);
-	}
+	for (i = 0; i < n && !rc; i++)
+		rc = nic_plug(p, &ports[i], e);
 	/* The monitor has copies now; ours would keep the taps alive after it. */
 	for (i = 0; i < n; i++)
-		fd_close(&ports[i].tap_fd);
+		netplug_port_close(&ports[i]);
 	return rc;
+}
+
+static uint64_t vcpus_of(const struct pod *p, const struct spec *spec)
+{
+	return spec->vcpus ? spec->vcpus : p->config.vcpus;
 }
 
 static int configure(struct pod *p, const struct spec *spec, struct err *e)
@@ -105,7 +102,7 @@ static int configure(struct pod *p, const struct spec *spec, struct err *e)
 	_cleanup_close_ int kvm = -1, kernel = -1, initramfs = -1, console = -1;
 	struct vmm_request rq = { .type = VMM_CONFIG };
 	uint64_t ram = spec->ram_bytes ? spec->ram_bytes : p->config.ram_bytes;
-	uint64_t vcpus = spec->vcpus ? spec->vcpus : p->config.vcpus;
+	uint64_t vcpus = vcpus_of(p, spec);
 	struct vmm_reply rp;
 	int n;
 
@@ -326,7 +323,7 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e)
 	if (rc < 0)
 		return err_wrap(e, "network");
 	rc = netplug_apply(plan, p->netns_fd, spec->netns_path ? spec->netns_path : "",
-			   p->journal, ports, &n_ports, e);
+			   nic_taps(vcpus_of(p, spec)), p->journal, ports, &n_ports, e);
 	if (rc < 0)
 		err_wrap(e, "network");
 	else
@@ -334,7 +331,7 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e)
 	if (!rc)
 		rc = boot(p, spec, ports, n_ports, e);
 	while (n_ports)
-		fd_close(&ports[--n_ports].tap_fd);
+		netplug_port_close(&ports[--n_ports]);
 	if (!rc)
 		rc = setup_guest(p, spec, netplug_plan_network(plan), e);
 	netplug_plan_free(plan);
@@ -369,7 +366,7 @@ int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
 
 /**
  * machine_unplug() - take a device away that the guest has removed
- * @name: serial of a disk
+ * @name: serial of a disk, MAC address of an interface
  *
  * Return: 0; -EBUSY while the guest still holds it; minus errno
  */

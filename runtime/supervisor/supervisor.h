@@ -7,6 +7,7 @@
 
 #include "lib/journal.h"
 #include "lib/loop.h"
+#include "netplug/netplug.h"
 #include "runtime/agent.h"
 #include "runtime/config.h"
 #include "runtime/pod.h"
@@ -108,6 +109,13 @@ int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);
 int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e);
 int machine_metrics(struct pod *p, struct vmm_metrics *ret, struct err *e);
+
+size_t nic_taps(uint64_t vcpus);
+int nic_plug(struct pod *p, const struct netplug_port *port, struct err *e);
+int nic_add(struct pod *p, const struct netplug_port *port, const Podvm__Network *net,
+	    struct err *e);
+int nic_remove(struct pod *p, const uint8_t mac[6], struct err *e);
+int nic_link(struct pod *p, const uint8_t mac[6], bool up, struct err *e);
 
 int broker_start(struct broker *b, int *ret_vmm_end, struct err *e);
 void broker_add(struct broker *b, uint32_t disk, const struct storage_map *m);

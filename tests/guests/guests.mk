@@ -30,14 +30,12 @@ $(B)/guests/bzimage: tests/guests/bzimage.S
 $(B)/tests/disk: tests/guests/disk.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(AGENT_FLAGS) $(CFLAGS) -MF $(B)/obj/tests/disk.d $< $(AGENT_LINK) -o $@
+	$(Q)$(CC) $(AGENT_FLAGS) $(CFLAGS) -MF $(B)/tests/disk.d $< $(AGENT_LINK) -o $@
 
 $(B)/tests/disk.cpio: $(B)/tests/disk guest/initramfs guest/initramfs.list
 	$(call say,CPIO,$@)
 	$(Q)guest/initramfs guest/initramfs.list $(B)/tests/disk $@
 
-# What the stories need besides the programs.
-.PHONY: e2e-programs
 e2e-programs: $(B)/tests/disk.cpio $(B)/tests/vmm-boot
 
 .PHONY: guests

@@ -12,10 +12,17 @@
 
 #include <check.h>
 #include <linux/virtio_ring.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
+
+#include "lib/fd.h"
 
 /* A poll round that never ends would hang the test without a word. */
 #define POLL_ROUNDS 20000
+
+/* How long the kernel may take to serve a queue. */
+#define WAIT_MS 10000
 
 /**
  * fakedrv_init() - memory and a loop; fails the test if there are none
@@ -24,8 +31,12 @@ void fakedrv_init(struct fakedrv *f)
 {
 	struct err e = { 0 };
 
+	int i;
+
 	memset(f, 0, sizeof(*f));
 	f->brk = 0x1000;
+	for (i = 0; i < VIRTIO_QUEUES_MAX; i++)
+		f->kick_fd[i] = f->call_fd[i] = -1;
 	ck_assert_msg(!gmem_init(&f->mem, GMEM_LOW_MAX_BYTES + FAKEDRV_HIGH_BYTES, &e),
 		      "%s", e.text);
 	ck_assert_msg(!loop_new(&f->loop, &e), "%s", e.text);
@@ -36,10 +47,14 @@ void fakedrv_init(struct fakedrv *f)
  */
 void fakedrv_done(struct fakedrv *f)
 {
+	int i;
+
 	if (f->d) {
 		fakedrv_reset(f);
 		f->d->ops->free(f->d);
 	}
+	for (i = 0; i < VIRTIO_QUEUES_MAX; i++)
+		fd_close(&f->kick_fd[i]);
 	loop_free(f->loop);
 	gmem_done(&f->mem);
 }
@@ -56,6 +71,8 @@ void fakedrv_ring(struct fakedrv *f, uint16_t q, uint16_t size, struct virtq_sta
 	k->desc = fakedrv_alloc(f, 16u * size);
 	k->avail = fakedrv_alloc(f, 6u + 2u * size);
 	k->used = fakedrv_alloc(f, 6u + 8u * size);
+	memset(fakedrv_ptr(f, k->avail, 6u + 2u * size), 0, 6u + 2u * size);
+	memset(fakedrv_ptr(f, k->used, 6u + 8u * size), 0, 6u + 8u * size);
 	*ret = (struct virtq_state){ .desc = k->desc, .avail = k->avail, .used = k->used,
 				     .size = size, .enabled = 1, .vector = q };
 }
@@ -66,6 +83,25 @@ static void interrupt(void *transport, uint16_t vector)
 
 	if (vector < VIRTIO_QUEUES_MAX + 1)
 		f->irq[vector]++;
+}
+
+static int lend(void *transport, uint16_t q, int call_fd)
+{
+	struct fakedrv *f = transport;
+
+	ck_assert_int_lt(f->call_fd[q], 0);
+	if (f->kick_fd[q] < 0)
+		f->kick_fd[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ck_assert_int_ge(f->kick_fd[q], 0);
+	f->call_fd[q] = call_fd;
+	return f->kick_fd[q];
+}
+
+static void take_back(void *transport, uint16_t q)
+{
+	struct fakedrv *f = transport;
+
+	f->call_fd[q] = -1;
 }
 
 /**
@@ -82,6 +118,8 @@ void fakedrv_attach(struct fakedrv *f, struct virtio_dev *d, uint64_t features,
 	f->d = d;
 	d->interrupt = interrupt;
 	d->transport = f;
+	d->lend = f->lends ? lend : NULL;
+	d->take_back = take_back;
 	pthread_mutex_lock(&d->lock);
 	virtio_status_write(d, 1);
 	virtio_status_write(d, 3);
@@ -90,7 +128,8 @@ void fakedrv_attach(struct fakedrv *f, struct virtio_dev *d, uint64_t features,
 	virtio_status_write(d, 11);
 	ck_assert_uint_eq(d->s.status, 11);
 	for (i = 0; i < d->n_queues; i++)
-		fakedrv_ring(f, i, size, &d->q[i].s);
+		if (!(f->off >> i & 1))
+			fakedrv_ring(f, i, size, &d->q[i].s);
 	virtio_status_write(d, 15);
 	pthread_mutex_unlock(&d->lock);
 	ck_assert(d->running);
@@ -196,9 +235,13 @@ uint16_t fakedrv_add(struct fakedrv *f, uint16_t q, const struct fakebuf *b, siz
  */
 void fakedrv_kick(struct fakedrv *f, uint16_t q)
 {
-	pthread_mutex_lock(&f->d->lock);
-	f->d->ops->kick(f->d, q);
-	pthread_mutex_unlock(&f->d->lock);
+	if (f->call_fd[q] >= 0) {
+		eventfd_write(f->kick_fd[q], 1);
+	} else {
+		pthread_mutex_lock(&f->d->lock);
+		f->d->ops->kick(f->d, q);
+		pthread_mutex_unlock(&f->d->lock);
+	}
 	fakedrv_poll(f);
 }
 
@@ -240,4 +283,37 @@ void fakedrv_poll(struct fakedrv *f)
 
 	while (loop_step(f->loop, 0, NULL) > 0)
 		ck_assert_msg(++rounds < POLL_ROUNDS, "the loop spins");
+}
+
+/**
+ * fakedrv_want() - ask for an interrupt with the next request that is given back
+ *
+ * Return: whether there is one already
+ */
+bool fakedrv_want(struct fakedrv *f, uint16_t q)
+{
+	struct fakeq *k = &f->q[q];
+	uint16_t *avail = fakedrv_ptr(f, k->avail, 6u + 2u * k->size);
+	uint16_t *used = fakedrv_ptr(f, k->used, 4);
+
+	__atomic_store_n(&avail[2 + k->size], k->seen_used, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return __atomic_load_n(&used[1], __ATOMIC_ACQUIRE) != k->seen_used;
+}
+
+/**
+ * fakedrv_wait() - wait until the kernel has given a request of a lent queue back
+ */
+void fakedrv_wait(struct fakedrv *f, uint16_t q)
+{
+	struct pollfd p = { .fd = f->call_fd[q], .events = POLLIN };
+	eventfd_t n;
+
+	ck_assert_int_ge(f->call_fd[q], 0);
+	while (!fakedrv_want(f, q)) {
+		ck_assert_msg(poll(&p, 1, WAIT_MS) == 1, "the kernel does not serve queue %u", q);
+		if (!eventfd_read(f->call_fd[q], &n))
+			f->irq[q] += (unsigned int)n;
+	}
+	fakedrv_poll(f);
 }

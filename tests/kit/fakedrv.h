@@ -39,6 +39,9 @@ struct fakeq {
  * struct fakedrv - a driver that writes rings into plain guest memory
  * @d:   device under test; NULL where a test drives a bare queue
  * @irq: interrupts by vector; vector n belongs to queue n
+ * @off: bit n: queue n is left out by fakedrv_attach()
+ * @lends: the transport lends queues to the kernel
+ * @kick_fd, @call_fd: by queue, where it is lent; @call_fd is -1 where not
  */
 struct fakedrv {
 	struct gmem mem;
@@ -47,6 +50,9 @@ struct fakedrv {
 	struct fakeq q[VIRTIO_QUEUES_MAX];
 	uint64_t brk;
 	unsigned int irq[VIRTIO_QUEUES_MAX + 1];
+	uint32_t off;
+	bool lends;
+	int kick_fd[VIRTIO_QUEUES_MAX], call_fd[VIRTIO_QUEUES_MAX];
 };
 
 void fakedrv_init(struct fakedrv *f);
@@ -68,5 +74,7 @@ void fakedrv_kick(struct fakedrv *f, uint16_t q);
 bool fakedrv_used(struct fakedrv *f, uint16_t q, uint32_t *ret_id,
 		  uint32_t *ret_len);
 void fakedrv_poll(struct fakedrv *f);
+bool fakedrv_want(struct fakedrv *f, uint16_t q);
+void fakedrv_wait(struct fakedrv *f, uint16_t q);
 
 #endif

@@ -220,7 +220,7 @@ static int probe(bool tc)
 	if (!rc)
 		rc = journal_open(AT_FDCWD, "/dev/null", &j, &e);
 	if (!rc)
-		rc = netplug_apply(p, fd, path, j, ports, &n, &e);
+		rc = netplug_apply(p, fd, path, 1, j, ports, &n, &e);
 	if (rc < 0)
 		fprintf(stderr, "probe: %s\n", e.text);
 	journal_free(j);

@@ -19,8 +19,10 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <net/ethernet.h>
+#include <net/if.h>
 #include <netinet/icmp6.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
@@ -33,6 +35,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -65,6 +68,7 @@ struct joined {
 	struct netplug_plan *p;
 	struct netplug_port port[NETPLUG_PORTS_MAX];
 	size_t n_ports;
+	size_t taps;		/* 0: one */
 	char *before;
 };
 
@@ -94,7 +98,8 @@ static void joined_prepare(struct joined *t, const char *setup)
 
 static int joined_try(struct joined *t, struct err *e)
 {
-	return netplug_apply(t->p, t->n.pod, t->n.path, t->j, t->port, &t->n_ports, e);
+	return netplug_apply(t->p, t->n.pod, t->n.path, t->taps ? t->taps : 1, t->j, t->port,
+			     &t->n_ports, e);
 }
 
 static void joined_apply(struct joined *t)
@@ -107,7 +112,7 @@ static void joined_apply(struct joined *t)
 static void close_taps(struct joined *t)
 {
 	while (t->n_ports)
-		fd_close(&t->port[--t->n_ports].tap_fd);
+		netplug_port_close(&t->port[--t->n_ports]);
 }
 
 static int undo_one(void *arg, const struct journal_rec *r, struct err *e)
@@ -177,11 +182,43 @@ START_TEST(there_and_back)
 	ck_assert_str_eq(t.port[0].name, "eth0");
 	ck_assert_uint_eq(t.port[0].mtu, _i == 5 ? 1300 : 1500);
 	ck_assert_mem_eq(t.port[0].mac, "\x02\0\0\0\0\x02", 6);
-	ck_assert_int_eq(fcntl(t.port[0].tap_fd, F_GETFD), FD_CLOEXEC);
+	ck_assert_int_eq(fcntl(t.port[0].tap_fd[0], F_GETFD), FD_CLOEXEC);
 	/* The monitor may still hold the tap. */
 	ck_assert_uint_eq(joined_undo(&t), _i >= 1 && _i <= 3 ? 2 : _i == 6 ? 4 : 3);
 	joined_unchanged(&t);
 	ck_assert_uint_eq(journal_mark(t.j), 0);
+	joined_done(&t);
+}
+END_TEST
+
+/* A tap of several ends: made and undone as one is. */
+START_TEST(several_ends)
+{
+	_cleanup_free_ char *link = NULL;
+	struct joined t;
+	struct err e;
+	size_t i;
+
+	joined_prepare(&t, NULL);
+	t.taps = NETPLUG_TAPS_MAX + 1;
+	ck_assert_int_eq(joined_try(&t, &e), -EINVAL);
+	t.taps = NETPLUG_TAPS_MAX;
+	joined_apply(&t);
+	ck_assert_uint_eq(t.port[0].n_taps, NETPLUG_TAPS_MAX);
+	for (i = 0; i < NETPLUG_TAPS_MAX; i++)
+		ck_assert_int_eq(fcntl(t.port[0].tap_fd[i], F_GETFD), FD_CLOEXEC);
+	link = kit_output("ip -d link show dev tap2");
+	ck_assert_msg(strstr(link, "multi_queue numqueues 8"), "%s", link);
+	ck_assert_msg(strstr(link, "qdisc noqueue"), "%s", link);
+	/* With only some of its ends the tap stays; undo takes it. */
+	while (t.port[0].n_taps > 3)
+		fd_close(&t.port[0].tap_fd[--t.port[0].n_taps]);
+	if (_i) {
+		close_taps(&t);
+		ck_assert(!kit_try("ip link show dev tap2"));
+	}
+	ck_assert_uint_eq(joined_undo(&t), 3);
+	joined_unchanged(&t);
 	joined_done(&t);
 }
 END_TEST
@@ -319,9 +356,9 @@ START_TEST(path_of_another)
 
 	joined_prepare(&t, NULL);
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), t.n.host);
-	ck_assert_int_eq(netplug_apply(t.p, t.n.pod, path, t.j, t.port, &t.n_ports, &e),
+	ck_assert_int_eq(netplug_apply(t.p, t.n.pod, path, 1, t.j, t.port, &t.n_ports, &e),
 			 -ESTALE);
-	ck_assert_int_eq(netplug_apply(t.p, t.n.pod, "", t.j, t.port, &t.n_ports, &e),
+	ck_assert_int_eq(netplug_apply(t.p, t.n.pod, "", 1, t.j, t.port, &t.n_ports, &e),
 			 -ENOENT);
 	joined_unchanged(&t);
 	joined_done(&t);
@@ -342,7 +379,7 @@ START_TEST(nothing_to_join)
 	fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	ck_assert_int_eq(netplug_plan(fd, &p, &e), 0);
 	ck_assert_int_eq(journal_open(AT_FDCWD, "/dev/null", &j, &e), 0);
-	ck_assert_msg(!netplug_apply(p, fd, "", j, port, &n, &e), "%s", e.text);
+	ck_assert_msg(!netplug_apply(p, fd, "", 1, j, port, &n, &e), "%s", e.text);
 	ck_assert_uint_eq(n, 0);
 	journal_free(j);
 	netplug_plan_free(p);
@@ -704,14 +741,20 @@ static void *guest_main(void *arg)
 
 START_TEST(packets_reach_the_guest)
 {
+	struct ifreq detach = { .ifr_flags = IFF_DETACH_QUEUE };
 	struct guest g = { 0 };
 	struct joined t;
+	size_t i;
 
 	joined_prepare(&t, NULL);
 	/* Before: the namespace's own stack answers. */
 	kit_run_in(t.n.host, "ping -q -c1 -W2 10.1.0.2 >&2");
+	t.taps = _i ? 4 : 1;
 	joined_apply(&t);
-	g.tap = t.port[0].tap_fd;
+	g.tap = t.port[0].tap_fd[0];
+	/* As a guest does that uses one pair of queues. */
+	for (i = 1; i < t.port[0].n_taps; i++)
+		ck_assert(!ioctl(t.port[0].tap_fd[i], TUNSETQUEUE, &detach));
 	kit_net_enter(t.n.host);
 	kit_run("ip neigh flush dev h0");
 	/* Joined, but no guest yet: nobody answers, the host's stack least of all. */
@@ -802,6 +845,7 @@ Suite *netplug_apply_suite(void)
 	}
 	tc = tcase_create("tc");
 	tcase_add_loop_test(tc, there_and_back, 0, 7);
+	tcase_add_loop_test(tc, several_ends, 0, 2);
 	tcase_add_test(tc, tap_is_quiet);
 	tcase_add_test(tc, taps_end_with_their_holder);
 	tcase_add_test(tc, two_ports);
@@ -816,7 +860,7 @@ Suite *netplug_apply_suite(void)
 	tcase_add_test(tc, veth_gone);
 	tcase_add_test(tc, hook_gone);
 	tcase_add_test(tc, others_stay);
-	tcase_add_test(tc, packets_reach_the_guest);
+	tcase_add_loop_test(tc, packets_reach_the_guest, 0, 2);
 	tcase_add_test(tc, show_states);
 	tcase_set_timeout(tc, 300);
 	suite_add_tcase(s, tc);

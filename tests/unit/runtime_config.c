@@ -29,7 +29,7 @@ START_TEST(all_members)
 
 	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
 			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
-			  "\"bootTimeoutMs\":5000}");
+			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\"}");
 	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
 	ck_assert_str_eq(c.vmm, "/v");
 	ck_assert_str_eq(c.kernel, "/k");
@@ -39,12 +39,14 @@ START_TEST(all_members)
 	ck_assert_uint_eq(c.vcpus, 2);
 	ck_assert_uint_eq(c.scratch_bytes, 1 << 30);
 	ck_assert_uint_eq(c.boot_timeout_ms, 5000);
+	ck_assert(!c.vhost_net);
 }
 END_TEST
 
 START_TEST(defaults)
 {
-	static const char *const empty[] = { "{}", "{\"ram\":null,\"vmm\":null}" };
+	static const char *const empty[] = { "{}", "{\"ram\":null,\"vmm\":null}",
+					     "{\"vhostNet\":\"auto\"}" };
 	struct err e = { 0 };
 	struct config c;
 
@@ -52,6 +54,7 @@ START_TEST(defaults)
 	ck_assert_int_eq(config_load(&c, &e), 0);
 	ck_assert_uint_eq(c.ram_bytes, 256 << 20);
 	ck_assert_uint_eq(c.vcpus, 1);
+	ck_assert(c.vhost_net);
 	ck_assert_int_ne(c.vmm[0], 0);
 	ck_assert_int_ne(c.kernel[0], 0);
 	ck_assert_str_eq(c.cmdline, "");
@@ -98,6 +101,8 @@ static const struct {
 	{ "{\"vcpus\":4294967297}", "/vcpus: must be 1 to" },
 	{ "{\"bootTimeoutMs\":0}", "/bootTimeoutMs: must be 1 to" },
 	{ "{\"bootTimeoutMs\":18446744073709551615}", "/bootTimeoutMs: must be 1 to" },
+	{ "{\"vhostNet\":true}", "/vhostNet: must be string, not boolean" },
+	{ "{\"vhostNet\":\"on\"}", "/vhostNet: must be auto or off" },
 	{ "{\"vmm\":1}", "/vmm: must be string, not int" },
 	{ "{\"kernel\":\"a\\u0000b\"}", "/kernel: holds a NUL character" },
 };
@@ -140,7 +145,7 @@ Suite *runtime_config_suite(void)
 
 	tcase_add_checked_fixture(t, setup, kit_dir_leave);
 	tcase_add_test(t, all_members);
-	tcase_add_loop_test(t, defaults, 0, 2);
+	tcase_add_loop_test(t, defaults, 0, 3);
 	tcase_add_test(t, missing_file);
 	tcase_add_loop_test(t, mistake, 0, ARRAY_LEN(bad));
 	tcase_add_test(t, too_long);

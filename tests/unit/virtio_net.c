@@ -12,32 +12,30 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
-#include <linux/virtio_net.h>
-#include <linux/virtio_ring.h>
-#include <net/if.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "tests/kit/fakedrv.h"
 #include "tests/kit/kit.h"
-#include "vmm/vmm.h"
+#include "tests/kit/tap.h"
+#include "vmm/virtio/net.h"
 
 #define RX 0
 #define TX 1
 #define HDR 12
-#define PROTO 0x88b5 /* local experimental */
+#define MTU 9000
 #define B(n) (1ull << (n))
 #define BASE (FAKE_F_INDIRECT | FAKE_F_EVENT_IDX | B(VIRTIO_NET_F_MAC) | B(VIRTIO_NET_F_MTU))
 #define MRG B(VIRTIO_NET_F_MRG_RXBUF)
 #define CSUM (B(VIRTIO_NET_F_CSUM) | B(VIRTIO_NET_F_GUEST_CSUM))
 #define TSO (B(VIRTIO_NET_F_HOST_TSO4) | B(VIRTIO_NET_F_HOST_TSO6))
+#define USO B(VIRTIO_NET_F_HOST_USO)
+#define ECN B(VIRTIO_NET_F_HOST_ECN)
 
 /* What the guest sends leaves through a slow link. */
 #define SHAPER "ip link add v0 type veth peer name v1 && " \
@@ -54,65 +52,20 @@ static int wire = -1;
 static uint64_t room;
 static const struct vmm_net cfg = { .mac = { 2, 0, 0, 0, 0, 1 }, .mtu = 1500 };
 
-static int open_tap(short flags)
-{
-	struct ifreq ifr = { .ifr_name = "tap0" };
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-
-	ck_assert_int_ge(fd, 0);
-	ifr.ifr_flags = flags;
-	ck_assert_msg(!ioctl(fd, TUNSETIFF, &ifr), "%s", strerror(errno));
-	return fd;
-}
-
-static void link_up(bool up)
-{
-	struct ifreq ifr = { .ifr_name = "tap0" };
-	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	ifr.ifr_flags = up ? IFF_UP : 0;
-	ck_assert(!ioctl(s, SIOCSIFFLAGS, &ifr));
-	ifr.ifr_mtu = 9000;
-	ck_assert(!ioctl(s, SIOCSIFMTU, &ifr));
-	close(s);
-}
-
-static void bind_wire(int s, uint16_t protocol)
-{
-	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons(protocol),
-				 .sll_ifindex = (int)if_nametoindex("tap0") };
-
-	ck_assert(!bind(s, (struct sockaddr *)&a, sizeof(a)));
-}
-
-static int open_wire(void)
-{
-	int s = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	ck_assert_int_ge(s, 0);
-	bind_wire(s, PROTO);
-	return s;
-}
-
 static void setup(void)
 {
 	struct virtio_dev *d = NULL;
 	struct err e = { 0 };
-	FILE *p;
 	int fd;
 
-	ck_assert(!unshare(CLONE_NEWNET));
-	p = fopen("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w");
-	if (p) {
-		fputs("1", p);
-		fclose(p);
-	}
+	kit_tap_netns();
 	fakedrv_init(&f);
 	room = fakedrv_alloc(&f, 1 << 20);
-	fd = open_tap(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
-	link_up(true);
-	wire = open_wire();
-	ck_assert_msg(!net_new(&cfg, fd, &f.mem, f.loop, &d, &e), "%s", e.text);
+	fd = kit_tap_open("tap0", KIT_TAP_FLAGS);
+	kit_link_set("tap0", true, MTU);
+	wire = kit_wire_open("tap0", KIT_PROTO);
+	ck_assert_msg(!net_new(&cfg, &fd, 1, &f.mem, f.loop, &d, &e), "%s", e.text);
+	ck_assert_int_eq(fd, -1);
 	f.d = d;
 }
 
@@ -139,8 +92,8 @@ static void host_sends(size_t len, uint8_t fill)
 
 	memset(frame, fill, sizeof(frame));
 	memcpy(frame, cfg.mac, 6);
-	frame[12] = PROTO >> 8;
-	frame[13] = PROTO & 0xff;
+	frame[12] = KIT_PROTO >> 8;
+	frame[13] = KIT_PROTO & 0xff;
 	ck_assert_int_eq(send(wire, frame, len, 0), (ssize_t)len);
 	fakedrv_poll(&f);
 }
@@ -322,8 +275,8 @@ static void guest_sends(struct virtio_net_hdr_v1 h, uint32_t len)
 
 	memset(p, 0x61, HDR + len);
 	memcpy(p, &h, HDR);
-	p[HDR + 12] = PROTO >> 8;
-	p[HDR + 13] = PROTO & 0xff;
+	p[HDR + 12] = KIT_PROTO >> 8;
+	p[HDR + 13] = KIT_PROTO & 0xff;
 	b[1].len = len + HDR - 20;
 	fakedrv_add(&f, TX, b, 2);
 	fakedrv_kick(&f, TX);
@@ -370,6 +323,30 @@ static const struct sent sents[] = {
 	  .hdr_len = 501, .csum_start = 34, .csum_offset = 16 }, 500, false },
 	{ "ufo", CSUM | TSO, { .flags = 1, .gso_type = 3, .gso_size = 100, .hdr_len = 42,
 	  .csum_start = 34, .csum_offset = 6 }, 500, false },
+	{ "tso with UDP's checksum", CSUM | TSO, { .flags = 1, .gso_type = 1, .gso_size = 100,
+	  .hdr_len = 54, .csum_start = 34, .csum_offset = 6 }, 500, false },
+	{ "tso with half a TCP header", CSUM | TSO, { .flags = 1, .gso_type = 1, .gso_size = 100,
+	  .hdr_len = 54, .csum_start = 481, .csum_offset = 16 }, 500, false },
+	{ "tso of far behind", CSUM | TSO, { .flags = 1, .gso_type = 4, .gso_size = 100,
+	  .hdr_len = 54, .csum_start = 0xffff, .csum_offset = 16 }, 500, false },
+	{ "tso with ecn not taken", CSUM | TSO, { .flags = 1, .gso_type = 0x81, .gso_size = 100,
+	  .hdr_len = 54, .csum_start = 34, .csum_offset = 16 }, 500, false },
+	{ "uso not taken", CSUM | TSO, { .flags = 1, .gso_type = 5, .gso_size = 100,
+	  .hdr_len = 42, .csum_start = 34, .csum_offset = 6 }, 500, false },
+	{ "uso with TCP's checksum", CSUM | USO, { .flags = 1, .gso_type = 5, .gso_size = 100,
+	  .hdr_len = 42, .csum_start = 34, .csum_offset = 16 }, 500, false },
+	{ "uso without checksum", CSUM | USO, { .gso_type = 5, .gso_size = 100, .hdr_len = 42 },
+	  500, false },
+	{ "uso of size 0", CSUM | USO, { .flags = 1, .gso_type = 5, .hdr_len = 42,
+	  .csum_start = 34, .csum_offset = 6 }, 500, false },
+	{ "uso with half a UDP header", CSUM | USO, { .flags = 1, .gso_type = 5, .gso_size = 100,
+	  .hdr_len = 42, .csum_start = 493, .csum_offset = 6 }, 500, false },
+	{ "uso with ecn", CSUM | USO | TSO | ECN, { .flags = 1, .gso_type = 0x85, .gso_size = 100,
+	  .hdr_len = 42, .csum_start = 34, .csum_offset = 6 }, 500, false },
+	{ "gso of number 2", CSUM | TSO | USO, { .flags = 1, .gso_type = 2, .gso_size = 100,
+	  .hdr_len = 42, .csum_start = 34, .csum_offset = 6 }, 500, false },
+	{ "gso of number 6", CSUM | TSO | USO, { .flags = 1, .gso_type = 6, .gso_size = 100,
+	  .hdr_len = 42, .csum_start = 34, .csum_offset = 6 }, 500, false },
 	{ "garbage", CSUM | TSO, { .flags = 0xff, .gso_type = 0xff }, 500, false },
 };
 
@@ -377,7 +354,8 @@ START_TEST(test_tx)
 {
 	const struct sent *s = &sents[_i];
 
-	attach(BASE | s->features, 16);
+	/* A kernel without UDP segmentation does not let it through either. */
+	attach((BASE | s->features) & f.d->s.offered, 16);
 	guest_sends(s->h, s->len);
 	ck_assert_msg(host_gets() == (s->arrives ? (ssize_t)s->len : -1), "%s", s->name);
 	ck_assert(!fakedrv_is_broken(&f));
@@ -405,8 +383,8 @@ START_TEST(test_tx_many)
 
 	attach(BASE, 256);
 	memset(fakedrv_ptr(&f, room, 100), 0, 100);
-	*(uint8_t *)fakedrv_ptr(&f, room + HDR + 12, 1) = PROTO >> 8;
-	*(uint8_t *)fakedrv_ptr(&f, room + HDR + 13, 1) = PROTO & 0xff;
+	*(uint8_t *)fakedrv_ptr(&f, room + HDR + 12, 1) = KIT_PROTO >> 8;
+	*(uint8_t *)fakedrv_ptr(&f, room + HDR + 13, 1) = KIT_PROTO & 0xff;
 	for (i = 0; i < 256; i++)
 		fakedrv_add(&f, TX, &b, 1);
 	fakedrv_kick(&f, TX);
@@ -449,7 +427,7 @@ START_TEST(test_rx_gso)
 	for (i = 0; i < 40; i++)
 		rx_buffer(i, 2048);
 	fakedrv_kick(&f, RX);
-	bind_wire(wire, ETH_P_IP);
+	kit_wire_bind(wire, "tap0", ETH_P_IP);
 	ck_assert(!setsockopt(wire, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)));
 	gso_frame(&gso, packet + sizeof(gso));
 	memcpy(packet, &gso, sizeof(gso));
@@ -483,7 +461,7 @@ START_TEST(test_tx_gso)
 	struct virtio_net_hdr h;
 
 	attach(BASE | CSUM | TSO, 16);
-	bind_wire(wire, ETH_P_IP);
+	kit_wire_bind(wire, "tap0", ETH_P_IP);
 	gso_frame(&h, frame);
 	memset(fakedrv_ptr(&f, room, HDR), 0, HDR);
 	memcpy(fakedrv_ptr(&f, room, sizeof(h)), &h, sizeof(h));
@@ -492,6 +470,79 @@ START_TEST(test_tx_gso)
 	fakedrv_kick(&f, TX);
 	ck_assert(fakedrv_used(&f, TX, NULL, NULL));
 	ck_assert_int_eq(host_gets(), GSO_BYTES);
+}
+END_TEST
+
+#define USO_BYTES 8000u
+#define USO_SEGMENT 1000u
+
+/* UDP far above the MTU, with a checksum to be filled in, to be cut by us or the host. */
+static void uso_frame(struct virtio_net_hdr *h, uint8_t *frame)
+{
+	size_t len = kit_udp_frame(frame, cfg.mac, 7, USO_BYTES - 42);
+
+	ck_assert_uint_eq(len, USO_BYTES);
+	*h = (struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = VIRTIO_NET_HDR_GSO_UDP_L4, .hdr_len = 42, .gso_size = USO_SEGMENT,
+		.csum_start = 34, .csum_offset = 6 };
+}
+
+START_TEST(test_tx_uso)
+{
+	struct fakebuf b = { room, HDR + USO_BYTES, false };
+	struct virtio_net_hdr h;
+
+	attach(BASE | CSUM | USO, 16);
+	kit_wire_bind(wire, "tap0", ETH_P_IP);
+	memset(fakedrv_ptr(&f, room, HDR), 0, HDR);
+	uso_frame(&h, fakedrv_ptr(&f, room + HDR, USO_BYTES));
+	memcpy(fakedrv_ptr(&f, room, sizeof(h)), &h, sizeof(h));
+	fakedrv_add(&f, TX, &b, 1);
+	fakedrv_kick(&f, TX);
+	ck_assert(fakedrv_used(&f, TX, NULL, NULL));
+	ck_assert_int_eq(host_gets(), USO_BYTES);
+}
+END_TEST
+
+static const struct {
+	uint64_t features;
+	bool whole;
+} usos[] = {
+	{ CSUM, false },
+	{ CSUM | B(VIRTIO_NET_F_GUEST_USO4), false },
+	{ CSUM | B(VIRTIO_NET_F_GUEST_USO6), false },
+	{ B(VIRTIO_NET_F_GUEST_USO4) | B(VIRTIO_NET_F_GUEST_USO6), false },
+	{ CSUM | B(VIRTIO_NET_F_GUEST_USO4) | B(VIRTIO_NET_F_GUEST_USO6), true },
+};
+
+/* With both features one datagram train arrives as it is; else the host cuts it up. */
+START_TEST(test_rx_uso)
+{
+	static uint8_t packet[sizeof(struct virtio_net_hdr) + USO_BYTES];
+	unsigned int segments = (USO_BYTES - 42 + USO_SEGMENT - 1) / USO_SEGMENT;
+	struct virtio_net_hdr_v1 h;
+	struct virtio_net_hdr uso;
+	uint32_t len, n = 0, i;
+	int one = 1;
+
+	attach(BASE | MRG | usos[_i].features, 64);
+	for (i = 0; i < 20; i++)
+		rx_buffer(i, 4096);
+	fakedrv_kick(&f, RX);
+	kit_wire_bind(wire, "tap0", ETH_P_IP);
+	ck_assert(!setsockopt(wire, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)));
+	uso_frame(&uso, packet + sizeof(uso));
+	memcpy(packet, &uso, sizeof(uso));
+	ck_assert_msg(send(wire, packet, sizeof(packet), 0) == sizeof(packet), "%s",
+		      strerror(errno));
+	fakedrv_poll(&f);
+	while (fakedrv_used(&f, RX, NULL, &len))
+		n++;
+	memcpy(&h, at(0), sizeof(h));
+	ck_assert_uint_eq(n, usos[_i].whole ? (USO_BYTES + HDR + 4095) / 4096 : segments);
+	ck_assert_uint_eq(h.gso_type, usos[_i].whole ? VIRTIO_NET_HDR_GSO_UDP_L4 : 0);
+	if (usos[_i].whole)
+		ck_assert_uint_eq(h.gso_size, USO_SEGMENT);
 }
 END_TEST
 
@@ -509,11 +560,11 @@ START_TEST(test_tx_full)
 	fakedrv_reset(&f);
 	f.d->ops->free(f.d);
 	f.d = NULL;
-	fd = open_tap(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
-	link_up(true);
+	fd = kit_tap_open("tap0", KIT_TAP_FLAGS);
+	kit_link_set("tap0", true, MTU);
 	ck_assert_int_eq(system(SHAPER), 0);
 	ck_assert(!ioctl(fd, TUNSETSNDBUF, &small));
-	ck_assert(!net_new(&cfg, fd, &f.mem, f.loop, &d, &e));
+	ck_assert(!net_new(&cfg, &fd, 1, &f.mem, f.loop, &d, &e));
 	attach_dev(d, BASE, 64);
 	memset(fakedrv_ptr(&f, room, 1100), 0, 1100);
 	for (i = 0; i < 32; i++)
@@ -535,9 +586,9 @@ END_TEST
 START_TEST(test_tap_down)
 {
 	attach(BASE, 16);
-	link_up(false);
+	kit_link_set("tap0", false, MTU);
 	guest_sends((struct virtio_net_hdr_v1){ 0 }, 100);
-	link_up(true);
+	kit_link_set("tap0", true, MTU);
 	guest_sends((struct virtio_net_hdr_v1){ 0 }, 101);
 	ck_assert(!fakedrv_is_broken(&f));
 }
@@ -589,7 +640,7 @@ static void refuse(const struct vmm_net *c, int fd, const char *text)
 	struct virtio_dev *d = NULL;
 	struct err e = { 0 };
 
-	ck_assert_int_lt(net_new(c, fd, &f.mem, f.loop, &d, &e), 0);
+	ck_assert_int_lt(net_new(c, &fd, 1, &f.mem, f.loop, &d, &e), 0);
 	ck_assert_msg(strstr(e.text, text), "%s", e.text);
 	ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
 }
@@ -607,10 +658,10 @@ START_TEST(test_refused)
 	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	refuse(&cfg, fd, "not a tap");
 	close(fd);
-	fd = open_tap(IFF_TAP | IFF_NO_PI);
+	fd = kit_tap_open("tap0", IFF_TAP | IFF_NO_PI);
 	refuse(&cfg, fd, "IFF_VNET_HDR");
 	close(fd);
-	fd = open_tap(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR);
+	fd = kit_tap_open("tap0", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR);
 	refuse(&cfg, fd, "IFF_TAP");
 	close(fd);
 	c.mac[0] = 1;
@@ -625,24 +676,6 @@ START_TEST(test_refused)
 }
 END_TEST
 
-/* Can this process have a network namespace and a tap? */
-static bool can_tap(void)
-{
-	pid_t pid = fork();
-	int status = 1;
-
-	if (!pid) {
-		struct ifreq ifr = { .ifr_name = "tap0" };
-		int fd = -1;
-
-		ifr.ifr_flags = IFF_TAP | IFF_NO_PI;
-		if (!unshare(CLONE_NEWNET))
-			fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-		_exit(fd < 0 || ioctl(fd, TUNSETIFF, &ifr) < 0);
-	}
-	return pid > 0 && waitpid(pid, &status, 0) == pid && !status;
-}
-
 static bool can_shape(void)
 {
 	return !system("unshare -n sh -c 'ip tuntap add tap0 mode tap && " SHAPER
@@ -652,10 +685,11 @@ static bool can_shape(void)
 Suite *virtio_net_suite(void)
 {
 	Suite *s = suite_create("virtio_net");
+	const char *missing = kit_tap_missing();
 	TCase *t = tcase_create("tap");
 
-	if (!can_tap()) {
-		kit_skip("virtio_net", "no network namespace or /dev/net/tun (root?)");
+	if (missing) {
+		kit_skip("virtio_net", missing);
 		return s;
 	}
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -677,6 +711,13 @@ Suite *virtio_net_suite(void)
 		kit_skip("virtio_net", "no tc with tbf and mirred, or no veth");
 	tcase_add_loop_test(t, test_rx_gso, 0, 2);
 	tcase_add_test(t, test_tx_gso);
+	missing = kit_uso_missing();
+	if (!missing) {
+		tcase_add_test(t, test_tx_uso);
+		tcase_add_loop_test(t, test_rx_uso, 0, (int)(sizeof(usos) / sizeof(usos[0])));
+	} else {
+		kit_skip("virtio_net", missing);
+	}
 	tcase_add_test(t, test_tap_down);
 	tcase_add_test(t, test_tap_gone);
 	tcase_add_test(t, test_reset_under_traffic);

@@ -288,6 +288,38 @@ START_TEST(test_unpop)
 END_TEST
 
 /* The driver changes a descriptor that has been taken: nobody looks again. */
+/* Another one, the kernel, has served the queue for a while. */
+START_TEST(test_resume)
+{
+	struct fakebuf b = { page, 16, false };
+	uint16_t index = 0xffff, lie;
+	struct err e;
+	int i;
+
+	start(true, 0xfffe);
+	for (i = 0; i < 4; i++)
+		fakedrv_add(&f, 0, &b, 1);
+	/* It has taken three, and given one back. */
+	memcpy(fakedrv_ptr(&f, f.q[0].used + 2, 2), &index, 2);
+	virtq_resume(&q);
+	ck_assert_uint_eq(q.s.next_used, 0xffff);
+	for (i = 0; i < 3; i++) {
+		ck_assert_int_eq(virtq_pop(&q, &chain, &e), 1);
+		ck_assert_uint_eq(chain.head, i + 1);
+		ck_assert_int_eq(virtq_push(&q, chain.head, 0), 0);
+	}
+	ck_assert_int_eq(virtq_pop(&q, &chain, &e), 0);
+	/* A driver that has changed the index breaks its own queue. */
+	lie = 100;
+	memcpy(fakedrv_ptr(&f, f.q[0].used + 2, 2), &lie, 2);
+	virtq_resume(&q);
+	ck_assert_int_eq(virtq_pop(&q, &chain, &e), -EPROTO);
+	virtq_reset(&q);
+	virtq_resume(&q);
+	ck_assert_int_eq(virtq_pop(&q, &chain, &e), 0);
+}
+END_TEST
+
 START_TEST(test_change_after_check)
 {
 	struct err e = { 0 };
@@ -569,6 +601,7 @@ Suite *virtio_queue_suite(void)
 	tcase_add_test(t, test_duplicate_head);
 	tcase_add_test(t, test_push_twice);
 	tcase_add_test(t, test_unpop);
+	tcase_add_test(t, test_resume);
 	tcase_add_test(t, test_change_after_check);
 	tcase_add_test(t, test_indirect);
 	tcase_add_test(t, test_direct_then_indirect);

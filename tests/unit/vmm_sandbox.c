@@ -7,6 +7,9 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/kvm.h>
+#include <linux/vhost.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -189,6 +192,32 @@ START_TEST(kinds)
 }
 END_TEST
 
+/* Taps and vhosts are the I/O thread's alone; lines of interrupts are both's. */
+static void ioctls(int kind)
+{
+	confine(kind < 2 ? SANDBOX_IO : SANDBOX_VCPU);
+	if (kind % 2)
+		syscall(SYS_ioctl, -1, KVM_IRQFD, NULL);
+	else
+		syscall(SYS_ioctl, -1, VHOST_NET_SET_BACKEND, NULL);
+	if (kind % 2)
+		syscall(SYS_ioctl, -1, KVM_SET_GSI_ROUTING, NULL);
+	else
+		syscall(SYS_ioctl, -1, TUNSETQUEUE, NULL);
+	syscall(SYS_exit_group, 0);
+}
+
+START_TEST(net_ioctls)
+{
+	int status = probe(ioctls, _i);
+
+	if (_i == 2)
+		ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "status %#x", status);
+	else
+		ck_assert_msg(WIFEXITED(status) && !WEXITSTATUS(status), "status %#x", status);
+}
+END_TEST
+
 static void allowed(int unused)
 {
 	int ep = epoll_create1(0), p[2];
@@ -227,6 +256,7 @@ Suite *vmm_sandbox_suite(void)
 	tcase_add_loop_test(t, killed, 0, 2 * N_FORBIDDEN);
 	tcase_add_test(t, ring);
 	tcase_add_test(t, kinds);
+	tcase_add_loop_test(t, net_ioctls, 0, 4);
 	tcase_add_test(t, works);
 	suite_add_tcase(s, t);
 	return s;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -99,7 +100,41 @@ static int bind_fd(void *arg, uint64_t gpa, int fd, bool on)
 	return 0;
 }
 
-static const struct irq_ops irq = { .msi = msi };
+static int wired = -1;
+static uint32_t wired_data;
+
+static int line_get(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static void line_put(void *arg, int line)
+{
+	(void)arg;
+	(void)line;
+}
+
+static int wire(void *arg, int line, int fd, uint64_t address, uint32_t data)
+{
+	(void)arg;
+	(void)line;
+	(void)address;
+	wired = fd;
+	wired_data = data;
+	return 0;
+}
+
+static void unwire(void *arg, int line, int fd)
+{
+	(void)arg;
+	(void)line;
+	(void)fd;
+	wired = -1;
+}
+
+static const struct irq_ops irq = { .msi = msi, .line_get = line_get, .line_put = line_put,
+				    .wire = wire, .unwire = unwire };
 static const struct vpci_host host = { .irq = &irq, .bind = bind_fd };
 
 static uint32_t rd(uint32_t offset, uint32_t len)
@@ -593,6 +628,49 @@ START_TEST(kicks)
 }
 END_TEST
 
+/* A lent queue: its kicks are not ours, and another's eventfd raises its vector. */
+START_TEST(lent)
+{
+	struct vmm_device c;
+	int call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), kick_fd;
+
+	drive();
+	set(MSIX + 2, 2, MSIX_CONTROL_ENABLE);
+	vector(1, 0xfee00000, 0x41, 0);
+	vector(2, 0xfee00000, 0x42, 0);
+	kick_fd = dev.d.lend(v, 0, call);
+	ck_assert_int_eq(kick_fd, v->kick[0].fd);
+	ck_assert_int_eq(dev.d.lend(v, 0, call), -EBUSY);
+	ck_assert_int_eq(wired, call);
+	ck_assert_uint_eq(wired_data, 0x41);
+	wr(22, 2, 0);
+	wr(26, 2, 2);
+	ck_assert_uint_eq(wired_data, 0x42);
+	wr(26, 2, VIRTQ_NO_VECTOR);
+	ck_assert_int_eq(wired, -1);
+	wr(26, 2, 1);
+	ck_assert_int_eq(wired, call);
+	/* The driver notifies: nobody here looks, but the counters tell. */
+	wr(VPCI_NOTIFY, 4, 0);
+	wr(VPCI_NOTIFY, 4, 0);
+	ck_assert_int_eq(loop_step(loop, 0, NULL), 0);
+	ck_assert_int_eq(dev.kicks, 0);
+	vpci_count(v, &c);
+	ck_assert_uint_eq(c.kicks, 2);
+	ck_assert_uint_eq(c.kernel_queues, 1);
+	wr(VPCI_NOTIFY, 4, 0);
+	dev.d.take_back(v, 0);
+	dev.d.take_back(v, 0);
+	ck_assert_int_eq(wired, -1);
+	ck_assert_int_ge(loop_step(loop, 0, NULL), 1);
+	ck_assert_int_eq(dev.kicks, 1);
+	vpci_count(v, &c);
+	ck_assert_uint_eq(c.kicks, 3);
+	ck_assert_uint_eq(c.kernel_queues, 0);
+	close(call);
+}
+END_TEST
+
 START_TEST(bindings_follow)
 {
 	ck_assert_int_eq(bound, 2);
@@ -732,6 +810,7 @@ Suite *vmm_virtio_pci_suite(void)
 	tcase_add_test(t, widths);
 	tcase_add_test(t, device_config);
 	tcase_add_test(t, kicks);
+	tcase_add_test(t, lent);
 	tcase_add_test(t, bindings_follow);
 	tcase_add_test(t, capabilities);
 	tcase_add_test(t, config_window);

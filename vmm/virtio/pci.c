@@ -20,6 +20,10 @@
  * Interrupts go out by MSI-X vector; a vector that does not exist reads back as
  * VIRTQ_NO_VECTOR. There is no INTx, hence ISR is only for drivers that look.
  *
+ * A queue that the kernel serves (vhost) is lent to it: its eventfd goes to the
+ * kernel and is not watched here, and the kernel's own eventfd raises the queue's
+ * vector through a wire (vmm/irq.c).
+ *
  * The device belongs to its struct vpci.
  */
 #include "vmm/virtio/pci.h"
@@ -183,6 +187,7 @@ static void queue_write(struct vpci *v, enum common_reg reg, uint32_t value)
 	}
 	if (reg == REG_VECTOR) {
 		q->s.vector = valid_vector(v, value);
+		msix_rewire(&v->msix, v->select, q->s.vector);
 		return;
 	}
 	if (q->s.enabled || (v->dev->s.status & STATUS_DRIVER_OK)) {
@@ -435,12 +440,12 @@ static void on_kick(void *arg, uint32_t events)
 	eventfd_t n;
 
 	(void)events;
-	if (eventfd_read(k->fd, &n) < 0)
-		return;
 	pthread_mutex_lock(&d->lock);
-	d->count.kicks++;
-	if (d->running && d->q[k->queue].s.enabled && !d->q[k->queue].broken)
-		d->ops->kick(d, k->queue);
+	if (!k->lent && !eventfd_read(k->fd, &n)) {
+		d->count.kicks++;
+		if (d->running && d->q[k->queue].s.enabled && !d->q[k->queue].broken)
+			d->ops->kick(d, k->queue);
+	}
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -451,6 +456,35 @@ static void interrupt(void *transport, uint16_t vector)
 
 	atomic_fetch_or(&v->isr, vector == v->dev->s.config_vector ? 2u : 1u);
 	msix_raise(&v->msix, vector);
+}
+
+/* struct virtio_dev's way to have the kernel serve a queue. */
+static int lend(void *transport, uint16_t q, int call_fd)
+{
+	struct vpci *v = transport;
+	struct vpci_kick *k = &v->kick[q];
+	int rc;
+
+	if (k->lent)
+		return -EBUSY;
+	rc = msix_wire(&v->msix, q, call_fd, v->dev->q[q].s.vector);
+	if (rc < 0)
+		return rc;
+	k->lent = true;
+	loop_mod(k->src, 0);
+	return k->fd;
+}
+
+static void take_back(void *transport, uint16_t q)
+{
+	struct vpci *v = transport;
+	struct vpci_kick *k = &v->kick[q];
+
+	if (!k->lent)
+		return;
+	k->lent = false;
+	msix_unwire(&v->msix, q);
+	loop_mod(k->src, EPOLLIN);
 }
 
 static int add_kicks(struct vpci *v, struct err *e)
@@ -520,9 +554,31 @@ int vpci_new(struct virtio_dev *d, const struct vpci_host *host, struct vpci **r
 		return rc;
 	}
 	d->interrupt = interrupt;
+	d->lend = lend;
+	d->take_back = take_back;
 	d->transport = v;
 	*ret = v;
 	return 0;
+}
+
+/*
+ * Counts lent queues, and their kicks: vhost waits for signals and leaves their
+ * number in the eventfd. Lock held.
+ */
+static uint32_t count_lent(struct vpci *v)
+{
+	uint32_t lent = 0;
+	eventfd_t n;
+	uint16_t i;
+
+	for (i = 0; i < v->dev->n_queues; i++) {
+		if (!v->kick[i].lent)
+			continue;
+		lent++;
+		if (!eventfd_read(v->kick[i].fd, &n))
+			v->dev->count.kicks += n;
+	}
+	return lent;
 }
 
 /**
@@ -538,6 +594,7 @@ void vpci_count(struct vpci *v, struct vmm_device *ret)
 	snprintf(ret->kind, sizeof(ret->kind), "%s", d->ops->name);
 	snprintf(ret->name, sizeof(ret->name), "%s", v->name);
 	pthread_mutex_lock(&d->lock);
+	ret->kernel_queues = count_lent(v);
 	ret->status = d->s.status;
 	ret->queues = d->n_queues;
 	ret->kicks = d->count.kicks;
@@ -597,12 +654,12 @@ void vpci_free(struct vpci *v)
 {
 	if (!v)
 		return;
-	drop_kicks(v);
 	pthread_mutex_lock(&v->dev->lock);
 	v->dev->ops->stop(v->dev);
 	v->dev->running = false;
 	pthread_mutex_unlock(&v->dev->lock);
 	v->dev->ops->free(v->dev);
+	drop_kicks(v);
 	msix_done(&v->msix);
 	free(v);
 }

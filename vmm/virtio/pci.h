@@ -38,6 +38,7 @@ struct vpci_host {
  * @fd:    eventfd, owned
  * @src:   owned by the loop
  * @bound: where the guest's write signals @fd without an exit; 0 for nowhere
+ * @lent:  the kernel serves the queue; under the device's lock
  */
 struct vpci_kick {
 	struct vpci *vpci;
@@ -45,6 +46,7 @@ struct vpci_kick {
 	int fd;
 	struct loop_src *src;
 	uint64_t bound;
+	bool lent;
 };
 
 /**

@@ -136,6 +136,27 @@ void virtq_reset(struct virtq *q)
 }
 
 /**
+ * virtq_resume() - go on where somebody else has stopped, who served the queue
+ * @q: started; the other one took and gave back in order
+ *
+ * What was taken and not given back is taken again. How far that was is in the used
+ * ring; a driver that changed it finds its requests in disorder, or breaks the
+ * queue, which is its own loss.
+ *
+ * Context: the device's lock
+ *
+ * #syscalls none
+ */
+void virtq_resume(struct virtq *q)
+{
+	if (!q->desc_hva)
+		return;
+	q->s.next_used = __atomic_load_n(ring_u16(q->used_hva, RING_IDX), __ATOMIC_ACQUIRE);
+	q->s.next_avail = q->s.next_used;
+	q->signalled_valid = false;
+}
+
+/**
  * struct walk - where virtq_pop() is in a chain
  * @table: current descriptor table, in guest memory
  * @n:     its entries

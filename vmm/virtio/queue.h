@@ -84,6 +84,7 @@ struct virtq_chain {
 int virtq_start(struct virtq *q, const struct gmem *mem, bool event_idx,
 		struct err *e);
 void virtq_reset(struct virtq *q);
+void virtq_resume(struct virtq *q);
 int virtq_pop(struct virtq *q, struct virtq_chain *ret, struct err *e);
 int virtq_take(struct virtq *q, struct virtq_chain *ret, struct err *e);
 int virtq_push(struct virtq *q, uint16_t head, uint32_t written);

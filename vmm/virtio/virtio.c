@@ -124,6 +124,8 @@ void virtio_broken(struct virtio_dev *d, const char *why)
 	d->count.broken++;
 	d->s.status |= STATUS_NEEDS_RESET;
 	virtio_config_changed(d);
+	if (d->ops->broken)
+		d->ops->broken(d);
 }
 
 static void forget_driver(struct virtio_dev *d)

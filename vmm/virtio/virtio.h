@@ -37,6 +37,7 @@ struct vmm_limit;
  *                no size; I/O thread, @lock held. Return: 0 or minus errno
  * @limit:        new limits of what it may move; NULL: takes none; I/O thread, @lock
  *                held. Return: 0 or minus errno
+ * @broken:       NEEDS_RESET was set; any thread, @lock held; NULL: nothing to do
  */
 struct virtio_ops {
 	const char *name;
@@ -53,6 +54,7 @@ struct virtio_ops {
 	void (*free)(struct virtio_dev *d);
 	int (*resize)(struct virtio_dev *d, struct err *e);
 	int (*limit)(struct virtio_dev *d, const struct vmm_limit *cfg, struct err *e);
+	void (*broken)(struct virtio_dev *d);
 };
 
 /**
@@ -91,7 +93,13 @@ struct virtio_count {
  * @loop:     the I/O thread's loop, borrowed: devices add their descriptors to it
  * @lock:     held during every ops call and by the device's own loop callbacks
  * @interrupt: transport's way to raise MSI-X @vector; may be called with @lock held
- * @transport: for @interrupt
+ * @transport: for @interrupt, @lend and @take_back
+ * @lend:      transport's way to have the kernel serve running queue @q: from now on
+ *             a notification signals the eventfd that is returned (borrowed), and
+ *             nobody here looks at it; a signal of eventfd @call_fd (borrowed until
+ *             @take_back) interrupts the driver. I/O thread, @lock held. Return:
+ *             a descriptor, or minus errno. NULL: this transport cannot
+ * @take_back: undoes @lend; twice is fine. I/O thread, @lock held
  * @n_queues: how many of @q there are
  * @count:    under @lock
  * @running:  between @start and @stop
@@ -107,6 +115,8 @@ struct virtio_dev {
 	pthread_mutex_t lock;
 	void (*interrupt)(void *transport, uint16_t vector);
 	void *transport;
+	int (*lend)(void *transport, uint16_t q, int call_fd);
+	void (*take_back)(void *transport, uint16_t q);
 	uint16_t n_queues;
 	struct virtio_count count;
 	bool running;
@@ -150,8 +160,9 @@ struct blk_host {
 
 int blk_new(const struct vmm_disk *cfg, int fd, const struct blk_host *host,
 	    struct virtio_dev **ret, struct err *e);
-int net_new(const struct vmm_net *cfg, int tap_fd, const struct gmem *mem,
+int net_new(const struct vmm_net *cfg, int *fds, size_t n_fds, const struct gmem *mem,
 	    struct loop *loop, struct virtio_dev **ret, struct err *e);
+int net_link(struct virtio_dev *d, bool up, struct err *e);
 int vsock_new(uint32_t guest_cid, const struct gmem *mem, struct loop *loop,
 	      struct virtio_dev **ret, struct err *e);
 int vsock_listen(struct virtio_dev *d, uint32_t port, int fd, struct err *e);
