@@ -120,8 +120,23 @@ void kvm_done(struct kvm *k)
 	fd_close(&k->sys);
 }
 
+static int set_slot(struct kvm *k, uint32_t slot, const struct gmem_region *r, struct err *e)
+{
+	struct kvm_userspace_memory_region u = {
+		.slot = slot,
+		.guest_phys_addr = r->gpa,
+		.memory_size = r->len,
+		.userspace_addr = (uintptr_t)r->hva,
+	};
+
+	if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &u) < 0)
+		return err_sys(e, "KVM_SET_USER_MEMORY_REGION: %llu MiB",
+			       (unsigned long long)r->len >> 20);
+	return 0;
+}
+
 /**
- * kvm_set_memory() - give the machine its RAM
+ * kvm_set_memory() - give the machine its RAM, and all that can be plugged
  * @m: outlives the machine
  *
  * Return: 0 or minus errno
@@ -130,21 +145,14 @@ void kvm_done(struct kvm *k)
  */
 int kvm_set_memory(struct kvm *k, const struct gmem *m, struct err *e)
 {
-	size_t i;
+	uint32_t i;
+	int rc = 0;
 
-	for (i = 0; i < m->n; i++) {
-		struct kvm_userspace_memory_region r = {
-			.slot = (uint32_t)i,
-			.guest_phys_addr = m->r[i].gpa,
-			.memory_size = m->r[i].len,
-			.userspace_addr = (uintptr_t)m->r[i].hva,
-		};
-
-		if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) < 0)
-			return err_sys(e, "KVM_SET_USER_MEMORY_REGION: %llu MiB",
-				       (unsigned long long)m->r[i].len >> 20);
-	}
-	return 0;
+	for (i = 0; i < m->n && !rc; i++)
+		rc = set_slot(k, i, &m->r[i], e);
+	if (!rc && m->hot.n)
+		rc = set_slot(k, i, &m->hot.r, e);
+	return rc;
 }
 
 static int set_cpuid(struct kvm *k, int fd, uint32_t id, uint32_t n, struct err *e)

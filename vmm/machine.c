@@ -161,6 +161,17 @@ static int check_config(const struct vmm_config *cfg, struct err *e)
 	return 0;
 }
 
+static int make_memory(struct machine *m, const struct vmm_config *cfg, struct err *e)
+{
+	struct gmem_policy p = { .ram_bytes = cfg->ram_bytes,
+				 .hotplug_bytes = cfg->hotplug_bytes,
+				 .pages = (enum vmm_pages)cfg->pages,
+				 .merge = cfg->merge,
+				 .prefault = cfg->prefault };
+
+	return gmem_init_policy(&m->mem, &p, e);
+}
+
 /**
  * machine_config() - make the machine and confine the process
  * @fds: those that are kept become -1
@@ -188,7 +199,7 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 	if (rc < 0)
 		return err_set(e, -rc, "serial port");
 	if ((rc = pci_init(&m->bus.pci, e)) < 0 ||
-	    (rc = gmem_init(&m->mem, cfg->ram_bytes, e)) < 0 ||
+	    (rc = make_memory(m, cfg, e)) < 0 ||
 	    (rc = kvm_init(&m->kvm, fds[MACHINE_KVM], cfg->vcpus, e)) < 0)
 		return rc;
 	fds[MACHINE_KVM] = -1;

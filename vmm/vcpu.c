@@ -159,7 +159,7 @@ static void run(struct vcpu *v)
 			continue;
 		}
 		if (rc < 0) {
-			fail(v, rc == -EFAULT ? "no host memory for the guest, KVM_RUN errno"
+			fail(v, rc == -EFAULT ? "no host memory for the guest, or a write to memory that it has not plugged: KVM_RUN errno"
 					      : "KVM_RUN errno", (uint64_t)-rc);
 			return;
 		}

@@ -55,18 +55,41 @@ enum vmm_type {
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
 
+/* The pages that guest RAM is made of. */
+enum vmm_pages {
+	VMM_PAGES_HOST,	  /* as /sys/kernel/mm/transparent_hugepage/enabled says */
+	VMM_PAGES_NEVER,  /* 4 KiB */
+	VMM_PAGES_ALWAYS, /* transparent huge pages where they fit */
+	VMM_PAGES_2M,	  /* the host's reserved ones (hugetlb); nothing goes back to it */
+	VMM_PAGES_1G,
+	VMM_PAGES_KINDS
+};
+
+/* Step of @hotplug_bytes: a memory block of Linux (Documentation/admin-guide/mm). */
+#define VMM_HOTPLUG_STEP_BYTES (128ull << 20)
+
 /**
  * struct vmm_config - the machine
- * @ram_bytes: multiple of 2 MiB, 32 MiB at least
- * @vcpus:     1 to VMM_VCPUS_MAX
+ * @ram_bytes: multiple of 2 MiB (1 GiB with VMM_PAGES_1G), 32 MiB at least
+ * @vcpus:     1 to VMM_VCPUS_MAX; the guest may start fewer, and others later
  * @guest_cid: vsock address of the guest, 3 or above
  * @cmdline:   kernel command line; NUL-terminated
+ * @hotplug_bytes: how far memory can grow beyond @ram_bytes, by virtio-mem; multiple
+ *             of VMM_HOTPLUG_STEP_BYTES; 0: it cannot
+ * @pages:     enum vmm_pages; reserved ones exclude @hotplug_bytes and @merge
+ * @merge:     the host may merge equal pages with those of others (KSM)
+ * @prefault:  take all RAM at CONFIG; none of it is reported as free later
  */
 struct vmm_config {
 	uint64_t ram_bytes;
 	uint32_t vcpus;
 	uint32_t guest_cid;
 	char cmdline[VMM_CMDLINE_BYTES];
+	uint64_t hotplug_bytes;
+	uint8_t pages;
+	uint8_t merge;
+	uint8_t prefault;
+	uint8_t reserved[5];
 };
 
 /**

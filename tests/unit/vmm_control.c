@@ -121,6 +121,11 @@ static const struct vmm_config bad[] = {
 	{ .ram_bytes = (64 << 20) + 1, .vcpus = 1, .guest_cid = 3 },
 	{ .ram_bytes = 0, .vcpus = 1, .guest_cid = 3 },
 	{ .ram_bytes = UINT64_MAX, .vcpus = 1, .guest_cid = 3 },
+	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .hotplug_bytes = 1 },
+	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .hotplug_bytes = UINT64_MAX },
+	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .pages = VMM_PAGES_KINDS },
+	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .pages = VMM_PAGES_1G },
+	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .pages = VMM_PAGES_2M, .merge = 1 },
 	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .cmdline = "endless" },
 };
 
