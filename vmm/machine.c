@@ -117,6 +117,24 @@ static int plug(struct machine *m, struct virtio_dev *d, const char *name, struc
 	return 0;
 }
 
+/* Free pages go back to the host, unless it gave them for good (vmm/gmem.c). */
+static int plug_memory(struct machine *m, const struct vmm_config *cfg, struct err *e)
+{
+	struct virtio_dev *d;
+	int rc = balloon_new(!m->mem.reserved && !cfg->prefault, &m->mem, m->loop, &d, e);
+
+	if (rc < 0 || (rc = plug(m, d, "", e)) < 0)
+		return rc;
+	m->balloon = d;
+	if (!m->mem.hot.n)
+		return 0;
+	rc = vmem_new(&m->mem, m->loop, &d, e);
+	if (rc < 0 || (rc = plug(m, d, "", e)) < 0)
+		return rc;
+	m->memory = d;
+	return 0;
+}
+
 static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *console,
 		       struct err *e)
 {
@@ -133,7 +151,7 @@ static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *con
 	    (rc = plug(m, d, "", e)) < 0)
 		return rc;
 	m->vsock = d;
-	return 0;
+	return plug_memory(m, cfg, e);
 }
 
 static int confine(struct machine *m, struct err *e)
@@ -159,17 +177,6 @@ static int check_config(const struct vmm_config *cfg, struct err *e)
 	if (!memchr(cfg->cmdline, 0, sizeof(cfg->cmdline)))
 		return err_set(e, EINVAL, "kernel command line does not end");
 	return 0;
-}
-
-static int make_memory(struct machine *m, const struct vmm_config *cfg, struct err *e)
-{
-	struct gmem_policy p = { .ram_bytes = cfg->ram_bytes,
-				 .hotplug_bytes = cfg->hotplug_bytes,
-				 .pages = (enum vmm_pages)cfg->pages,
-				 .merge = cfg->merge,
-				 .prefault = cfg->prefault };
-
-	return gmem_init_policy(&m->mem, &p, e);
 }
 
 /**
@@ -199,7 +206,7 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 	if (rc < 0)
 		return err_set(e, -rc, "serial port");
 	if ((rc = pci_init(&m->bus.pci, e)) < 0 ||
-	    (rc = make_memory(m, cfg, e)) < 0 ||
+	    (rc = machine_make_memory(m, cfg, e)) < 0 ||
 	    (rc = kvm_init(&m->kvm, fds[MACHINE_KVM], cfg->vcpus, e)) < 0)
 		return rc;
 	fds[MACHINE_KVM] = -1;
@@ -405,7 +412,7 @@ void machine_done(struct machine *m)
 		m->devices = v->next;
 		vpci_free(v);
 	}
-	m->vsock = NULL;
+	m->vsock = m->balloon = m->memory = NULL;
 	if (m->bus.event) {
 		serial_done(&m->bus.serial);
 		pci_done(&m->bus.pci);

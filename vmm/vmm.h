@@ -23,7 +23,7 @@
  *
  * Order: CONFIG first; then DISK, NET, LISTEN, BROKER in any number; START;
  * after it also DISK (hot plug), UNPLUG, CONNECT, LISTEN, PAUSE, RESUME, STATS,
- * STOP.
+ * STOP; BALLOON, MEMORY and MEMORY_STATE before and after it.
  *
  * A device is named by what its guest finds it by: a disk by its serial, a
  * network interface by its MAC address in lower case with colons. Names are
@@ -51,6 +51,9 @@ enum vmm_type {
 	VMM_RESUME,
 	VMM_UNPLUG, /* @name */
 	VMM_DEVICE, /* counters of device @port, from 0; ENOENT behind the last one */
+	VMM_BALLOON, /* @bytes that the guest shall give up: a multiple of 4096, below its RAM */
+	VMM_MEMORY,  /* @bytes that the guest shall plug: a multiple of @block_bytes */
+	VMM_MEMORY_STATE, /* state of both; asks the guest for its statistics anew */
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
@@ -137,6 +140,7 @@ struct vmm_request {
 		struct vmm_disk disk;
 		struct vmm_net net;
 		char name[VMM_NAME_BYTES];
+		uint64_t bytes;
 	};
 };
 
@@ -184,6 +188,41 @@ struct vmm_device {
 	uint64_t kicks, interrupts, requests, in_bytes, out_bytes, resets, broken;
 };
 
+/* Statistics that a guest may give of its memory; numbers are the tags of virtio. */
+enum vmm_memory_stat {
+	VMM_STAT_SWAP_IN, VMM_STAT_SWAP_OUT, VMM_STAT_MAJOR_FAULTS, VMM_STAT_MINOR_FAULTS,
+	VMM_STAT_FREE, VMM_STAT_TOTAL, VMM_STAT_AVAILABLE, VMM_STAT_CACHES,
+	VMM_STAT_HUGE_ALLOCS, VMM_STAT_HUGE_FAILS, VMM_STAT_OOM_KILLS, VMM_STAT_ALLOC_STALLS,
+	VMM_STAT_ASYNC_SCAN, VMM_STAT_DIRECT_SCAN, VMM_STAT_ASYNC_RECLAIM,
+	VMM_STAT_DIRECT_RECLAIM, VMM_STAT_KINDS
+};
+
+/**
+ * struct vmm_memory - guest memory; all of it in bytes where nothing else is said
+ * @ram_bytes:     at START
+ * @balloon_bytes: that VMM_BALLOON asked for
+ * @balloon_actual: that the guest says it has given up: guest data
+ * @inflated, @reported: that went back to the host by the balloon and as free
+ *                 pages, since START; what the guest took again is not taken off
+ * @discards:      system calls that gave it back
+ * @hotplug_bytes, @block_bytes: size of the region that can be plugged, and the step
+ *                 of VMM_MEMORY; 0 where there is none
+ * @requested:     that VMM_MEMORY asked for
+ * @plugged:       that the guest has plugged
+ * @stats_ns:      CLOCK_MONOTONIC when @stat came; 0: never
+ * @stats_mask:    bit n: the guest gave stat[n]
+ * @stat:          by enum vmm_memory_stat: guest data, in its driver's units
+ */
+struct vmm_memory {
+	uint64_t ram_bytes;
+	uint64_t balloon_bytes, balloon_actual;
+	uint64_t inflated, reported, discards;
+	uint64_t hotplug_bytes, block_bytes, requested, plugged;
+	uint64_t stats_ns;
+	uint64_t stats_mask;
+	uint64_t stat[VMM_STAT_KINDS];
+};
+
 /**
  * struct vmm_reply - answer or event
  * @type:  of the request, or VMM_EVENT
@@ -191,6 +230,7 @@ struct vmm_device {
  * @event: enum vmm_event when @type is VMM_EVENT
  * @stats: of STATS and of an event
  * @device: of DEVICE
+ * @memory: of MEMORY_STATE
  */
 struct vmm_reply {
 	uint32_t type;
@@ -199,6 +239,7 @@ struct vmm_reply {
 	uint32_t reserved;
 	struct vmm_stats stats;
 	struct vmm_device device;
+	struct vmm_memory memory;
 	char text[256];
 };
 

@@ -84,6 +84,8 @@ static const struct {
 	{ VMM_LISTEN, 1, -EBUSY, "after CONFIG" }, { VMM_CONNECT, 1, -EBUSY, "while the guest runs" },
 	{ VMM_STATS, 0, -EBUSY, "after CONFIG" }, { VMM_PAUSE, 0, -EBUSY, "while the guest runs" },
 	{ VMM_RESUME, 0, -EBUSY, "after PAUSE" }, { VMM_UNPLUG, 0, -EBUSY, "after CONFIG" },
+	{ VMM_BALLOON, 0, -EBUSY, "after CONFIG" }, { VMM_MEMORY, 0, -EBUSY, "after CONFIG" },
+	{ VMM_MEMORY_STATE, 0, -EBUSY, "after CONFIG" },
 	{ 0, 0, -EINVAL, "unknown" }, { 0xffffffff, 0, -EINVAL, "unknown" },
 	{ VMM_CONFIG, 3, -EINVAL, "it takes 4" }, { VMM_CONFIG, 16, -EINVAL, "it takes 4" },
 	{ VMM_CONFIG, 4, -ENODEV, "not /dev/kvm" },
@@ -109,6 +111,8 @@ START_TEST(after_failure)
 	ck_assert_int_eq(ask(VMM_CONFIG, 4, &e), -ENODEV);
 	ck_assert_int_eq(ask(VMM_CONFIG, 4, &e), -EBUSY);
 	ck_assert_int_eq(ask(VMM_START, 0, &e), -EBUSY);
+	ck_assert_int_eq(ask(VMM_BALLOON, 0, &e), -EBUSY);
+	ck_assert_int_eq(ask(VMM_MEMORY_STATE, 0, &e), 0);
 	finish();		/* ends with the socket, without STOP */
 }
 END_TEST

@@ -141,4 +141,13 @@ int rng_new(const struct gmem *mem, struct loop *loop, struct virtio_dev **ret,
 int console_new(int out_fd, const struct gmem *mem, struct loop *loop,
 		struct virtio_dev **ret, struct err *e);
 
+struct vmm_memory;
+int balloon_new(bool report_free, const struct gmem *mem, struct loop *loop,
+		struct virtio_dev **ret, struct err *e);
+int balloon_target(struct virtio_dev *d, uint64_t bytes, struct err *e);
+void balloon_state(struct virtio_dev *d, struct vmm_memory *ret);
+int vmem_new(struct gmem *mem, struct loop *loop, struct virtio_dev **ret, struct err *e);
+int vmem_target(struct virtio_dev *d, uint64_t bytes, struct err *e);
+void vmem_state(struct virtio_dev *d, struct vmm_memory *ret);
+
 #endif
