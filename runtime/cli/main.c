@@ -36,6 +36,8 @@ static const struct command commands[] = {
 	{ "list", "[--format table|json] [--quiet]", "containers", cmd_list },
 	{ "ps", "[--format table|json] ID", "processes of a container, as the guest numbers them", cmd_ps },
 	{ "timeline", "[--json] ID", "what happened when in a container's pod", cmd_timeline },
+	{ "resize", "[--memory SIZE] [--vcpus N] ID",
+	  "memory and processors of a container's pod: change them, or show them", cmd_resize },
 	{ "features", "", "what this runtime supports, as OCI features JSON", cmd_features },
 	{ "spec", "", "an example config.json", cmd_spec },
 	{ NULL, NULL, NULL, NULL },

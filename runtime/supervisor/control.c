@@ -35,6 +35,7 @@ struct answer {
 	Podvm__Pod__Stamp stamp[POD_STAMPS_MAX];
 	Podvm__Pod__Stamp *stamps[POD_STAMPS_MAX];
 	uint64_t exits[VMM_EXIT_KINDS];
+	Podvm__Pod__Size size;
 };
 
 static int give_agent(struct pod *p, const Podvm__Pod__Agent *rq,
@@ -104,6 +105,25 @@ static int give_timeline(struct pod *p, struct answer *a, struct err *e)
 	return 0;
 }
 
+static int resize(struct pod *p, const Podvm__Pod__Resize *rq, struct answer *a,
+		  struct err *e)
+{
+	int rc = 0;
+
+	if (p->dead)
+		return err_set(e, ESRCH, "the pod's machine has ended");
+	podvm__pod__size__init(&a->size);
+	if (rq->memory)
+		rc = machine_set_memory(p, rq->memory, e);
+	if (!rc)
+		rc = machine_set_vcpus(p, rq->vcpus, &a->size.vcpus, e);
+	if (!rc)
+		rc = machine_get_size(p, &a->size, e);
+	if (!rc)
+		a->rs.size = &a->size;
+	return rc;
+}
+
 static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 		     struct answer *a, struct err *e)
 {
@@ -133,6 +153,8 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 		return give_pids(p, rq->pids->id, a, e);
 	case PODVM__POD__REQUEST__BODY_TIMELINE:
 		return give_timeline(p, a, e);
+	case PODVM__POD__REQUEST__BODY_RESIZE:
+		return resize(p, rq->resize, a, e);
 	case PODVM__POD__REQUEST__BODY_ABANDON:
 		container_abandon(p, c);
 		return 0;
