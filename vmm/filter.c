@@ -5,7 +5,8 @@
  * Stage 2 of the sandbox (vmm/sandbox.c): which system calls a thread may make.
  * Two lists. What devices need is in both, because a device starts and stops on
  * the vCPU thread that wrote its status. The I/O thread besides receives
- * descriptors and makes eventfds and timers for devices that are plugged later.
+ * descriptors, makes eventfds and timers for devices that are plugged later, and
+ * gives KVM memory that the guest plugs.
  * Everything else ends the process with SIGSYS: open, socket, execve and clone
  * among it, and io_uring, which could do some of them unseen by a filter. ioctl
  * is cut down to single commands, and mmap and mprotect may not make code.
@@ -71,6 +72,7 @@ static const uint32_t ioctls_vcpu[] = { KVM_RUN };
 
 static const uint32_t ioctls_io[] = {
 	BLKGETSIZE64, BLKSSZGET, TUNGETIFF, TUNSETVNETHDRSZ, KVM_KVMCLOCK_CTRL,
+	KVM_SET_USER_MEMORY_REGION,
 };
 
 /* Room for all checks of the longer list. */

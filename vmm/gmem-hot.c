@@ -3,11 +3,9 @@
  * DOC: Theory of operation
  *
  * Memory that the guest plugs and unplugs by blocks (vmm/virtio/mem.c). The whole
- * region is one mapping and one memory slot of KVM from the start. A plugged
- * block can be written and read; an unplugged one holds no pages of the host and
- * cannot be written. So a guest has what it plugged and no more, whatever it
- * touches, and neither plugging nor unplugging touches a slot: taking a slot away makes
- * KVM forget all that it knows about all of the guest's memory.
+ * region is mapped from the start. A plugged block can be written and read; an
+ * unplugged one holds no pages of the host and cannot be written. So a guest has
+ * what it plugged and no more, whatever it touches, and KVM need not be told.
  *
  * Unplugged blocks can be read, as zeros: the kernel maps its page of zeros. A guest
  * that reads behind the end of a plugged block does so by accident (Linux reads

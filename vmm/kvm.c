@@ -136,7 +136,7 @@ static int set_slot(struct kvm *k, uint32_t slot, const struct gmem_region *r, s
 }
 
 /**
- * kvm_set_memory() - give the machine its RAM, and all that can be plugged
+ * kvm_set_memory() - give the machine its RAM
  * @m: outlives the machine
  *
  * Return: 0 or minus errno
@@ -150,9 +150,25 @@ int kvm_set_memory(struct kvm *k, const struct gmem *m, struct err *e)
 
 	for (i = 0; i < m->n && !rc; i++)
 		rc = set_slot(k, i, &m->r[i], e);
-	if (!rc && m->hot.n)
-		rc = set_slot(k, i, &m->hot.r, e);
 	return rc;
+}
+
+/**
+ * kvm_add_memory() - give the machine a further piece of memory, for good
+ * @kvm: struct kvm
+ * @n:   number of the piece, from 0, each once
+ * @r:   its memory outlives the machine
+ *
+ * Return: 0 or minus errno
+ * Context: any thread, also while vCPUs run
+ *
+ * #syscalls ioctl
+ */
+int kvm_add_memory(void *kvm, uint32_t n, const struct gmem_region *r)
+{
+	struct err e;
+
+	return set_slot(kvm, GMEM_REGIONS_MAX + n, r, &e);
 }
 
 static int set_cpuid(struct kvm *k, int fd, uint32_t id, uint32_t n, struct err *e)

@@ -128,7 +128,7 @@ static int plug_memory(struct machine *m, const struct vmm_config *cfg, struct e
 	m->balloon = d;
 	if (!m->mem.hot.n)
 		return 0;
-	rc = vmem_new(&m->mem, m->loop, &d, e);
+	rc = vmem_new(&m->mem, kvm_add_memory, &m->kvm, m->loop, &d, e);
 	if (rc < 0 || (rc = plug(m, d, "", e)) < 0)
 		return rc;
 	m->memory = d;

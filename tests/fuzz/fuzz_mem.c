@@ -85,6 +85,21 @@ static void own_step(struct memdrv *m, uint64_t kind)
 		gmem_hot_sweep(m->mem);
 }
 
+/* Each piece once, inside the region. */
+static uint64_t pieces;
+
+static int map_piece(void *arg, uint32_t n, const struct gmem_region *r)
+{
+	const struct gmem *m = arg;
+
+	if (pieces >> n & 1 || r->gpa < m->hot.r.gpa || !r->len ||
+	    r->gpa - m->hot.r.gpa + r->len > m->hot.r.len ||
+	    r->hva - m->hot.r.hva != (ptrdiff_t)(r->gpa - m->hot.r.gpa))
+		abort();
+	pieces |= 1ull << n;
+	return 0;
+}
+
 /**
  * LLVMFuzzerTestOneInput() - drive one device by one input
  */
@@ -94,8 +109,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned int i;
 	struct err e;
 
-	allowed = 0;
-	if (loop_new(&m.loop, &e) < 0 || vmem_new(m.mem, m.loop, &m.d, &e) < 0)
+	allowed = pieces = 0;
+	if (loop_new(&m.loop, &e) < 0 || vmem_new(m.mem, map_piece, m.mem, m.loop, &m.d, &e) < 0)
 		abort();
 	pthread_mutex_lock(&m.d->lock);
 	memdrv_attach(&m, UINT64_MAX);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-mem: a block is memory once it is plugged; unplugged ones read as zeros, and
- * the one who writes there ends. Blocks are at 4 GiB, which PAE shows at 1 GiB.
+ * virtio-mem: where nothing was ever plugged, there is nothing. Then a block is memory
+ * once it is plugged; unplugged ones read as zeros, and the one who writes there ends.
+ * Blocks are at 4 GiB, which PAE shows at 1 GiB.
  */
 #include "guest.h"
 
@@ -36,14 +37,16 @@
 	check($1, 0x214(%esi))
 	say "SYNC started"
 
-	check($0, WINDOW)		/* unplugged */
-	check($0, WINDOW + BLOCK - 4)
+	movl $1, WINDOW			/* nothing there */
+	movl WINDOW, %eax
+	check($-1, %eax)
 	ask PLUG, 0
 	check($0, %eax)
 	ask PLUG, 2
 	check($0, %eax)
 	ask PLUG, 2
 	check($3, %eax)			/* twice */
+	check($0, WINDOW + BLOCK)	/* not yet */
 	movl $0x12345678, WINDOW
 	movl $0x12345678, WINDOW + BLOCK - 4
 	movl $0x12345678, WINDOW + 2 * BLOCK

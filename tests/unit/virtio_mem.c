@@ -32,6 +32,24 @@ Suite *virtio_mem_suite(void);
 static struct fakedrv f;
 static uint64_t req, resp;
 
+/* Pieces that became the guest's; the first failure that is due. */
+static uint64_t pieces, piece_bytes;
+static int map_fails;
+
+static int map_piece(void *arg, uint32_t n, const struct gmem_region *r)
+{
+	ck_assert_ptr_eq(arg, &f);
+	if (map_fails)
+		return -map_fails;
+	ck_assert_uint_lt(n, 64);
+	ck_assert(!(pieces >> n & 1));
+	ck_assert_uint_eq(r->gpa, BASE + n * r->len);
+	ck_assert_ptr_eq(r->hva, f.mem.hot.r.hva + (r->gpa - BASE));
+	pieces |= 1ull << n;
+	piece_bytes = r->len;
+	return 0;
+}
+
 static void begin(uint64_t hotplug_bytes)
 {
 	struct gmem_policy p = { .ram_bytes = RAM, .hotplug_bytes = hotplug_bytes };
@@ -43,7 +61,7 @@ static void begin(uint64_t hotplug_bytes)
 	ck_assert_msg(!gmem_init_policy(&f.mem, &p, &e), "%s", e.text);
 	req = fakedrv_alloc(&f, 4096);
 	resp = fakedrv_alloc(&f, 4096);
-	ck_assert_msg(!vmem_new(&f.mem, f.loop, &d, &e), "%s", e.text);
+	ck_assert_msg(!vmem_new(&f.mem, map_piece, &f, f.loop, &d, &e), "%s", e.text);
 	fakedrv_attach(&f, d, FEATURES, 64);
 }
 
@@ -419,6 +437,8 @@ START_TEST(test_large)
 	ck_assert_uint_eq(block, 2 * BLOCK);
 	ck_assert_uint_eq(n, GMEM_BLOCKS_MAX);
 	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_PLUG, BASE, (uint16_t)n), ACK);
+	ck_assert_uint_eq(pieces, UINT64_MAX);
+	ck_assert_uint_eq(piece_bytes, LARGE / 64);
 	ck_assert_uint_eq(plugged(), n);
 	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_PLUG, BASE + LARGE, 1), ERROR);
 	/* Holes, and pages in use far apart. */
@@ -432,6 +452,34 @@ START_TEST(test_large)
 }
 END_TEST
 
+/* Pieces become the guest's with the first block that needs them, and once. */
+START_TEST(test_pieces)
+{
+	uint64_t piece = LARGE / 64, blocks = piece / config().block_size;
+
+	ck_assert_uint_eq(pieces, 0);
+	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_STATE, BASE, 1), ACK);
+	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_UNPLUG_ALL, 0, 0), ACK);
+	ck_assert_uint_eq(pieces, 0);
+	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_PLUG, BASE + 3 * piece, 1), ACK);
+	ck_assert_uint_eq(pieces, 1u << 3);
+	ck_assert_uint_eq(piece_bytes, piece);
+	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_PLUG, BASE + 4 * piece, (uint16_t)(blocks + 1)), ACK);
+	ck_assert_uint_eq(pieces, 7u << 3);
+	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_UNPLUG_ALL, 0, 0), ACK);
+	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_PLUG, BASE + 4 * piece - config().block_size, 2), ACK);
+	ck_assert_uint_eq(pieces, 7u << 3);
+	/* The host has no memory for one: later, perhaps. */
+	map_fails = ENOMEM;
+	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_PLUG, BASE + 63 * piece, 1), VIRTIO_MEM_RESP_BUSY);
+	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_PLUG, BASE + 5 * piece, 1), ACK);
+	ck_assert_uint_eq(plugged(), 3);
+	map_fails = 0;
+	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_PLUG, BASE + 63 * piece, 1), ACK);
+	ck_assert_uint_eq(pieces, 7u << 3 | 1ull << 63);
+}
+END_TEST
+
 /* A reset in the middle of a long request: what is done is done, nothing more is. */
 START_TEST(test_reset_while_busy)
 {
@@ -440,6 +488,9 @@ START_TEST(test_reset_while_busy)
 	ck_assert_int_eq(ask(VIRTIO_MEM_REQ_PLUG, BASE, (uint16_t)f.mem.hot.n), ACK);
 	put(VIRTIO_MEM_REQ_UNPLUG_ALL, 0, 0);
 	fakedrv_kick(&f, 0);
+	/* What made all pieces the guest's may have used this round up. */
+	while (plugged() == f.mem.hot.n)
+		ck_assert_int_gt(loop_step(f.loop, WAIT_MS, NULL), 0);
 	ck_assert(!fakedrv_used(&f, 0, NULL, NULL));
 	fakedrv_reset(&f);
 	left = plugged();
@@ -496,6 +547,7 @@ Suite *virtio_mem_suite(void)
 	tcase_add_checked_fixture(l, large_setup, teardown);
 	tcase_set_timeout(l, 60);
 	tcase_add_test(l, test_large);
+	tcase_add_test(l, test_pieces);
 	tcase_add_test(l, test_reset_while_busy);
 	tcase_add_test(l, test_queue_while_busy);
 	suite_add_tcase(s, l);

@@ -18,6 +18,13 @@
  *   BUSY   the host has no memory for the change now; nothing has changed
  *   ACK    done
  *
+ * Pieces. The region becomes the guest's by up to PIECES_MAX pieces, each with the
+ * first block that is plugged in it, and stays so. A memory slot of KVM costs the host
+ * up to 1/2048 of its size at once (Linux 6.1 with KVM_EXTERNAL_WRITE_TRACKING, as
+ * Debian builds it), which a guest that never grows must not cost; to take one away
+ * makes KVM forget all that it knows about all of the guest's memory. Where there is
+ * no piece, an access is one to a device that does not exist.
+ *
  * A request that is too short, or has no room for the answer, breaks the device.
  *
  * Pace. To plug takes no time; what the guest unplugs has to be taken apart page by
@@ -58,9 +65,16 @@
 #define PAUSE_MS 10
 #define SLICE_BYTES (64ull << 20)
 
+/* Units that a piece costs, all in all seldom. */
+#define PIECE_UNITS 64
+#define PIECES_MAX 64
+
 /**
  * struct vmem
  * @gmem:      its @hot is ours to change; borrowed
+ * @map, @map_arg: makes pieces the guest's
+ * @piece_blocks: size of a piece
+ * @mapped:    one bit for each piece that is
  * @requested: size that the host allows, bytes
  * @plugged:   blocks
  * @chain:     request under way while @next < @end
@@ -72,6 +86,10 @@
 struct vmem {
 	struct virtio_dev d;
 	struct gmem *gmem;
+	vmem_map_fn *map;
+	void *map_arg;
+	uint32_t piece_blocks;
+	uint64_t mapped;
 	uint64_t requested;
 	uint32_t plugged;
 	struct virtq_chain chain;
@@ -117,6 +135,30 @@ static bool range(struct vmem *v, uint64_t gpa, uint16_t n, uint32_t *ret_first)
 	return n <= h->n - *ret_first;
 }
 
+/* Makes the pieces of some blocks the guest's, where they are not. */
+static int map_pieces(struct vmem *v, uint32_t first, uint32_t n)
+{
+	const struct gmem_hot *h = &v->gmem->hot;
+	uint32_t i;
+
+	for (i = first / v->piece_blocks; i <= (first + n - 1) / v->piece_blocks; i++) {
+		uint64_t at = (uint64_t)i * v->piece_blocks * h->block_bytes;
+		uint64_t len = v->piece_blocks * h->block_bytes;
+		struct gmem_region r = { .gpa = h->r.gpa + at, .hva = h->r.hva + at };
+		int rc;
+
+		if (v->mapped >> i & 1)
+			continue;
+		r.len = len < h->r.len - at ? len : h->r.len - at;
+		spend(v, PIECE_UNITS);
+		rc = v->map(v->map_arg, i, &r);
+		if (rc < 0)
+			return rc;
+		v->mapped |= 1ull << i;
+	}
+	return 0;
+}
+
 static void plug(struct vmem *v, uint64_t gpa, uint16_t n)
 {
 	uint64_t block = v->gmem->hot.block_bytes;
@@ -126,7 +168,7 @@ static void plug(struct vmem *v, uint64_t gpa, uint16_t n)
 		answer(v, VIRTIO_MEM_RESP_ERROR, 0);
 	} else if ((v->plugged + (uint64_t)n) * block > v->requested) {
 		answer(v, VIRTIO_MEM_RESP_NACK, 0);
-	} else if (gmem_hot_plug(v->gmem, first, n) < 0) {
+	} else if (map_pieces(v, first, n) < 0 || gmem_hot_plug(v->gmem, first, n) < 0) {
 		answer(v, VIRTIO_MEM_RESP_BUSY, 0);
 	} else {
 		v->plugged += n;
@@ -309,6 +351,16 @@ static void vmem_free(struct virtio_dev *d)
 	free(v);
 }
 
+/* Pieces begin where the blocks of Linux do. */
+static uint32_t piece_blocks(const struct gmem_hot *h)
+{
+	uint64_t bytes = VMM_HOTPLUG_STEP_BYTES;
+
+	while (h->r.len > bytes * PIECES_MAX)
+		bytes *= 2;
+	return (uint32_t)(bytes / h->block_bytes);
+}
+
 static const struct virtio_ops vmem_ops = {
 	.name = "mem",
 	.device_id = VIRTIO_ID_MEM,
@@ -324,6 +376,8 @@ static const struct virtio_ops vmem_ops = {
 /**
  * vmem_new() - a device that plugs the blocks of @mem, none of them so far
  * @mem:  has a pluggable region; borrowed, outlives the device
+ * @map:  makes a piece of the region the guest's; called on the I/O thread, with the
+ *        device's lock held; of memory, only pages of plugged blocks can be written
  * @loop: of the I/O thread, borrowed, outlives the device
  * @ret:  owned by the caller, freed by its ops
  *
@@ -331,9 +385,10 @@ static const struct virtio_ops vmem_ops = {
  * Context: I/O thread, or before it runs
  * Source: virtio 1.2, section 5.15
  *
- * #syscalls mprotect madvise timerfd_create timerfd_settime epoll_ctl close
+ * #syscalls mprotect madvise timerfd_create timerfd_settime epoll_ctl close ioctl
  */
-int vmem_new(struct gmem *mem, struct loop *loop, struct virtio_dev **ret, struct err *e)
+int vmem_new(struct gmem *mem, vmem_map_fn *map, void *arg, struct loop *loop,
+	     struct virtio_dev **ret, struct err *e)
 {
 	struct vmem *v = mem_new(struct vmem);
 	int rc;
@@ -341,6 +396,9 @@ int vmem_new(struct gmem *mem, struct loop *loop, struct virtio_dev **ret, struc
 	if (!v)
 		return err_set(e, ENOMEM, "out of memory");
 	v->gmem = mem;
+	v->map = map;
+	v->map_arg = arg;
+	v->piece_blocks = piece_blocks(&mem->hot);
 	v->sweep = v->pace.timer = -1;
 	rc = virtio_init(&v->d, &vmem_ops, 1ull << VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE, mem,
 			 loop);
