@@ -12,7 +12,20 @@ plan 22
 KSM=/sys/kernel/mm/ksm
 HUGE=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
 
+# These belong to the whole machine: it gets them back as they were.
+pages_to_scan=$(cat $KSM/pages_to_scan)
+ksm_run=$(cat $KSM/run)
+huge=$(cat $HUGE)
+restore() {
+	status=$?
+	echo "$ksm_run" > $KSM/run
+	echo "$pages_to_scan" > $KSM/pages_to_scan
+	echo "$huge" > $HUGE
+	return $status
+}
+
 story_begin
+trap 'restore || story_end; story_end' EXIT
 make_layers
 PODVM_CONFIG=$WORK/podvm.json
 export PODVM_CONFIG
@@ -80,26 +93,23 @@ make_bundle two . sleep 1000
 make_bundle three . sleep 1000
 start two
 start three
-echo 20000 > "$KSM/pages_to_scan"
-echo 1 > "$KSM/run"
+echo 20000 > $KSM/pages_to_scan
+echo 1 > $KSM/run
 shared() { [ "$(cat "$KSM/pages_sharing")" -gt 1000 ]; }
 ok 'pods that may be merged share pages' wait_for 90 shared
 echo "# KSM: $(cat "$KSM/pages_shared") pages stand for $(cat "$KSM/pages_sharing") more"
-echo 2 > "$KSM/run"
 podvm delete --force three
 podvm delete --force two
 
 # ---- reserved pages ----------------------------------------------------------------
 echo '{ "ram": "128M", "memory": { "hugepages": "2M" } }' > "$PODVM_CONFIG"
 make_bundle four . cat /kept
-echo 0 > "$HUGE"
+echo 0 > $HUGE
 ok 'too few reserved pages: the error says where to reserve them' sh -c \
 	"podvm --root $ROOT run --bundle $WORK/disk/four four 2>&1 < /dev/null | grep -q 'has not 64 free pages of 2 MiB.*nr_hugepages'"
-echo 64 > "$HUGE"
+echo 64 > $HUGE
 ok 'a pod of reserved pages runs' is "$(podvm run --bundle "$WORK/disk/four" four < /dev/null)" \
 	'from the middle layer'
-echo 0 > "$HUGE"
-
 umount "$WORK"/disk/two/rootfs "$WORK"/disk/three/rootfs "$WORK"/disk/four/rootfs
 snapshot > "$WORK/after"
 ok 'nothing is left behind' diff "$WORK/before" "$WORK/after"
