@@ -104,34 +104,98 @@ static int in_range(const struct jnode *n, const char *key, uint64_t v, uint64_t
 	return json_fail(n, key, e, "must be 1 to %llu", (unsigned long long)max);
 }
 
+static int at_most(const struct jnode *n, const char *key, uint64_t v, uint64_t max,
+		   struct err *e)
+{
+	if (v <= max)
+		return 0;
+	return json_fail(n, key, e, "must be at most %llu", (unsigned long long)max);
+}
+
+/* Names the first member that is not among @known. */
+static int only_known(const struct jnode *n, const char *const *known, size_t n_known,
+		      struct err *e)
+{
+	struct jnode m;
+	size_t i, k;
+
+	for (i = 0; !json_member(n, i, &m); i++) {
+		for (k = 0; k < n_known && strcmp(m.key, known[k]); k++)
+			;
+		if (k == n_known)
+			return json_fail(n, m.key, e, "unknown setting");
+	}
+	return 0;
+}
+
+static int get_pages(const struct jnode *n, const char *key, enum vmm_pages *ret, struct err *e)
+{
+	static const char *const names[VMM_PAGES_KINDS] = {
+		[VMM_PAGES_HOST] = "default", [VMM_PAGES_NEVER] = "never",
+		[VMM_PAGES_ALWAYS] = "always", [VMM_PAGES_2M] = "2M", [VMM_PAGES_1G] = "1G",
+	};
+	const char *v;
+	int rc = json_str(n, key, &v, e);
+	unsigned int i;
+
+	if (rc <= 0)
+		return rc;
+	for (i = 0; i < VMM_PAGES_KINDS; i++) {
+		if (strcmp(v, names[i]))
+			continue;
+		*ret = (enum vmm_pages)i;
+		return 0;
+	}
+	return json_fail(n, key, e, "must be default, never, always, 2M or 1G");
+}
+
+static int read_memory(struct config *c, const struct jnode *n, struct err *e)
+{
+	static const char *const known[] = { "max", "merge", "hugepages", "prefault" };
+
+	if (only_known(n, known, ARRAY_LEN(known), e) < 0 ||
+	    get_size(n, "max", &c->ram_max_bytes, e) < 0 ||
+	    at_most(n, "max", c->ram_max_bytes, CONFIG_BYTES_MAX, e) < 0 ||
+	    json_flag(n, "merge", &c->merge, e) < 0 ||
+	    json_flag(n, "prefault", &c->prefault, e) < 0 ||
+	    get_pages(n, "hugepages", &c->pages, e) < 0)
+		return -EINVAL;
+	if (c->pages != VMM_PAGES_2M && c->pages != VMM_PAGES_1G)
+		return 0;
+	if (c->merge)
+		return json_fail(n, "merge", e, "excludes hugepages 2M and 1G: those are not merged");
+	if (c->ram_max_bytes)
+		return json_fail(n, "max", e, "excludes hugepages 2M and 1G: memory of those does not grow");
+	return 0;
+}
+
 static int read_file(struct config *c, const struct jnode *n, struct err *e)
 {
 	static const char *const known[] = {
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
-		"scratch", "bootTimeoutMs", "vhostNet",
+		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
 	};
-	struct jnode m;
-	size_t i, k;
+	struct jnode memory;
+	int rc;
 
-	if (json_as_obj(n, e) < 0)
+	if (json_as_obj(n, e) < 0 || only_known(n, known, ARRAY_LEN(known), e) < 0)
 		return -EINVAL;
-	for (i = 0; !json_member(n, i, &m); i++) {
-		for (k = 0; k < ARRAY_LEN(known) && strcmp(m.key, known[k]); k++)
-			;
-		if (k == ARRAY_LEN(known))
-			return json_fail(n, m.key, e, "unknown setting");
-	}
+	rc = json_obj(n, "memory", &memory, e);
+	if (rc < 0 || (rc && read_memory(c, &memory, e) < 0))
+		return -EINVAL;
 	if (get_text(n, "vmm", c->vmm, sizeof(c->vmm), e) < 0 ||
 	    get_text(n, "kernel", c->kernel, sizeof(c->kernel), e) < 0 ||
 	    get_text(n, "initramfs", c->initramfs, sizeof(c->initramfs), e) < 0 ||
 	    get_text(n, "cmdline", c->cmdline, sizeof(c->cmdline), e) < 0 ||
 	    get_size(n, "ram", &c->ram_bytes, e) < 0 ||
 	    json_u64(n, "vcpus", &c->vcpus, e) < 0 ||
+	    json_u64(n, "vcpusMax", &c->vcpus_max, e) < 0 ||
 	    get_size(n, "scratch", &c->scratch_bytes, e) < 0 ||
 	    json_u64(n, "bootTimeoutMs", &c->boot_timeout_ms, e) < 0 ||
 	    get_auto(n, "vhostNet", &c->vhost_net, e) < 0 ||
 	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||
+	    at_most(n, "vcpusMax", c->vcpus_max, UINT32_MAX, e) < 0 ||
 	    in_range(n, "scratch", c->scratch_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "bootTimeoutMs", c->boot_timeout_ms, INT32_MAX, e) < 0)
 		return -EINVAL;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "lib/err.h"
+#include "vmm/vmm.h"
 
 /* Read when PODVM_CONFIG is not in the environment; it need not exist. */
 #define CONFIG_PATH "/etc/podvm/podvm.json"
@@ -17,6 +18,9 @@
  * @cmdline:       appended to the guest kernel's command line
  * @ram_bytes:     of a pod's VM that asks for nothing
  * @vcpus:         of a pod's VM that asks for nothing
+ * @vcpus_max:     up to which a pod's VM can grow; 0: it cannot
+ * @ram_max_bytes: the same for memory; 0: it cannot
+ * @pages, @merge, @prefault: of guest RAM, as in vmm/vmm.h
  * @scratch_bytes: capacity of a container's writable disk (sparse)
  * @boot_timeout_ms: until the agent must have called
  * @vhost_net:     let the kernel move a pod's packets where it can
@@ -28,6 +32,11 @@ struct config {
 	char cmdline[1024];
 	uint64_t ram_bytes;
 	uint64_t vcpus;
+	uint64_t vcpus_max;
+	uint64_t ram_max_bytes;
+	enum vmm_pages pages;
+	bool merge;
+	bool prefault;
 	uint64_t scratch_bytes;
 	uint64_t boot_timeout_ms;
 	bool vhost_net;

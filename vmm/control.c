@@ -184,6 +184,32 @@ static int serve_device(struct control *c, const struct vmm_request *rq, int *fd
 	return machine_device(&c->m, rq->port, &rp->device, e);
 }
 
+static int serve_balloon(struct control *c, const struct vmm_request *rq, int *fds,
+			 struct vmm_reply *rp, struct err *e)
+{
+	(void)fds;
+	(void)rp;
+	return machine_balloon(&c->m, rq->bytes, e);
+}
+
+static int serve_memory(struct control *c, const struct vmm_request *rq, int *fds,
+			struct vmm_reply *rp, struct err *e)
+{
+	(void)fds;
+	(void)rp;
+	return machine_memory(&c->m, rq->bytes, e);
+}
+
+static int serve_memory_state(struct control *c, const struct vmm_request *rq, int *fds,
+			      struct vmm_reply *rp, struct err *e)
+{
+	(void)rq;
+	(void)fds;
+	(void)e;
+	machine_memory_state(&c->m, &rp->memory);
+	return 0;
+}
+
 static int serve_stop(struct control *c, const struct vmm_request *rq, int *fds,
 		      struct vmm_reply *rp, struct err *e)
 {
@@ -237,6 +263,12 @@ static const struct request {
 			"send it after CONFIG and before the guest's end" },
 	[VMM_LINK] = { "LINK", serve_link, 0, ALIVE,
 		       "send it after CONFIG and before the guest's end" },
+	[VMM_BALLOON] = { "BALLOON", serve_balloon, 0, ALIVE,
+			  "send it after CONFIG and before the guest's end" },
+	[VMM_MEMORY] = { "MEMORY", serve_memory, 0, ALIVE,
+			 "send it after CONFIG and before the guest's end" },
+	[VMM_MEMORY_STATE] = { "MEMORY_STATE", serve_memory_state, 0,
+			       ALIVE | AT(MACHINE_ENDED), "send it after CONFIG" },
 };
 
 static int serve(struct control *c, const struct vmm_request *rq, int *fds,

@@ -5,9 +5,10 @@
  * Stage 2 of the sandbox (vmm/sandbox.c): which system calls a thread may make.
  * Two lists. What devices need is in both, because a device starts and stops on
  * the vCPU thread that wrote its status. The I/O thread besides receives
- * descriptors, makes eventfds and timers for devices that are plugged later, and
- * enters the one io_uring that was made before, which can do nothing but disk
- * operations (vmm/uring.c); no other can be made or changed.
+ * descriptors, makes eventfds and timers for devices that are plugged later, gives
+ * KVM memory that the guest plugs, and enters the one io_uring that was made
+ * before, which can do nothing but disk operations (vmm/uring.c); no other can be
+ * made or changed.
  * Everything else ends the process with SIGSYS: open, socket, execve and clone
  * among it. ioctl is cut down to single commands, and mmap and mprotect may not
  * make code.
@@ -80,6 +81,7 @@ static const uint32_t ioctls_io[] = {
 	VHOST_SET_VRING_NUM, VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR,
 	VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR,
 	VHOST_NET_SET_BACKEND,
+	KVM_SET_USER_MEMORY_REGION,
 };
 
 /* Room for all checks of the longer list. */

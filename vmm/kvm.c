@@ -34,8 +34,9 @@
 
 #define CPUID_MAX 256
 
-/* Slots of guest RAM come first. */
-#define SLOT_READONLY 16
+/* Slots: of the RAM that a guest begins with, of what it only reads, of what it plugs. */
+#define SLOT_READONLY GMEM_REGIONS_MAX
+#define SLOT_PLUGGED (SLOT_READONLY + 1)
 
 /* Three pages for real mode emulation, which old Intel processors need. */
 #define TSS_GPA 0xfffbd000u
@@ -147,6 +148,21 @@ void kvm_done(struct kvm *k)
 	k->routes = NULL;
 }
 
+static int set_slot(struct kvm *k, uint32_t slot, const struct gmem_region *r, struct err *e)
+{
+	struct kvm_userspace_memory_region u = {
+		.slot = slot,
+		.guest_phys_addr = r->gpa,
+		.memory_size = r->len,
+		.userspace_addr = (uintptr_t)r->hva,
+	};
+
+	if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &u) < 0)
+		return err_sys(e, "KVM_SET_USER_MEMORY_REGION: %llu MiB",
+			       (unsigned long long)r->len >> 20);
+	return 0;
+}
+
 /**
  * kvm_set_memory() - give the machine its RAM
  * @m: outlives the machine
@@ -157,21 +173,30 @@ void kvm_done(struct kvm *k)
  */
 int kvm_set_memory(struct kvm *k, const struct gmem *m, struct err *e)
 {
-	size_t i;
+	uint32_t i;
+	int rc = 0;
 
-	for (i = 0; i < m->n; i++) {
-		struct kvm_userspace_memory_region r = {
-			.slot = (uint32_t)i,
-			.guest_phys_addr = m->r[i].gpa,
-			.memory_size = m->r[i].len,
-			.userspace_addr = (uintptr_t)m->r[i].hva,
-		};
+	for (i = 0; i < m->n && !rc; i++)
+		rc = set_slot(k, i, &m->r[i], e);
+	return rc;
+}
 
-		if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) < 0)
-			return err_sys(e, "KVM_SET_USER_MEMORY_REGION: %llu MiB",
-				       (unsigned long long)m->r[i].len >> 20);
-	}
-	return 0;
+/**
+ * kvm_add_memory() - give the machine a further piece of memory, for good
+ * @kvm: struct kvm
+ * @n:   number of the piece, from 0, each once
+ * @r:   its memory outlives the machine
+ *
+ * Return: 0 or minus errno
+ * Context: any thread, also while vCPUs run
+ *
+ * #syscalls ioctl
+ */
+int kvm_add_memory(void *kvm, uint32_t n, const struct gmem_region *r)
+{
+	struct err e;
+
+	return set_slot(kvm, SLOT_PLUGGED + n, r, &e);
 }
 
 /**

@@ -42,6 +42,7 @@ int kvm_init(struct kvm *k, int sys_fd, uint32_t vcpus, struct err *e);
 void kvm_done(struct kvm *k);
 int kvm_set_memory(struct kvm *k, const struct gmem *m, struct err *e);
 int kvm_set_readonly(struct kvm *k, uint64_t gpa, void *hva, uint64_t len, struct err *e);
+int kvm_add_memory(void *kvm, uint32_t n, const struct gmem_region *r);
 int kvm_vcpu_new(struct kvm *k, uint32_t id, uint32_t n, int *ret_fd,
 		 struct kvm_run **ret_run, struct err *e);
 void kvm_vcpu_done(struct kvm *k, int *fd, struct kvm_run **run);

@@ -124,6 +124,24 @@ static int plug(struct machine *m, struct virtio_dev *d, const char *name, struc
 	return 0;
 }
 
+/* Free pages go back to the host, unless it gave them for good (vmm/gmem.c). */
+static int plug_memory(struct machine *m, const struct vmm_config *cfg, struct err *e)
+{
+	struct virtio_dev *d;
+	int rc = balloon_new(!m->mem.reserved && !cfg->prefault, &m->mem, m->loop, &d, e);
+
+	if (rc < 0 || (rc = plug(m, d, "", e)) < 0)
+		return rc;
+	m->balloon = d;
+	if (!m->mem.hot.n)
+		return 0;
+	rc = vmem_new(&m->mem, kvm_add_memory, &m->kvm, m->loop, &d, e);
+	if (rc < 0 || (rc = plug(m, d, "", e)) < 0)
+		return rc;
+	m->memory = d;
+	return 0;
+}
+
 static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *console,
 		       struct err *e)
 {
@@ -140,7 +158,7 @@ static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *con
 	    (rc = plug(m, d, "", e)) < 0)
 		return rc;
 	m->vsock = d;
-	return 0;
+	return plug_memory(m, cfg, e);
 }
 
 static int confine(struct machine *m, struct err *e)
@@ -195,7 +213,7 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 	if (rc < 0)
 		return err_set(e, -rc, "serial port");
 	if ((rc = pci_init(&m->bus.pci, e)) < 0 ||
-	    (rc = gmem_init(&m->mem, cfg->ram_bytes, e)) < 0 ||
+	    (rc = machine_make_memory(m, cfg, e)) < 0 ||
 	    (rc = kvm_init(&m->kvm, fds[MACHINE_KVM], cfg->vcpus, e)) < 0)
 		return rc;
 	fds[MACHINE_KVM] = -1;
@@ -520,7 +538,7 @@ void machine_done(struct machine *m)
 		m->devices = v->next;
 		vpci_free(v);
 	}
-	m->vsock = NULL;
+	m->vsock = m->balloon = m->memory = NULL;
 	if (m->console)
 		m->console->ops->free(m->console);
 	m->console = NULL;

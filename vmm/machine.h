@@ -24,9 +24,9 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
  * @mem, @kvm, @bus, @cpus: owned
  * @host:     what virtio devices need of us
  * @devices:  list, owned
- * @vsock:    one of them
  * @console:  until START, which puts it on the bus; owned
  * @aio:      what disks have carried out, owned
+ * @vsock, @balloon, @memory: among them; @memory NULL where memory does not grow
  * @broker:   lib/broker.h socket, owned; -1 for none
  * @lock:     of @event and @text
  * @event:    how the guest ended; the first one counts
@@ -44,6 +44,8 @@ struct machine {
 	struct virtio_dev *vsock;
 	struct virtio_dev *console;
 	struct aio *aio;
+	struct virtio_dev *balloon;
+	struct virtio_dev *memory;
 	int broker;
 	pthread_mutex_t lock;
 	enum vmm_event event;
@@ -71,5 +73,11 @@ enum vmm_event machine_event(struct machine *m, char *text, size_t room);
 void machine_stats(struct machine *m, struct vmm_stats *ret);
 int machine_device(struct machine *m, uint32_t i, struct vmm_device *ret, struct err *e);
 void machine_done(struct machine *m);
+
+/* vmm/memory.c */
+int machine_make_memory(struct machine *m, const struct vmm_config *cfg, struct err *e);
+int machine_balloon(struct machine *m, uint64_t bytes, struct err *e);
+int machine_memory(struct machine *m, uint64_t bytes, struct err *e);
+void machine_memory_state(struct machine *m, struct vmm_memory *ret);
 
 #endif

@@ -162,7 +162,7 @@ static void run(struct vcpu *v)
 		}
 		if (rc < 0) {
 			metrics_exit(VMM_EXIT_FAULT);
-			fail(v, rc == -EFAULT ? "no host memory for the guest, KVM_RUN errno"
+			fail(v, rc == -EFAULT ? "no host memory for the guest, or a write to memory that it has not plugged: KVM_RUN errno"
 					      : "KVM_RUN errno", (uint64_t)-rc);
 			return;
 		}

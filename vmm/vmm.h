@@ -24,7 +24,8 @@
  *
  * Order: CONFIG first; then DISK, NET, LISTEN, BROKER, CONSOLE_PORT in any number; START;
  * after it also DISK and NET (hot plug), UNPLUG, RESIZE, LIMIT, LINK, CONNECT,
- * LISTEN, PAUSE, RESUME, STATS, STOP.
+ * LISTEN, PAUSE, RESUME, STATS, STOP; BALLOON, MEMORY and MEMORY_STATE before and
+ * after it.
  *
  * A device is named by what its guest finds it by: a disk by its serial, a
  * network interface by its MAC address in lower case with colons. Names are
@@ -63,22 +64,48 @@ enum vmm_type {
 	VMM_RESIZE, /* @name: a raw disk that has grown; the guest is told */
 	VMM_LIMIT,  /* @limit: new limits of a disk */
 	VMM_LINK,   /* link of the network interface @name: @port 1 is up, 0 down */
+	VMM_BALLOON, /* @bytes that the guest shall give up: a multiple of 4096, below its RAM */
+	VMM_MEMORY,  /* @bytes that the guest shall plug: a multiple of @block_bytes */
+	VMM_MEMORY_STATE, /* state of both; asks the guest for its statistics anew */
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
 
+/* The pages that guest RAM is made of. */
+enum vmm_pages {
+	VMM_PAGES_HOST,	  /* as /sys/kernel/mm/transparent_hugepage/enabled says */
+	VMM_PAGES_NEVER,  /* 4 KiB */
+	VMM_PAGES_ALWAYS, /* transparent huge pages where they fit */
+	VMM_PAGES_2M,	  /* the host's reserved ones (hugetlb); nothing goes back to it */
+	VMM_PAGES_1G,
+	VMM_PAGES_KINDS
+};
+
+/* Step of @hotplug_bytes: a memory block of Linux (Documentation/admin-guide/mm). */
+#define VMM_HOTPLUG_STEP_BYTES (128ull << 20)
+
 /**
  * struct vmm_config - the machine
- * @ram_bytes: multiple of 2 MiB, 32 MiB at least
- * @vcpus:     1 to VMM_VCPUS_MAX
+ * @ram_bytes: multiple of 2 MiB (1 GiB with VMM_PAGES_1G), 32 MiB at least
+ * @vcpus:     1 to VMM_VCPUS_MAX; the guest may start fewer, and others later
  * @guest_cid: vsock address of the guest, 3 or above
  * @cmdline:   kernel command line; NUL-terminated
+ * @hotplug_bytes: how far memory can grow beyond @ram_bytes, by virtio-mem; multiple
+ *             of VMM_HOTPLUG_STEP_BYTES; 0: it cannot
+ * @pages:     enum vmm_pages; reserved ones exclude @hotplug_bytes and @merge
+ * @merge:     the host may merge equal pages with those of others (KSM)
+ * @prefault:  take all RAM at CONFIG; none of it is reported as free later
  */
 struct vmm_config {
 	uint64_t ram_bytes;
 	uint32_t vcpus;
 	uint32_t guest_cid;
 	char cmdline[VMM_CMDLINE_BYTES];
+	uint64_t hotplug_bytes;
+	uint8_t pages;
+	uint8_t merge;
+	uint8_t prefault;
+	uint8_t reserved[5];
 };
 
 /**
@@ -155,6 +182,7 @@ struct vmm_request {
 		struct vmm_net net;
 		char name[VMM_NAME_BYTES];
 		struct vmm_set_limit limit;
+		uint64_t bytes;
 	};
 };
 
@@ -233,6 +261,41 @@ struct vmm_metrics {
 	size_t n_devices;
 };
 
+/* Statistics that a guest may give of its memory; numbers are the tags of virtio. */
+enum vmm_memory_stat {
+	VMM_STAT_SWAP_IN, VMM_STAT_SWAP_OUT, VMM_STAT_MAJOR_FAULTS, VMM_STAT_MINOR_FAULTS,
+	VMM_STAT_FREE, VMM_STAT_TOTAL, VMM_STAT_AVAILABLE, VMM_STAT_CACHES,
+	VMM_STAT_HUGE_ALLOCS, VMM_STAT_HUGE_FAILS, VMM_STAT_OOM_KILLS, VMM_STAT_ALLOC_STALLS,
+	VMM_STAT_ASYNC_SCAN, VMM_STAT_DIRECT_SCAN, VMM_STAT_ASYNC_RECLAIM,
+	VMM_STAT_DIRECT_RECLAIM, VMM_STAT_KINDS
+};
+
+/**
+ * struct vmm_memory - guest memory; all of it in bytes where nothing else is said
+ * @ram_bytes:     at START
+ * @balloon_bytes: that VMM_BALLOON asked for
+ * @balloon_actual: that the guest says it has given up: guest data
+ * @inflated, @reported: that went back to the host by the balloon and as free
+ *                 pages, since START; what the guest took again is not taken off
+ * @discards:      system calls that gave it back
+ * @hotplug_bytes, @block_bytes: size of the region that can be plugged, and the step
+ *                 of VMM_MEMORY; 0 where there is none
+ * @requested:     that VMM_MEMORY asked for
+ * @plugged:       that the guest has plugged
+ * @stats_ns:      CLOCK_MONOTONIC when @stat came; 0: never
+ * @stats_mask:    bit n: the guest gave stat[n]
+ * @stat:          by enum vmm_memory_stat: guest data, in its driver's units
+ */
+struct vmm_memory {
+	uint64_t ram_bytes;
+	uint64_t balloon_bytes, balloon_actual;
+	uint64_t inflated, reported, discards;
+	uint64_t hotplug_bytes, block_bytes, requested, plugged;
+	uint64_t stats_ns;
+	uint64_t stats_mask;
+	uint64_t stat[VMM_STAT_KINDS];
+};
+
 /**
  * struct vmm_reply - answer or event
  * @type:  of the request, or VMM_EVENT
@@ -240,6 +303,7 @@ struct vmm_metrics {
  * @event: enum vmm_event when @type is VMM_EVENT
  * @stats: of STATS and of an event
  * @device: of DEVICE
+ * @memory: of MEMORY_STATE
  */
 struct vmm_reply {
 	uint32_t type;
@@ -248,6 +312,7 @@ struct vmm_reply {
 	uint32_t reserved;
 	struct vmm_stats stats;
 	struct vmm_device device;
+	struct vmm_memory memory;
 	char text[256];
 };
 

@@ -182,6 +182,10 @@ bool cgroup_oom(int cgroup_fd);
 int cgroup_pids(int cgroup_fd, uint32_t **ret, size_t *ret_n, struct err *e);
 int cgroup_remove(const char *id, struct err *e);
 
+/* cpu.c */
+int cpu_set_online(const char *path, uint32_t want, uint32_t *ret_present,
+		   uint32_t *ret_online, struct err *e);
+
 /* devfilter.c */
 struct bpf_insn;
 size_t devfilter_build(Podvm__DeviceRule *const *rules, size_t n,

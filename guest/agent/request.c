@@ -23,6 +23,8 @@
 #define OFF_MS 5000
 #define OFF_POLL_MS 5
 
+#define SYS_CPU "/sys/devices/system/cpu"
+
 static int on_pod_setup(struct conn *c, const Podvm__PodSetup *m, struct err *e)
 {
 	int rc;
@@ -148,6 +150,21 @@ static int on_pids(struct conn *c, const Podvm__ContainerPids *m, struct err *e)
 	return 0;
 }
 
+static int on_cpus(struct conn *c, const Podvm__CpusOnline *m, struct err *e)
+{
+	Podvm__Response r = PODVM__RESPONSE__INIT;
+	Podvm__Cpus cpus = PODVM__CPUS__INIT;
+	int rc = cpu_set_online(SYS_CPU, m->count, &cpus.present, &cpus.online, e);
+
+	if (rc < 0)
+		return rc;
+	r.body_case = PODVM__RESPONSE__BODY_CPUS;
+	r.cpus = &cpus;
+	c->busy = false;
+	conn_send(c, &r);
+	return 0;
+}
+
 static bool all_ended(const struct agent *a)
 {
 	const struct container *c;
@@ -244,6 +261,8 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return 0;
 	case PODVM__REQUEST__BODY_POD_SHUTDOWN:
 		return on_shutdown(c, e);
+	case PODVM__REQUEST__BODY_CPUS_ONLINE:
+		return on_cpus(c, r->cpus_online, e);
 	case PODVM__REQUEST__BODY__NOT_SET:
 	default:
 		return err_set(e, ENOSYS, "this agent does not know the request; is it of another version?");

@@ -38,6 +38,8 @@ static const struct command commands[] = {
 	{ "timeline", "[--json] ID", "what happened when in a container's pod", cmd_timeline },
 	{ "stats", "[--format table|json|openmetrics] ID", "counters of a container's machine",
 	  cmd_stats },
+	{ "resize", "[--memory SIZE] [--vcpus N] ID",
+	  "memory and processors of a container's pod: change them, or show them", cmd_resize },
 	{ "features", "", "what this runtime supports, as OCI features JSON", cmd_features },
 	{ "spec", "", "an example config.json", cmd_spec },
 	{ NULL, NULL, NULL, NULL },

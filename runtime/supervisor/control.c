@@ -39,6 +39,7 @@ struct answer {
 	struct vmm_metrics counted;	/* owned */
 	struct device_out *devices;	/* owned; one for each of @counted */
 	Podvm__Pod__Device **device_list; /* owned */
+	Podvm__Pod__Size size;
 };
 
 #define COUNT(field, unit, help) + 1
@@ -167,6 +168,25 @@ static int give_stats(struct pod *p, struct answer *a, struct err *e)
 	return 0;
 }
 
+static int resize(struct pod *p, const Podvm__Pod__Resize *rq, struct answer *a,
+		  struct err *e)
+{
+	int rc = 0;
+
+	if (p->dead)
+		return err_set(e, ESRCH, "the pod's machine has ended");
+	podvm__pod__size__init(&a->size);
+	if (rq->memory)
+		rc = machine_set_memory(p, rq->memory, e);
+	if (!rc)
+		rc = machine_set_vcpus(p, rq->vcpus, &a->size.vcpus, e);
+	if (!rc)
+		rc = machine_get_size(p, &a->size, e);
+	if (!rc)
+		a->rs.size = &a->size;
+	return rc;
+}
+
 static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 		     struct answer *a, struct err *e)
 {
@@ -198,6 +218,8 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 		return give_timeline(p, a, e);
 	case PODVM__POD__REQUEST__BODY_STATS:
 		return give_stats(p, a, e);
+	case PODVM__POD__REQUEST__BODY_RESIZE:
+		return resize(p, rq->resize, a, e);
 	case PODVM__POD__REQUEST__BODY_ABANDON:
 		container_abandon(p, c);
 		return 0;

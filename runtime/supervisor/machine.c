@@ -31,8 +31,6 @@
 #define VMM_ANSWER_MS 10000
 #define AGENT_SETUP_MS 30000
 #define SHUTDOWN_MS 3000
-#define RAM_MIN_BYTES (64ull << 20)
-#define RAM_STEP_BYTES (2ull << 20)
 
 /* The VM's own vsock address; each monitor has a vsock of its own. */
 #define GUEST_CID 3
@@ -101,9 +99,8 @@ static int configure(struct pod *p, const struct spec *spec, struct err *e)
 {
 	_cleanup_close_ int kvm = -1, kernel = -1, initramfs = -1, console = -1;
 	struct vmm_request rq = { .type = VMM_CONFIG };
-	uint64_t ram = spec->ram_bytes ? spec->ram_bytes : p->config.ram_bytes;
-	uint64_t vcpus = vcpus_of(p, spec);
 	struct vmm_reply rp;
+	char size_args[MACHINE_ARGS_BYTES];
 	int n;
 
 	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -119,20 +116,18 @@ static int configure(struct pod *p, const struct spec *spec, struct err *e)
 			 O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (console < 0)
 		return err_sys(e, "console.log");
-	if (ram < RAM_MIN_BYTES)
-		ram = RAM_MIN_BYTES;
-	rq.config.ram_bytes = (ram + RAM_STEP_BYTES - 1) & ~(RAM_STEP_BYTES - 1);
-	p->vcpus = (uint32_t)(vcpus > VMM_VCPUS_MAX ? VMM_VCPUS_MAX : vcpus);
-	rq.config.vcpus = p->vcpus;
 	rq.config.guest_cid = GUEST_CID;
-	n = snprintf(rq.config.cmdline, sizeof(rq.config.cmdline), "%s %s",
-		     GUEST_CMDLINE, p->config.cmdline);
+	machine_size(p, spec, &rq.config, size_args);
+	n = snprintf(rq.config.cmdline, sizeof(rq.config.cmdline), "%s%s %s",
+		     GUEST_CMDLINE, size_args, p->config.cmdline);
 	if (n >= (int)sizeof(rq.config.cmdline))
 		return err_set(e, E2BIG, "configuration: cmdline is too long");
 	{
 		int fds[] = { kvm, kernel, initramfs, console };
+		/* To take all memory at once may take as long as a boot. */
+		int ms = rq.config.prefault ? (int)p->config.boot_timeout_ms : VMM_ANSWER_MS;
 
-		return vmm_call(&p->vmm, &rq, fds, 4, VMM_ANSWER_MS, &rp, e);
+		return vmm_call(&p->vmm, &rq, fds, 4, ms, &rp, e);
 	}
 }
 

@@ -90,6 +90,10 @@ struct pod {
 	uint32_t vcpus;
 	uint32_t n_disks;		/* that it ever had, for their serials */
 	bool disk_used[POD_DISKS_MAX];	/* numbers that are taken */
+	uint64_t ram_bytes;		/* that the machine began with */
+	uint64_t hotplug_bytes;		/* that it can have besides */
+	uint64_t memory_bytes;		/* that it was asked to have */
+	uint32_t vcpus_max;
 	bool dead;			/* the monitor or the agent is gone */
 	bool ending;			/* the last container was deleted */
 	struct stamp stamps[POD_STAMPS_MAX];
@@ -107,6 +111,14 @@ int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
 int machine_unplug(struct pod *p, const char *name, struct err *e);
 int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);
+/* Room for what machine_size() has for the guest kernel's command line. */
+#define MACHINE_ARGS_BYTES 128
+
+void machine_size(struct pod *p, const struct spec *spec, struct vmm_config *ret,
+		  char args[MACHINE_ARGS_BYTES]);
+int machine_set_memory(struct pod *p, uint64_t bytes, struct err *e);
+int machine_set_vcpus(struct pod *p, uint32_t n, uint32_t *ret_online, struct err *e);
+int machine_get_size(struct pod *p, Podvm__Pod__Size *ret, struct err *e);
 int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e);
 int machine_metrics(struct pod *p, struct vmm_metrics *ret, struct err *e);
 

@@ -26,7 +26,7 @@
 2:	addl $0x100, %edi
 	cmpl $0x10000, %edi
 	jne 1b
-	check($3, %esi)
+	check($4, %esi)
 	movl $0xff00, %eax
 	call pci_read
 	check($0xffffffff, %eax)

@@ -36,7 +36,7 @@
 struct options {
 	const char *vmm, *append;
 	struct opt_strs disks, hot;
-	uint64_t ram_mib, vcpus, timeout_s, hot_ms;
+	uint64_t ram_mib, vcpus, timeout_s, hot_ms, hotplug_mib;
 	bool memory, direct, no_io_uring, help;
 };
 
@@ -87,6 +87,7 @@ static int configure(struct vmm *v, const struct options *o, const char *kernel,
 		return err_sys(e, "%s", initramfs ? initramfs : "memfd");
 	rq.config.ram_bytes = o->ram_mib << 20;
 	rq.config.vcpus = (uint32_t)o->vcpus;
+	rq.config.hotplug_bytes = o->hotplug_mib << 20;
 	rq.config.guest_cid = 3;
 	if (strlen(o->append) >= sizeof(rq.config.cmdline))
 		return err_set(e, E2BIG, "--append is too long");
@@ -208,6 +209,7 @@ static int boot(const struct options *o, const char *kernel, const char *initram
 	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
 	struct vmm v = { .sock = -1, .pidfd = -1 };
 	struct vmm_request start = { .type = VMM_START }, stats = { .type = VMM_STATS };
+	struct vmm_request grow = { .type = VMM_MEMORY, .bytes = o->hotplug_mib << 20 };
 	struct vmm_reply rp;
 	uint64_t spawned = now_ns();
 	struct err e;
@@ -217,6 +219,8 @@ static int boot(const struct options *o, const char *kernel, const char *initram
 	if ((o->no_io_uring && forbid_io_uring(&e) < 0) || vmm_spawn(o->vmm, &how, &v, &e) < 0)
 		return say(&e);
 	rc = configure(&v, o, kernel, initramfs, &e);
+	if (!rc && o->hotplug_mib)
+		rc = vmm_call(&v, &grow, NULL, 0, CALL_MS, &rp, &e);
 	for (i = 0; !rc && i < o->disks.n; i++)
 		rc = plug(&v, o, o->disks.v[i], (unsigned int)i, &e);
 	if (!rc)
@@ -250,6 +254,7 @@ int main(int argc, char **argv)
 		OPT_U64(0, "after", &o.hot_ms, "MS", "when to plug those and to show memory (3000)"),
 		OPT_FLAG(0, "memory", &o.memory, "show the monitor's memory"),
 		OPT_U64(0, "ram", &o.ram_mib, "MIB", "guest memory (256)"),
+		OPT_U64(0, "hotplug", &o.hotplug_mib, "MIB", "memory that the guest may plug besides (0)"),
 		OPT_U64(0, "vcpus", &o.vcpus, "N", "virtual processors (1)"),
 		OPT_U64(0, "timeout", &o.timeout_s, "S", "give up after so long (120)"),
 		OPT_FLAG('h', "help", &o.help, "show this text"),

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The agent's parsers and generators, compiled for the host: passwd, PATH,
- * device program, route order, paths inside a hostile root.
+ * device program, route order, paths inside a hostile root, processors.
  */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 #include "guest/agent/disk.c"
 #include "guest/agent/net.c"
 #include "guest/agent/mount.c"
+#include "guest/agent/cpu.c"
 
 #include "lib/fd.h"
 
@@ -212,6 +214,90 @@ START_TEST(paths_stay_inside_the_root)
 }
 END_TEST
 
+/* Processors 0 to 3, of which 0 cannot go; a file in the way of 4. */
+static void make_cpus(char *dir, const char *state)
+{
+	char path[64];
+	int i;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	for (i = 0; state[i]; i++) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "%s/cpu%d", dir, i);
+		ck_assert_int_eq(mkdir(path, 0755), 0);
+		snprintf(path, sizeof(path), "%s/cpu%d/online", dir, i);
+		if (!i)
+			continue;
+		f = fopen(path, "we");
+		ck_assert_ptr_nonnull(f);
+		fprintf(f, "%c\n", state[i]);
+		fclose(f);
+	}
+}
+
+static const struct {
+	const char *before, *after;
+	uint32_t want;
+	int rc;
+} cpus[] = {
+	{ "1000", "1000", 0, 0 }, { "1000", "1000", 1, 0 }, { "1000", "1100", 2, 0 },
+	{ "1000", "1111", 4, 0 }, { "1111", "1110", 3, 0 }, { "1111", "1000", 1, 0 },
+	{ "1010", "1010", 2, 0 }, { "1010", "1110", 3, 0 }, { "1011", "1010", 2, 0 },
+	{ "1", "1", 1, 0 }, { "1000", "1000", 5, -EINVAL }, { "1", "1", UINT32_MAX, -EINVAL },
+};
+
+START_TEST(processors_come_and_go)
+{
+	char dir[] = "/tmp/agent-unit-XXXXXX", path[64], after[8] = "1";
+	uint32_t present = 77, online = 77;
+	struct err e = { 0 };
+	size_t i, n = strlen(cpus[_i].before);
+
+	make_cpus(dir, cpus[_i].before);
+	ck_assert_int_eq(cpu_set_online(dir, cpus[_i].want, &present, &online, &e), cpus[_i].rc);
+	for (i = 1; i < n; i++) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "%s/cpu%zu/online", dir, i);
+		f = fopen(path, "re");
+		ck_assert_ptr_nonnull(f);
+		after[i] = (char)fgetc(f);
+		fclose(f);
+	}
+	ck_assert_str_eq(after, cpus[_i].after);
+	ck_assert_uint_eq(present, cpus[_i].rc ? 77 : n);
+	for (i = 0; !cpus[_i].rc && i < n; i++)
+		online -= after[i] == '1';
+	ck_assert_uint_eq(online, cpus[_i].rc ? 77 : 0);
+	ck_assert_int_eq(dir_remove(AT_FDCWD, dir, &e), 0);
+}
+END_TEST
+
+/* One that does not come leaves those before it, and is named. */
+START_TEST(processor_that_fails)
+{
+	char dir[] = "/tmp/agent-unit-XXXXXX", path[64], target[64];
+	int sealed = memfd_create("online", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	uint32_t present, online = 0;
+	struct err e = { 0 };
+
+	make_cpus(dir, "1000");
+	snprintf(path, sizeof(path), "%s/cpu2/online", dir);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(write(sealed, "0", 1), 1);
+	ck_assert_int_eq(fcntl(sealed, F_ADD_SEALS, F_SEAL_WRITE), 0);
+	snprintf(target, sizeof(target), "/proc/self/fd/%d", sealed);
+	ck_assert_int_eq(symlink(target, path), 0);
+	ck_assert_int_lt(cpu_set_online(dir, 4, &present, &online, &e), 0);
+	ck_assert_msg(strstr(e.text, "processor 2 cannot go online") != NULL, "%s", e.text);
+	ck_assert_int_eq(cpu_set_online(dir, 0, &present, &online, &e), 0);
+	ck_assert_uint_eq(online, 2);
+	close(sealed);
+	ck_assert_int_eq(dir_remove(AT_FDCWD, dir, &e), 0);
+}
+END_TEST
+
 Suite *agent_guest_suite(void)
 {
 	Suite *s = suite_create("agent_guest");
@@ -223,6 +309,8 @@ Suite *agent_guest_suite(void)
 	tcase_add_test(c, routes_without_a_gateway_come_first);
 	tcase_add_test(c, netlink_message_does_not_overflow);
 	tcase_add_test(c, paths_stay_inside_the_root);
+	tcase_add_loop_test(c, processors_come_and_go, 0, ARRAY_LEN(cpus));
+	tcase_add_test(c, processor_that_fails);
 	suite_add_tcase(s, c);
 	return s;
 }

@@ -29,7 +29,8 @@ START_TEST(all_members)
 
 	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
 			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
-			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\"}");
+			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
+			  "\"hugepages\":\"always\",\"prefault\":true}}");
 	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
 	ck_assert_str_eq(c.vmm, "/v");
 	ck_assert_str_eq(c.kernel, "/k");
@@ -40,12 +41,17 @@ START_TEST(all_members)
 	ck_assert_uint_eq(c.scratch_bytes, 1 << 30);
 	ck_assert_uint_eq(c.boot_timeout_ms, 5000);
 	ck_assert(!c.vhost_net);
+	ck_assert_uint_eq(c.vcpus_max, 8);
+	ck_assert_uint_eq(c.ram_max_bytes, 2ull << 30);
+	ck_assert(c.merge && c.prefault);
+	ck_assert_int_eq(c.pages, VMM_PAGES_ALWAYS);
 }
 END_TEST
 
 START_TEST(defaults)
 {
 	static const char *const empty[] = { "{}", "{\"ram\":null,\"vmm\":null}",
+					     "{\"memory\":{},\"vcpusMax\":null}",
 					     "{\"vhostNet\":\"auto\"}" };
 	struct err e = { 0 };
 	struct config c;
@@ -58,6 +64,10 @@ START_TEST(defaults)
 	ck_assert_int_ne(c.vmm[0], 0);
 	ck_assert_int_ne(c.kernel[0], 0);
 	ck_assert_str_eq(c.cmdline, "");
+	ck_assert_uint_eq(c.vcpus_max, 0);
+	ck_assert_uint_eq(c.ram_max_bytes, 0);
+	ck_assert(!c.merge && !c.prefault);
+	ck_assert_int_eq(c.pages, VMM_PAGES_HOST);
 }
 END_TEST
 
@@ -84,7 +94,19 @@ static const struct {
 	{ "null", "/: must be an object, not null" },
 	{ "[]", "/: must be an object, not array" },
 	{ "{\"Ram\":1}", "/Ram: unknown setting" },
-	{ "{\"ram\":1048576,\"memory\":1}", "/memory: unknown setting" },
+	{ "{\"ram\":1048576,\"memori\":1}", "/memori: unknown setting" },
+	{ "{\"memory\":1}", "/memory: must be object, not int" },
+	{ "{\"memory\":{\"Max\":1}}", "/memory/Max: unknown setting" },
+	{ "{\"memory\":{\"max\":\"x\"}}", "/memory/max: not a size" },
+	{ "{\"memory\":{\"max\":18446744073709551615}}", "/memory/max: must be at most" },
+	{ "{\"memory\":{\"merge\":1}}", "/memory/merge: must be" },
+	{ "{\"memory\":{\"prefault\":\"yes\"}}", "/memory/prefault: must be" },
+	{ "{\"memory\":{\"hugepages\":\"4M\"}}", "/memory/hugepages: must be default, never" },
+	{ "{\"memory\":{\"hugepages\":true}}", "/memory/hugepages: must be string" },
+	{ "{\"memory\":{\"hugepages\":\"2M\",\"merge\":true}}", "/memory/merge: excludes" },
+	{ "{\"memory\":{\"hugepages\":\"1G\",\"max\":\"4G\"}}", "/memory/max: excludes" },
+	{ "{\"vcpusMax\":-1}", "/vcpusMax: must not be negative" },
+	{ "{\"vcpusMax\":4294967297}", "/vcpusMax: must be at most" },
 	{ "{\"\":1}", "unknown setting" },
 	{ "{\"ram\":\"1X\"}", "/ram: not a size such as 256M" },
 	{ "{\"ram\":\"\"}", "/ram: not a size" },

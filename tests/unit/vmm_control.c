@@ -86,6 +86,8 @@ static const struct {
 	{ VMM_RESUME, 0, -EBUSY, "after PAUSE" }, { VMM_UNPLUG, 0, -EBUSY, "after CONFIG" },
 	{ VMM_CONSOLE_PORT, 1, -EBUSY, "between CONFIG and START" },
 	{ VMM_RESIZE, 0, -EBUSY, "after CONFIG" }, { VMM_LIMIT, 0, -EBUSY, "after CONFIG" },
+	{ VMM_BALLOON, 0, -EBUSY, "after CONFIG" }, { VMM_MEMORY, 0, -EBUSY, "after CONFIG" },
+	{ VMM_MEMORY_STATE, 0, -EBUSY, "after CONFIG" },
 	{ 0, 0, -EINVAL, "unknown" }, { 0xffffffff, 0, -EINVAL, "unknown" },
 	{ VMM_CONFIG, 3, -EINVAL, "it takes 4" }, { VMM_CONFIG, 16, -EINVAL, "it takes 4" },
 	{ VMM_CONFIG, 4, -ENODEV, "not /dev/kvm" },
@@ -111,6 +113,8 @@ START_TEST(after_failure)
 	ck_assert_int_eq(ask(VMM_CONFIG, 4, &e), -ENODEV);
 	ck_assert_int_eq(ask(VMM_CONFIG, 4, &e), -EBUSY);
 	ck_assert_int_eq(ask(VMM_START, 0, &e), -EBUSY);
+	ck_assert_int_eq(ask(VMM_BALLOON, 0, &e), -EBUSY);
+	ck_assert_int_eq(ask(VMM_MEMORY_STATE, 0, &e), 0);
 	finish();		/* ends with the socket, without STOP */
 }
 END_TEST
@@ -123,6 +127,11 @@ static const struct vmm_config bad[] = {
 	{ .ram_bytes = (64 << 20) + 1, .vcpus = 1, .guest_cid = 3 },
 	{ .ram_bytes = 0, .vcpus = 1, .guest_cid = 3 },
 	{ .ram_bytes = UINT64_MAX, .vcpus = 1, .guest_cid = 3 },
+	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .hotplug_bytes = 1 },
+	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .hotplug_bytes = UINT64_MAX },
+	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .pages = VMM_PAGES_KINDS },
+	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .pages = VMM_PAGES_1G },
+	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .pages = VMM_PAGES_2M, .merge = 1 },
 	{ .ram_bytes = 64 << 20, .vcpus = 1, .guest_cid = 3, .cmdline = "endless" },
 };
 

@@ -25,7 +25,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/loop.h"
 #include "tests/kit/kit.h"
+#include "vmm/gmem.h"
 #include "vmm/sandbox.h"
 
 Suite *vmm_sandbox_suite(void);
@@ -244,6 +246,55 @@ START_TEST(works)
 }
 END_TEST
 
+/* A write to memory that was unplugged goes on, in each kind of thread; */
+static void late_write(int kind)
+{
+	struct gmem_policy p = { .ram_bytes = 32 << 20, .hotplug_bytes = VMM_HOTPLUG_STEP_BYTES };
+	static struct gmem m;
+	struct err e;
+
+	signal(SIGSEGV, SIG_DFL);
+	NEED(!gmem_init_policy(&m, &p, &e));
+	m.hot.sweep_fd = timer_new(&e);
+	NEED(!gmem_hot_plug(&m, 0, 1) && !gmem_hot_unplug(&m, 0, 1));
+	confine((enum sandbox_kind)(kind & 1));
+	*(volatile uint8_t *)m.hot.r.hva = 1;
+	NEED(m.hot.astray);
+	/* any other one ends the process as it should. */
+	if (kind & 2)
+		*(volatile uint8_t *)(m.hot.r.hva - 1) = 1;
+	syscall(SYS_exit_group, 0);
+}
+
+START_TEST(late)
+{
+	int status = probe(late_write, _i);
+
+	if (_i & 2)
+		ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "status %#x", status);
+	else
+		ck_assert_msg(WIFEXITED(status) && !WEXITSTATUS(status), "status %#x", status);
+}
+END_TEST
+
+/* Memory is given to KVM by the I/O thread alone. */
+static void memory_slot(int kind)
+{
+	confine((enum sandbox_kind)kind);
+	syscall(SYS_ioctl, -1, 0x4020ae46, NULL);	/* KVM_SET_USER_MEMORY_REGION */
+	syscall(SYS_exit_group, 0);
+}
+
+START_TEST(slots)
+{
+	int status = probe(memory_slot, SANDBOX_IO);
+
+	ck_assert_msg(WIFEXITED(status) && !WEXITSTATUS(status), "status %#x", status);
+	status = probe(memory_slot, SANDBOX_VCPU);
+	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "status %#x", status);
+}
+END_TEST
+
 Suite *vmm_sandbox_suite(void)
 {
 	Suite *s = suite_create("vmm_sandbox");
@@ -258,6 +309,8 @@ Suite *vmm_sandbox_suite(void)
 	tcase_add_test(t, kinds);
 	tcase_add_loop_test(t, net_ioctls, 0, 4);
 	tcase_add_test(t, works);
+	tcase_add_loop_test(t, late, 0, 4);
+	tcase_add_test(t, slots);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -47,7 +47,7 @@ static int set_memory(int fd, const struct gmem *mem, struct err *e)
 {
 	struct {
 		struct vhost_memory head;
-		struct vhost_memory_region r[GMEM_REGIONS_MAX];
+		struct vhost_memory_region r[GMEM_REGIONS_MAX + 1];
 	} m = { .head.nregions = (uint32_t)mem->n };
 	size_t i;
 
@@ -56,6 +56,13 @@ static int set_memory(int fd, const struct gmem *mem, struct err *e)
 			.guest_phys_addr = mem->r[i].gpa,
 			.memory_size = mem->r[i].len,
 			.userspace_addr = (uintptr_t)mem->r[i].hva,
+		};
+	/* What is not plugged of it cannot be touched: the kernel gets a fault there. */
+	if (mem->hot.r.len)
+		m.r[m.head.nregions++] = (struct vhost_memory_region){
+			.guest_phys_addr = mem->hot.r.gpa,
+			.memory_size = mem->hot.r.len,
+			.userspace_addr = (uintptr_t)mem->hot.r.hva,
 		};
 	return ioctl(fd, VHOST_SET_MEM_TABLE, &m) < 0 ? err_sys(e, "VHOST_SET_MEM_TABLE") : 0;
 }

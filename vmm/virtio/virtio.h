@@ -174,4 +174,17 @@ int console_new(int out_fd, const struct gmem *mem, struct loop *loop,
 		struct virtio_dev **ret, struct err *e);
 int console_add_port(struct virtio_dev *d, const char *name, int fd, struct err *e);
 
+struct vmm_memory;
+int balloon_new(bool report_free, const struct gmem *mem, struct loop *loop,
+		struct virtio_dev **ret, struct err *e);
+int balloon_target(struct virtio_dev *d, uint64_t bytes, struct err *e);
+void balloon_state(struct virtio_dev *d, struct vmm_memory *ret);
+/* Makes a piece of memory the guest's, once for each piece; minus errno if that fails. */
+typedef int vmem_map_fn(void *arg, uint32_t n, const struct gmem_region *r);
+
+int vmem_new(struct gmem *mem, vmem_map_fn *map, void *arg, struct loop *loop,
+	     struct virtio_dev **ret, struct err *e);
+int vmem_target(struct virtio_dev *d, uint64_t bytes, struct err *e);
+void vmem_state(struct virtio_dev *d, struct vmm_memory *ret);
+
 #endif
