@@ -4,6 +4,7 @@
 
 #include <linux/fuse.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 /*
  * DOC: Shares
@@ -122,5 +123,7 @@ struct share_entry {
 	uint64_t node;
 	struct fuse_attr attr;
 };
+
+void share_attr(const struct stat *st, struct fuse_attr *ret);
 
 #endif

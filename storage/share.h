@@ -138,7 +138,6 @@ int share_create(struct call *c);
 int share_tmpfile(struct call *c);
 
 /* share-attr.c */
-void share_attr(const struct stat *st, struct fuse_attr *ret);
 int share_getattr(struct call *c);
 int share_setattr(struct call *c);
 int share_readlink(struct call *c);

@@ -20,6 +20,7 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/share.h"
 #include "vmm/machine.h"
 #include "vmm/vmm.h"
 
@@ -29,6 +30,7 @@
 struct control {
 	int sock;			/* borrowed */
 	const struct err *refuse;	/* borrowed; NULL when all is well */
+	size_t n_fds;			/* that the request brought */
 	struct machine m;
 };
 
@@ -47,6 +49,13 @@ static int serve_disk(struct control *c, const struct vmm_request *rq, int *fds,
 {
 	(void)rp;
 	return machine_disk(&c->m, &rq->disk, &fds[0], e);
+}
+
+static int serve_share(struct control *c, const struct vmm_request *rq, int *fds,
+		       struct vmm_reply *rp, struct err *e)
+{
+	(void)rp;
+	return machine_share(&c->m, &rq->share, fds, c->n_fds, e);
 }
 
 static int serve_net(struct control *c, const struct vmm_request *rq, int *fds,
@@ -153,9 +162,10 @@ static int serve_stop(struct control *c, const struct vmm_request *rq, int *fds,
 static const struct request {
 	const char *name;
 	serve_fn *serve;
-	size_t n_fds;
+	size_t n_fds;		/* exactly, or up to @max_fds where that is set */
 	unsigned int stages;
 	const char *when;
+	size_t max_fds;
 } requests[] = {
 	[VMM_CONFIG] = { "CONFIG", serve_config, MACHINE_FDS, AT(MACHINE_NEW),
 			 "send it once, first of all" },
@@ -181,6 +191,8 @@ static const struct request {
 			 "send it after PAUSE" },
 	[VMM_DEVICE] = { "DEVICE", serve_device, 0, ALIVE | AT(MACHINE_ENDED),
 			 "send it after CONFIG" },
+	[VMM_SHARE] = { "SHARE", serve_share, 1, ALIVE,
+			"send it after CONFIG and before the guest's end", SHARE_CHANNELS_MAX },
 	[VMM_UNPLUG] = { "UNPLUG", serve_unplug, 0, ALIVE,
 			 "send it after CONFIG and before the guest's end" },
 };
@@ -199,9 +211,10 @@ static int serve(struct control *c, const struct vmm_request *rq, int *fds,
 	r = &requests[rq->type];
 	if (!(r->stages & AT(c->m.stage)))
 		return err_set(e, EBUSY, "%s out of order: %s", r->name, r->when);
-	if (n_fds != r->n_fds)
-		return err_set(e, EINVAL, "%s with %zu descriptors: it takes %zu", r->name,
-			       n_fds, r->n_fds);
+	if (n_fds < r->n_fds || n_fds > (r->max_fds ? r->max_fds : r->n_fds))
+		return err_set(e, EINVAL, "%s with %zu descriptors: it takes %zu%s", r->name,
+			       n_fds, r->n_fds, r->max_fds ? " or a few more" : "");
+	c->n_fds = n_fds;
 	rc = r->serve(c, rq, fds, rp, e);
 	return rc < 0 ? err_wrap(e, "%s", r->name) : 0;
 }

@@ -3,9 +3,10 @@
  * DOC: Theory of operation
  *
  * Stage 2 of the sandbox (vmm/sandbox.c): which system calls a thread may make.
- * Two lists. What devices need is in both, because a device starts and stops on
+ * What devices need is in all lists, because a device starts and stops on
  * the vCPU thread that wrote its status. The I/O thread besides receives
- * descriptors and makes eventfds and timers for devices that are plugged later.
+ * descriptors and makes eventfds and timers for devices that are plugged later. The
+ * workers of shares read directories, lock files and copy between them.
  * Everything else ends the process with SIGSYS: open, socket, execve and clone
  * among it, and io_uring, which could do some of them unseen by a filter. ioctl
  * is cut down to single commands, and mmap and mprotect may not make code.
@@ -19,6 +20,7 @@
  * Source: Linux Documentation/userspace-api/seccomp_filter.rst.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
@@ -61,6 +63,15 @@ static const uint32_t calls_io[] = {
 	CALL(epoll_wait), CALL(epoll_pwait), CALL(epoll_pwait2),
 	CALL(eventfd2), CALL(timerfd_create), CALL(fstat),
 	CALL(newfstatat), CALL(fcntl), CALL(getsockopt),
+};
+
+static const uint32_t calls_fs[] = {
+	CALL(fstat), CALL(newfstatat), CALL(getdents64), CALL(flock),
+	CALL(copy_file_range),
+};
+
+static const uint32_t fcntls_fs[] = {
+	F_OFD_SETLK, F_OFD_GETLK, F_GETFL, F_DUPFD_CLOEXEC,
 };
 
 static const uint32_t ioctls_both[] = {
@@ -147,16 +158,26 @@ static void emit_no_code(struct code *c, uint32_t call)
 	end_block(c, from);
 }
 
-static void emit_ioctl(struct code *c, bool vcpu)
+static void emit_ioctl(struct code *c, enum sandbox_kind kind)
 {
 	unsigned short from = begin_block(c, SYS_ioctl);
 
 	emit_load(c, ARG(1));
-	if (vcpu)
+	if (kind == SANDBOX_VCPU)
 		emit_allow(c, ioctls_vcpu, ARRAY_LEN(ioctls_vcpu));
 	emit_allow(c, ioctls_both, ARRAY_LEN(ioctls_both));
-	if (!vcpu)
+	if (kind == SANDBOX_IO)
 		emit_allow(c, ioctls_io, ARRAY_LEN(ioctls_io));
+	emit_return(c, SECCOMP_RET_KILL_PROCESS);
+	end_block(c, from);
+}
+
+static void emit_fcntl_fs(struct code *c)
+{
+	unsigned short from = begin_block(c, SYS_fcntl);
+
+	emit_load(c, ARG(1));
+	emit_allow(c, fcntls_fs, ARRAY_LEN(fcntls_fs));
 	emit_return(c, SECCOMP_RET_KILL_PROCESS);
 	end_block(c, from);
 }
@@ -177,9 +198,13 @@ int sandbox_compile(enum sandbox_kind kind, struct sandbox_filter *ret, struct e
 	emit(&c, BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
 	emit_return(&c, SECCOMP_RET_KILL_PROCESS);
 	emit_load(&c, offsetof(struct seccomp_data, nr));
-	emit_ioctl(&c, kind == SANDBOX_VCPU);
+	emit_ioctl(&c, kind);
 	emit_no_code(&c, SYS_mmap);
 	emit_no_code(&c, SYS_mprotect);
+	if (kind == SANDBOX_FS) {
+		emit_fcntl_fs(&c);
+		emit_allow(&c, calls_fs, ARRAY_LEN(calls_fs));
+	}
 	emit_allow(&c, calls_both, ARRAY_LEN(calls_both));
 	if (kind == SANDBOX_IO)
 		emit_allow(&c, calls_io, ARRAY_LEN(calls_io));

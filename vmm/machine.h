@@ -25,6 +25,7 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
  * @devices:  list, owned
  * @vsock:    one of them
  * @broker:   lib/broker.h socket, owned; -1 for none
+ * @shares:   workers of virtio-fs devices, owned
  * @lock:     of @event and @text
  * @event:    how the guest ended; the first one counts
  * @event_fd: eventfd, signalled when @event is set; owned
@@ -40,6 +41,7 @@ struct machine {
 	struct vpci *devices;
 	struct virtio_dev *vsock;
 	int broker;
+	struct fs_pool *shares;
 	pthread_mutex_t lock;
 	enum vmm_event event;
 	char text[200];
@@ -51,6 +53,8 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 		   int fds[MACHINE_FDS], struct err *e);
 int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct err *e);
 int machine_net(struct machine *m, const struct vmm_net *cfg, int *fd, struct err *e);
+int machine_share(struct machine *m, const struct vmm_share *cfg, int *fds, size_t n_fds,
+		  struct err *e);
 int machine_unplug(struct machine *m, const char *name, struct err *e);
 int machine_start(struct machine *m, struct err *e);
 void machine_pause(struct machine *m);
