@@ -138,6 +138,7 @@ static int take_slot(struct share *s, uint32_t *ret)
 	}
 	if (s->n_slots == s->room && (rc = grow_slots(s)) < 0)
 		return rc;
+	s->slot[s->n_slots] = NULL;
 	*ret = s->n_slots++;
 	return 0;
 }
