@@ -49,7 +49,7 @@ Suite *virtio_fs_suite(void);
 static struct fakedrv f;
 static struct fs_pool *pool;
 static struct share_broker broker;
-static uint64_t req_gpa, ans_gpa;
+static uint64_t req_gpa, ans_gpa, other_gpa;
 
 /* The answer that came last. */
 static struct fuse_out_header got;
@@ -146,14 +146,21 @@ static void basics(void)
 	fakedrv_init(&f);
 	req_gpa = fakedrv_alloc(&f, ROOM + 4096);
 	ans_gpa = fakedrv_alloc(&f, ROOM + 4096);
+	other_gpa = fakedrv_alloc(&f, ROOM + 4096);
 	ck_assert_msg(!fs_pool_new(&pool, &e), "%s", e.text);
 	start_workers();
+}
+
+/* Answers of the second request queue have a place of their own. */
+static uint64_t answer_at(uint16_t q)
+{
+	return q == REQ + 1 ? other_gpa : ans_gpa;
 }
 
 /* Puts a request of @len bytes in queue @q, with room for an answer of @room bytes. */
 static uint16_t put(uint16_t q, uint32_t len, uint32_t room)
 {
-	struct fakebuf b[2] = { { req_gpa, len, false }, { ans_gpa, room, true } };
+	struct fakebuf b[2] = { { req_gpa, len, false }, { answer_at(q), room, true } };
 
 	if (!len)
 		return fakedrv_add(&f, q, b + 1, 1);
@@ -189,11 +196,11 @@ static int take(uint16_t q)
 	body_len = 0;
 	if (len < ANSWER)
 		return 0;
-	memcpy(&got, fakedrv_ptr(&f, ans_gpa, ANSWER), ANSWER);
+	memcpy(&got, fakedrv_ptr(&f, answer_at(q), ANSWER), ANSWER);
 	ck_assert_uint_eq(got.len, len);
 	body_len = len - ANSWER;
 	if (body_len)
-		memcpy(body, fakedrv_ptr(&f, ans_gpa + ANSWER, body_len), body_len);
+		memcpy(body, fakedrv_ptr(&f, answer_at(q) + ANSWER, body_len), body_len);
 	ck_assert(!got.error || !body_len);
 	ck_assert_int_le(got.error, 0);
 	ck_assert_int_gt(got.error, -512);
@@ -1700,7 +1707,8 @@ END_TEST
 /* One share's broker hangs on all its channels: the other share does not. */
 START_TEST(one_share_hangs)
 {
-	struct fakedrv first;
+	struct virtio_dev *first = f.d;
+	struct fakeq rings[VIRTIO_QUEUES_MAX];
 	int ends[SHARE_CHANNELS_MAX], pair[3][2], i;
 	struct fuse_init_in in = init_in();
 	struct virtio_dev *d;
@@ -1712,13 +1720,15 @@ START_TEST(one_share_hangs)
 		ends[i] = pair[i][1];
 	}
 	d = new_share("hangs", VMM_CACHE_AUTO, ends, 3);
-	first = f;
+	memcpy(rings, f.q, sizeof(rings));
 	attach(d);
 	for (q = 0; q < 3; q++) {
 		put(q, write_request(FUSE_INIT, 0, &in, sizeof(in), NULL, 0), ROOM);
 		push_kick(q);
 	}
-	f = first;
+	f.d = first;
+	memcpy(f.q, rings, sizeof(rings));
+	req_gpa = fakedrv_alloc(&f, ROOM);
 	put(REQ, write_request(FUSE_LOOKUP, ROOT, "file", 5, NULL, 0), ROOM);
 	push_kick(REQ);
 	answer(question().seq, -ENOENT, 0, "", 0, -1);
