@@ -61,7 +61,9 @@ void storage_map_free(struct storage_map *m);
 /**
  * struct share_config - limits of a shared directory
  * @readonly:  nothing below it is changed
- * @nodes_max: files that the guest may know at a time; about 130 bytes each
+ * @nodes_max: files that the guest may know at a time, about 120 bytes each. A Linux
+ *             guest needs about 1 KiB of its memory for one, and forgets them when
+ *             that is short: RAM / 1 KiB is never reached by an honest one
  * @fds_max:   descriptors that are kept for them; where the file system has no
  *             lasting handles, each known file takes one
  */

@@ -25,6 +25,7 @@ unit: $(B)/tests/unit
 
 -include tests/guests/guests.mk
 -include tests/bench/bench.mk
+-include tests/share/share.mk
 
 # ---- demo, check -------------------------------------------------------------
 .PHONY: demo check e2e
@@ -34,7 +35,7 @@ demo:
 check:
 	$(Q)tests/check
 
-e2e: all
+e2e: all share-programs
 	$(Q)tests/e2e/run
 
 # ---- lint, format --------------------------------------------------------------

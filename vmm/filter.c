@@ -3,10 +3,11 @@
  * DOC: Theory of operation
  *
  * Stage 2 of the sandbox (vmm/sandbox.c): which system calls a thread may make.
- * What devices need is in all lists, because a device starts and stops on
+ * What devices need is in the lists of both, because a device starts and stops on
  * the vCPU thread that wrote its status. The I/O thread besides receives
  * descriptors and makes eventfds and timers for devices that are plugged later. The
- * workers of shares read directories, lock files and copy between them.
+ * workers of shares have a list of their own: they talk to the broker, and do to files
+ * what virtio/fs-*.c say.
  * Everything else ends the process with SIGSYS: open, socket, execve and clone
  * among it, and io_uring, which could do some of them unseen by a filter. ioctl
  * is cut down to single commands, and mmap and mprotect may not make code.
@@ -66,13 +67,22 @@ static const uint32_t calls_io[] = {
 };
 
 static const uint32_t calls_fs[] = {
-	CALL(fstat), CALL(newfstatat), CALL(getdents64), CALL(flock),
-	CALL(copy_file_range),
+	CALL(futex), CALL(sendmsg), CALL(recvmsg), CALL(preadv),
+	CALL(pwritev2), CALL(newfstatat), CALL(fstat), CALL(close),
+	CALL(read), CALL(write), CALL(lseek), CALL(getdents64),
+	CALL(fsync), CALL(fdatasync), CALL(fallocate), CALL(copy_file_range),
+	CALL(flock), CALL(shutdown), CALL(clock_gettime),
+	CALL(brk), CALL(munmap), CALL(mremap), CALL(madvise),
+	CALL(exit), CALL(exit_group), CALL(rt_sigreturn), CALL(rt_sigprocmask),
+	CALL(restart_syscall), CALL(getpid), CALL(gettid), CALL(tgkill),
+	CALL(rseq), CALL(set_robust_list),
 };
 
 static const uint32_t fcntls_fs[] = {
 	F_OFD_SETLK, F_OFD_GETLK, F_GETFL, F_DUPFD_CLOEXEC,
 };
+
+static const uint32_t ioctls_fs[] = { KVM_SIGNAL_MSI };
 
 static const uint32_t ioctls_both[] = {
 	KVM_SIGNAL_MSI, KVM_IOEVENTFD, TUNSETOFFLOAD,
@@ -165,7 +175,10 @@ static void emit_ioctl(struct code *c, enum sandbox_kind kind)
 	emit_load(c, ARG(1));
 	if (kind == SANDBOX_VCPU)
 		emit_allow(c, ioctls_vcpu, ARRAY_LEN(ioctls_vcpu));
-	emit_allow(c, ioctls_both, ARRAY_LEN(ioctls_both));
+	if (kind == SANDBOX_FS)
+		emit_allow(c, ioctls_fs, ARRAY_LEN(ioctls_fs));
+	else
+		emit_allow(c, ioctls_both, ARRAY_LEN(ioctls_both));
 	if (kind == SANDBOX_IO)
 		emit_allow(c, ioctls_io, ARRAY_LEN(ioctls_io));
 	emit_return(c, SECCOMP_RET_KILL_PROCESS);
@@ -204,8 +217,9 @@ int sandbox_compile(enum sandbox_kind kind, struct sandbox_filter *ret, struct e
 	if (kind == SANDBOX_FS) {
 		emit_fcntl_fs(&c);
 		emit_allow(&c, calls_fs, ARRAY_LEN(calls_fs));
+	} else {
+		emit_allow(&c, calls_both, ARRAY_LEN(calls_both));
 	}
-	emit_allow(&c, calls_both, ARRAY_LEN(calls_both));
 	if (kind == SANDBOX_IO)
 		emit_allow(&c, calls_io, ARRAY_LEN(calls_io));
 	emit_return(&c, SECCOMP_RET_KILL_PROCESS);

@@ -141,15 +141,20 @@ static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *con
 static int confine(struct machine *m, struct err *e)
 {
 	struct sandbox_filter vcpu = { 0 }, io = { 0 }, fs = { 0 };
+	struct err late;
 	int rc;
 
 	if ((rc = sandbox_compile(SANDBOX_VCPU, &vcpu, e)) >= 0 &&
 	    (rc = sandbox_compile(SANDBOX_IO, &io, e)) >= 0 &&
 	    (rc = sandbox_compile(SANDBOX_FS, &fs, e)) >= 0 &&
-	    (rc = vcpus_start(&m->cpus, &vcpu, e)) >= 0 &&
 	    (rc = fs_pool_new(&m->shares, e)) >= 0 &&
-	    (rc = fs_pool_start(m->shares, &fs, e)) >= 0)
+	    (rc = fs_pool_start(m->shares, &fs, e)) >= 0 &&
+	    (rc = vcpus_start(&m->cpus, &vcpu, e)) >= 0 &&
+	    (rc = fs_pool_wait(m->shares, e)) >= 0)
 		rc = sandbox_enter(&io, e);
+	/* Whatever failed, no worker may need its filter any more. */
+	if (rc < 0 && m->shares)
+		fs_pool_wait(m->shares, &late);
 	sandbox_done(&vcpu);
 	sandbox_done(&io);
 	sandbox_done(&fs);

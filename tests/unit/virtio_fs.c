@@ -132,6 +132,7 @@ static void start_workers(void)
 	none[0].effective = none[1].effective = 0;
 	ck_assert(!syscall(SYS_capset, &h, none));
 	ck_assert_msg(!fs_pool_start(pool, NULL, &e), "%s", e.text);
+	ck_assert_msg(!fs_pool_wait(pool, &e), "%s", e.text);
 	ck_assert(!syscall(SYS_capset, &h, all));
 }
 

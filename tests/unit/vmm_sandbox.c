@@ -170,6 +170,7 @@ static void files(int kind)
 	NEED(!fcntl(fd, F_OFD_SETLK, &w));
 	NEED(!flock(fd, LOCK_EX | LOCK_NB));
 	NEED(copy_file_range(fd, NULL, fd, NULL, 0, 0) == 0);
+	NEED(!fsync(fd) && !lseek(fd, 0, SEEK_SET) && !close(dir));
 	syscall(SYS_exit_group, 0);
 }
 

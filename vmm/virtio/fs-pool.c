@@ -178,13 +178,11 @@ int fs_pool_new(struct fs_pool **ret, struct err *e)
 }
 
 /**
- * fs_pool_start() - make the workers; each confines itself and waits
- * @filter: borrowed until all are ready; NULL where a test has none
+ * fs_pool_start() - make the workers; each confines itself and waits for work
+ * @filter: borrowed until fs_pool_wait(); NULL where a test has none
  *
- * Return: 0; the failure of the first one that could not confine itself
+ * Return: 0 or minus errno
  * Context: before the filter of the calling thread
- *
- * #syscalls futex
  */
 int fs_pool_start(struct fs_pool *p, const struct sandbox_filter *filter, struct err *e)
 {
@@ -205,8 +203,20 @@ int fs_pool_start(struct fs_pool *p, const struct sandbox_filter *filter, struct
 		p->n_workers += !rc;
 	}
 	pthread_attr_destroy(&attr);
-	if (rc)
-		return err_set(e, rc, "thread for shares");
+	return rc ? err_set(e, rc, "thread for shares") : 0;
+}
+
+/**
+ * fs_pool_wait() - until all workers are confined
+ *
+ * Return: 0; the failure of the first one that could not confine itself
+ *
+ * #syscalls futex
+ */
+int fs_pool_wait(struct fs_pool *p, struct err *e)
+{
+	int rc;
+
 	pthread_mutex_lock(&p->lock);
 	while (p->ready < p->n_workers)
 		pthread_cond_wait(&p->idle, &p->lock);

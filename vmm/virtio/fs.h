@@ -228,6 +228,7 @@ enum { FUSE_SILENT = 1, FUSE_PARKED = 2 };
 /* fs-pool.c */
 int fs_pool_new(struct fs_pool **ret, struct err *e);
 int fs_pool_start(struct fs_pool *p, const struct sandbox_filter *filter, struct err *e);
+int fs_pool_wait(struct fs_pool *p, struct err *e);
 void fs_pool_free(struct fs_pool *p);
 void fs_pool_add(struct fs_pool *p, struct fs *s);
 void fs_pool_remove(struct fs_pool *p, struct fs *s);
