@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lib/err.h"
 
@@ -56,5 +57,28 @@ size_t storage_map_disks(const struct storage_map *m,
 int storage_map_open(const struct storage_map *m, uint32_t file, int *ret_fd,
 		     struct err *e);
 void storage_map_free(struct storage_map *m);
+
+/**
+ * struct share_config - limits of a shared directory
+ * @readonly:  nothing below it is changed
+ * @nodes_max: files that the guest may know at a time, about 120 bytes each. A Linux
+ *             guest needs about 1 KiB of its memory for one, and forgets them when
+ *             that is short: RAM / 1 KiB is never reached by an honest one
+ * @fds_max:   descriptors that are kept for them; where the file system has no
+ *             lasting handles, each known file takes one
+ */
+struct share_config {
+	bool readonly;
+	uint32_t nodes_max;
+	uint32_t fds_max;
+};
+
+struct share;
+
+int share_new(int dirfd, const struct share_config *config, struct share **ret,
+	      struct err *e);
+void share_free(struct share *s);
+int share_thread(struct err *e);
+ssize_t share_call(struct share *s, const void *msg, size_t len, void *reply, int *ret_fd);
 
 #endif

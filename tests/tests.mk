@@ -27,6 +27,7 @@ unit: $(B)/tests/unit
 -include tests/guests/guests.mk
 -include tests/bench/bench.mk
 -include tests/fuzz/fuzz.mk
+-include tests/share/share.mk
 
 # ---- demo, check -------------------------------------------------------------
 .PHONY: demo check e2e
@@ -49,7 +50,7 @@ $(B)/tests/nic-drive: $(B)/obj/tests/e2e/nic-drive.o $(B)/libruntime.a $(B)/libn
 
 # What stories need besides the programs themselves.
 .PHONY: e2e-programs
-e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/unit
+e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/unit share-programs
 
 e2e: all e2e-programs
 	$(Q)tests/e2e/run

@@ -20,18 +20,17 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/share.h"
 #include "vmm/machine.h"
 #include "vmm/vmm.h"
 
 #define AT(stage) (1u << (stage))
 #define ALIVE (AT(MACHINE_CONFIGURED) | AT(MACHINE_RUNNING) | AT(MACHINE_PAUSED))
 
-/* Of a request whose number of descriptors depends on what it says. */
-#define FDS_VARY SIZE_MAX
-
 struct control {
 	int sock;			/* borrowed */
 	const struct err *refuse;	/* borrowed; NULL when all is well */
+	size_t n_fds;			/* that the request brought */
 	struct machine m;
 };
 
@@ -52,15 +51,18 @@ static int serve_disk(struct control *c, const struct vmm_request *rq, int *fds,
 	return machine_disk(&c->m, &rq->disk, &fds[0], e);
 }
 
+static int serve_share(struct control *c, const struct vmm_request *rq, int *fds,
+		       struct vmm_reply *rp, struct err *e)
+{
+	(void)rp;
+	return machine_share(&c->m, &rq->share, fds, c->n_fds, e);
+}
+
 static int serve_net(struct control *c, const struct vmm_request *rq, int *fds,
 		     struct vmm_reply *rp, struct err *e)
 {
-	size_t n = 0;
-
 	(void)rp;
-	while (n < FD_PASS_MAX && fds[n] >= 0)
-		n++;
-	return machine_net(&c->m, &rq->net, fds, n, e);
+	return machine_net(&c->m, &rq->net, fds, c->n_fds, e);
 }
 
 static int serve_broker(struct control *c, const struct vmm_request *rq, int *fds,
@@ -225,16 +227,17 @@ static int serve_stop(struct control *c, const struct vmm_request *rq, int *fds,
 static const struct request {
 	const char *name;
 	serve_fn *serve;
-	size_t n_fds;
+	size_t n_fds;		/* exactly, or up to @max_fds where that is set */
 	unsigned int stages;
 	const char *when;
+	size_t max_fds;
 } requests[] = {
 	[VMM_CONFIG] = { "CONFIG", serve_config, MACHINE_FDS, AT(MACHINE_NEW),
 			 "send it once, first of all" },
 	[VMM_DISK] = { "DISK", serve_disk, 1, ALIVE,
 		       "send it after CONFIG and before the guest's end" },
-	[VMM_NET] = { "NET", serve_net, FDS_VARY, ALIVE,
-		      "send it after CONFIG and before the guest's end" },
+	[VMM_NET] = { "NET", serve_net, 1, ALIVE,
+		      "send it after CONFIG and before the guest's end", FD_PASS_MAX },
 	[VMM_BROKER] = { "BROKER", serve_broker, 1, AT(MACHINE_CONFIGURED),
 			 "send it between CONFIG and START" },
 	[VMM_LISTEN] = { "LISTEN", serve_listen, 1, ALIVE,
@@ -255,6 +258,8 @@ static const struct request {
 			 "send it after CONFIG" },
 	[VMM_CONSOLE_PORT] = { "CONSOLE_PORT", serve_console_port, 1, AT(MACHINE_CONFIGURED),
 			       "send it between CONFIG and START" },
+	[VMM_SHARE] = { "SHARE", serve_share, 1, ALIVE,
+			"send it after CONFIG and before the guest's end", SHARE_CHANNELS_MAX },
 	[VMM_UNPLUG] = { "UNPLUG", serve_unplug, 0, ALIVE,
 			 "send it after CONFIG and before the guest's end" },
 	[VMM_RESIZE] = { "RESIZE", serve_resize, 0, ALIVE,
@@ -285,9 +290,10 @@ static int serve(struct control *c, const struct vmm_request *rq, int *fds,
 	r = &requests[rq->type];
 	if (!(r->stages & AT(c->m.stage)))
 		return err_set(e, EBUSY, "%s out of order: %s", r->name, r->when);
-	if (r->n_fds != FDS_VARY && n_fds != r->n_fds)
-		return err_set(e, EINVAL, "%s with %zu descriptors: it takes %zu", r->name,
-			       n_fds, r->n_fds);
+	if (n_fds < r->n_fds || n_fds > (r->max_fds ? r->max_fds : r->n_fds))
+		return err_set(e, EINVAL, "%s with %zu descriptors: it takes %zu%s", r->name,
+			       n_fds, r->n_fds, r->max_fds ? " or a few more" : "");
+	c->n_fds = n_fds;
 	rc = r->serve(c, rq, fds, rp, e);
 	return rc < 0 ? err_wrap(e, "%s", r->name) : 0;
 }

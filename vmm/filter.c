@@ -3,12 +3,13 @@
  * DOC: Theory of operation
  *
  * Stage 2 of the sandbox (vmm/sandbox.c): which system calls a thread may make.
- * Two lists. What devices need is in both, because a device starts and stops on
+ * What devices need is in the lists of both, because a device starts and stops on
  * the vCPU thread that wrote its status. The I/O thread besides receives
  * descriptors, makes eventfds and timers for devices that are plugged later, gives
  * KVM memory that the guest plugs, and enters the one io_uring that was made
  * before, which can do nothing but disk operations (vmm/uring.c); no other can be
- * made or changed.
+ * made or changed. The workers of shares have a list of their own: they talk to the
+ * broker, and do to files what virtio/fs-*.c say.
  * Everything else ends the process with SIGSYS: open, socket, execve and clone
  * among it. ioctl is cut down to single commands, and mmap and mprotect may not
  * make code.
@@ -22,6 +23,7 @@
  * Source: Linux Documentation/userspace-api/seccomp_filter.rst.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
@@ -67,6 +69,24 @@ static const uint32_t calls_io[] = {
 	CALL(newfstatat), CALL(fcntl), CALL(getsockopt),
 	CALL(statx), CALL(io_uring_enter),
 };
+
+static const uint32_t calls_fs[] = {
+	CALL(futex), CALL(sendmsg), CALL(recvmsg), CALL(preadv),
+	CALL(pwritev2), CALL(newfstatat), CALL(fstat), CALL(close),
+	CALL(read), CALL(write), CALL(lseek), CALL(getdents64),
+	CALL(fsync), CALL(fdatasync), CALL(fallocate), CALL(copy_file_range),
+	CALL(flock), CALL(shutdown), CALL(clock_gettime),
+	CALL(brk), CALL(munmap), CALL(mremap), CALL(madvise),
+	CALL(exit), CALL(exit_group), CALL(rt_sigreturn), CALL(rt_sigprocmask),
+	CALL(restart_syscall), CALL(getpid), CALL(gettid), CALL(tgkill),
+	CALL(rseq), CALL(set_robust_list),
+};
+
+static const uint32_t fcntls_fs[] = {
+	F_OFD_SETLK, F_OFD_GETLK, F_GETFL, F_DUPFD_CLOEXEC,
+};
+
+static const uint32_t ioctls_fs[] = { KVM_SIGNAL_MSI };
 
 static const uint32_t ioctls_both[] = {
 	KVM_SIGNAL_MSI, KVM_IOEVENTFD, KVM_IRQFD, KVM_SET_GSI_ROUTING,
@@ -158,16 +178,29 @@ static void emit_no_code(struct code *c, uint32_t call)
 	end_block(c, from);
 }
 
-static void emit_ioctl(struct code *c, bool vcpu)
+static void emit_ioctl(struct code *c, enum sandbox_kind kind)
 {
 	unsigned short from = begin_block(c, SYS_ioctl);
 
 	emit_load(c, ARG(1));
-	if (vcpu)
+	if (kind == SANDBOX_VCPU)
 		emit_allow(c, ioctls_vcpu, ARRAY_LEN(ioctls_vcpu));
-	emit_allow(c, ioctls_both, ARRAY_LEN(ioctls_both));
-	if (!vcpu)
+	if (kind == SANDBOX_FS)
+		emit_allow(c, ioctls_fs, ARRAY_LEN(ioctls_fs));
+	else
+		emit_allow(c, ioctls_both, ARRAY_LEN(ioctls_both));
+	if (kind == SANDBOX_IO)
 		emit_allow(c, ioctls_io, ARRAY_LEN(ioctls_io));
+	emit_return(c, SECCOMP_RET_KILL_PROCESS);
+	end_block(c, from);
+}
+
+static void emit_fcntl_fs(struct code *c)
+{
+	unsigned short from = begin_block(c, SYS_fcntl);
+
+	emit_load(c, ARG(1));
+	emit_allow(c, fcntls_fs, ARRAY_LEN(fcntls_fs));
 	emit_return(c, SECCOMP_RET_KILL_PROCESS);
 	end_block(c, from);
 }
@@ -188,10 +221,15 @@ int sandbox_compile(enum sandbox_kind kind, struct sandbox_filter *ret, struct e
 	emit(&c, BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
 	emit_return(&c, SECCOMP_RET_KILL_PROCESS);
 	emit_load(&c, offsetof(struct seccomp_data, nr));
-	emit_ioctl(&c, kind == SANDBOX_VCPU);
+	emit_ioctl(&c, kind);
 	emit_no_code(&c, SYS_mmap);
 	emit_no_code(&c, SYS_mprotect);
-	emit_allow(&c, calls_both, ARRAY_LEN(calls_both));
+	if (kind == SANDBOX_FS) {
+		emit_fcntl_fs(&c);
+		emit_allow(&c, calls_fs, ARRAY_LEN(calls_fs));
+	} else {
+		emit_allow(&c, calls_both, ARRAY_LEN(calls_both));
+	}
 	if (kind == SANDBOX_IO)
 		emit_allow(&c, calls_io, ARRAY_LEN(calls_io));
 	emit_return(&c, SECCOMP_RET_KILL_PROCESS);

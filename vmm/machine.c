@@ -11,7 +11,8 @@
  * (vmm/sandbox.c stage 2); the guest enters at START. Devices that come later are
  * made under the filter.
  *
- * Threads: one per vCPU and the I/O thread, which is main()'s and runs the loop.
+ * Threads: one per vCPU, the workers of shares (virtio/fs-pool.c), and the I/O thread,
+ * which is main()'s and runs the loop.
  * Locks, outermost first: PCI, device, MSI-X. The event lock is innermost too.
  * The end comes in this order: vCPU threads are joined, devices stop and close
  * what they have, then the loop, the virtual machine and its memory go.
@@ -33,6 +34,7 @@
 #include "vmm/boot.h"
 #include "vmm/metrics.h"
 #include "vmm/sandbox.h"
+#include "vmm/virtio/fs.h"
 
 /* How long the end of a guest waits for its disks. */
 #define SETTLE_MS 5000
@@ -163,15 +165,24 @@ static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *con
 
 static int confine(struct machine *m, struct err *e)
 {
-	struct sandbox_filter vcpu = { 0 }, io = { 0 };
+	struct sandbox_filter vcpu = { 0 }, io = { 0 }, fs = { 0 };
+	struct err late;
 	int rc;
 
 	if ((rc = sandbox_compile(SANDBOX_VCPU, &vcpu, e)) >= 0 &&
 	    (rc = sandbox_compile(SANDBOX_IO, &io, e)) >= 0 &&
-	    (rc = vcpus_start(&m->cpus, &vcpu, e)) >= 0)
+	    (rc = sandbox_compile(SANDBOX_FS, &fs, e)) >= 0 &&
+	    (rc = fs_pool_new(&m->shares, e)) >= 0 &&
+	    (rc = fs_pool_start(m->shares, &fs, e)) >= 0 &&
+	    (rc = vcpus_start(&m->cpus, &vcpu, e)) >= 0 &&
+	    (rc = fs_pool_wait(m->shares, e)) >= 0)
 		rc = sandbox_enter(&io, e);
+	/* Whatever failed, no worker may need its filter any more. */
+	if (rc < 0 && m->shares)
+		fs_pool_wait(m->shares, &late);
 	sandbox_done(&vcpu);
 	sandbox_done(&io);
+	sandbox_done(&fs);
 	return rc;
 }
 
@@ -291,6 +302,28 @@ int machine_link(struct machine *m, const char *name, bool up, struct err *e)
 	if (!*name || !*at)
 		return err_set(e, ENOENT, "no device is called %s", name);
 	return net_link((*at)->dev, up, e);
+}
+
+/**
+ * machine_share() - share a directory, also while the guest runs
+ * @fds: those that were taken over become -1
+ *
+ * Return: 0 or minus errno
+ * Context: I/O thread
+ */
+int machine_share(struct machine *m, const struct vmm_share *cfg, int *fds, size_t n_fds,
+		  struct err *e)
+{
+	struct virtio_dev *d;
+	size_t i;
+	int rc;
+
+	rc = fs_new(cfg, fds, (unsigned int)n_fds, m->cpus.n, m->shares, &m->mem, m->loop, &d, e);
+	if (rc < 0)
+		return err_wrap(e, "share");
+	for (i = 0; i < n_fds; i++)
+		fds[i] = -1;
+	return plug(m, d, cfg->tag, e);
 }
 
 /* All vCPUs are out: none of them is inside of the device, nor takes it meanwhile. */
@@ -544,6 +577,8 @@ void machine_done(struct machine *m)
 	m->console = NULL;
 	aio_free(m->aio);
 	m->aio = NULL;
+	fs_pool_free(m->shares);
+	m->shares = NULL;
 	if (m->bus.event) {
 		serial_done(&m->bus.serial);
 		pci_done(&m->bus.pci);

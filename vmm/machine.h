@@ -28,6 +28,7 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
  * @aio:      what disks have carried out, owned
  * @vsock, @balloon, @memory: among them; @memory NULL where memory does not grow
  * @broker:   lib/broker.h socket, owned; -1 for none
+ * @shares:   workers of virtio-fs devices, owned
  * @lock:     of @event and @text
  * @event:    how the guest ended; the first one counts
  * @event_fd: eventfd, signalled when @event is set; owned
@@ -47,6 +48,7 @@ struct machine {
 	struct virtio_dev *balloon;
 	struct virtio_dev *memory;
 	int broker;
+	struct fs_pool *shares;
 	pthread_mutex_t lock;
 	enum vmm_event event;
 	char text[200];
@@ -61,6 +63,8 @@ int machine_console_port(struct machine *m, const char *name, int *fd, struct er
 int machine_net(struct machine *m, const struct vmm_net *cfg, int *fds, size_t n_fds,
 		struct err *e);
 int machine_link(struct machine *m, const char *name, bool up, struct err *e);
+int machine_share(struct machine *m, const struct vmm_share *cfg, int *fds, size_t n_fds,
+		  struct err *e);
 int machine_unplug(struct machine *m, const char *name, struct err *e);
 int machine_resize(struct machine *m, const char *name, struct err *e);
 int machine_limit(struct machine *m, const char *name, const struct vmm_limit *cfg,

@@ -18,7 +18,7 @@
 /* Where SANDBOX_UID_BASE is not mapped (inside a user namespace): nobody. */
 #define SANDBOX_UID_NOBODY 65534u
 
-#define SANDBOX_FILES_MAX 8192
+#define SANDBOX_FILES_MAX 32768
 #define SANDBOX_PROCS_MAX 512
 
 struct sock_filter;
@@ -33,7 +33,7 @@ struct sandbox_filter {
 	unsigned short n;
 };
 
-enum sandbox_kind { SANDBOX_VCPU, SANDBOX_IO };
+enum sandbox_kind { SANDBOX_VCPU, SANDBOX_IO, SANDBOX_FS };
 
 int sandbox_isolate(bool weak, struct err *e);
 int sandbox_compile(enum sandbox_kind kind, struct sandbox_filter *ret, struct err *e);

@@ -22,13 +22,13 @@
  * a fixed size and carry no descriptors. When the socket closes, the monitor
  * ends.
  *
- * Order: CONFIG first; then DISK, NET, LISTEN, BROKER, CONSOLE_PORT in any number; START;
- * after it also DISK and NET (hot plug), UNPLUG, RESIZE, LIMIT, LINK, CONNECT,
+ * Order: CONFIG first; then DISK, SHARE, NET, LISTEN, BROKER, CONSOLE_PORT in any number; START;
+ * after it also DISK, SHARE and NET (hot plug), UNPLUG, RESIZE, LIMIT, LINK, CONNECT,
  * LISTEN, PAUSE, RESUME, STATS, STOP; BALLOON, MEMORY and MEMORY_STATE before and
  * after it.
  *
- * A device is named by what its guest finds it by: a disk by its serial, a
- * network interface by its MAC address in lower case with colons. Names are
+ * A device is named by what its guest finds it by: a disk by its serial, a share by
+ * its tag, a network interface by its MAC address in lower case with colons. Names are
  * unique. To unplug one, have the guest remove it first: as long as a driver
  * holds it, UNPLUG answers EBUSY.
  */
@@ -36,6 +36,7 @@
 #define VMM_CMDLINE_BYTES 2048
 #define VMM_SERIAL_BYTES 21
 #define VMM_NAME_BYTES 40
+#define VMM_TAG_BYTES 37
 #define VMM_VCPUS_MAX 64
 
 /* Pairs of queues of a network interface; with as many vhosts they fill a message. */
@@ -67,6 +68,7 @@ enum vmm_type {
 	VMM_BALLOON, /* @bytes that the guest shall give up: a multiple of 4096, below its RAM */
 	VMM_MEMORY,  /* @bytes that the guest shall plug: a multiple of @block_bytes */
 	VMM_MEMORY_STATE, /* state of both; asks the guest for its statistics anew */
+	VMM_SHARE,  /* fds: channels of lib/share.h, one to SHARE_CHANNELS_MAX */
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };
@@ -173,6 +175,25 @@ struct vmm_set_limit {
 	struct vmm_limit limit;
 };
 
+/*
+ * How long the guest may believe what it read of a share: a second; not at all, and
+ * its files cannot be mapped for writing then; until it changes something itself,
+ * which is for directories that nobody else changes.
+ */
+enum vmm_cache { VMM_CACHE_AUTO, VMM_CACHE_NONE, VMM_CACHE_ALWAYS };
+
+/**
+ * struct vmm_share - a virtio-fs device
+ * @tag:   that the guest mounts it by, its name; unique in the VM
+ * @cache: enum vmm_cache
+ *
+ * Whether it may be changed is the broker's to decide.
+ */
+struct vmm_share {
+	char tag[VMM_TAG_BYTES];
+	uint8_t cache;
+};
+
 struct vmm_request {
 	uint32_t type; /* enum vmm_type */
 	uint32_t port; /* LISTEN, CONNECT: vsock port of the guest or of the host; DEVICE; LINK */
@@ -180,6 +201,7 @@ struct vmm_request {
 		struct vmm_config config;
 		struct vmm_disk disk;
 		struct vmm_net net;
+		struct vmm_share share;
 		char name[VMM_NAME_BYTES];
 		struct vmm_set_limit limit;
 		uint64_t bytes;

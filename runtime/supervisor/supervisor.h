@@ -3,10 +3,12 @@
 #define RUNTIME_SUPERVISOR_SUPERVISOR_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 
 #include "lib/journal.h"
 #include "lib/loop.h"
+#include "lib/share.h"
 #include "netplug/netplug.h"
 #include "runtime/agent.h"
 #include "runtime/config.h"
@@ -67,6 +69,32 @@ struct broker {
 	bool running;
 	pthread_mutex_t lock;
 	const struct storage_map *map[POD_DISKS_MAX];
+};
+
+/**
+ * struct share_channel - one socket of a share and the thread that serves it
+ * @sock:  our end, owned
+ * @ready: posted when the thread serves, or cannot
+ * @rc:    why it cannot; with @why
+ */
+struct share_channel {
+	struct share *share;
+	int sock;
+	pthread_t thread;
+	sem_t ready;
+	int rc;
+	struct err why;
+};
+
+/**
+ * struct share_broker - serves one share to the monitor (lib/share.h)
+ * @share:     owned
+ * @channel:   @n of them
+ */
+struct share_broker {
+	struct share *share;
+	struct share_channel channel[SHARE_CHANNELS_MAX];
+	unsigned int n;
 };
 
 /**
@@ -133,6 +161,10 @@ int broker_start(struct broker *b, int *ret_vmm_end, struct err *e);
 void broker_add(struct broker *b, uint32_t disk, const struct storage_map *m);
 void broker_remove(struct broker *b, uint32_t disk);
 void broker_stop(struct broker *b);
+
+int share_broker_start(struct share_broker *b, int dirfd, const struct share_config *config,
+		       unsigned int n, int *ret_vmm_ends, struct err *e);
+void share_broker_stop(struct share_broker *b);
 
 struct container *container_find(struct pod *p, const char *id);
 int container_create(struct pod *p, const char *id, const char *bundle,

@@ -356,7 +356,7 @@ static void step(struct drive *t)
 }
 
 /**
- * drive_run() - drive a device by the input, then take everything apart
+ * drive_run() - drive a device by the input, to the device's end
  * @d: taken over
  */
 void drive_run(struct drive *t, struct virtio_dev *d)
@@ -371,6 +371,13 @@ void drive_run(struct drive *t, struct virtio_dev *d)
 		step(t);
 	turn(t);
 	vpci_free(t->v);
+}
+
+/**
+ * drive_end() - take apart what drive_begin() made
+ */
+void drive_end(struct drive *t)
+{
 	pci_done(&t->bus);
 	loop_free(t->loop);
 	gmem_done(&t->mem);

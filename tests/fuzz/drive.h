@@ -60,6 +60,7 @@ bool fuzz_odd(struct fuzz *f);
 void message_add(struct message *m, const void *src, size_t len);
 void drive_begin(struct drive *t, const uint8_t *data, size_t len);
 void drive_run(struct drive *t, struct virtio_dev *d);
+void drive_end(struct drive *t);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

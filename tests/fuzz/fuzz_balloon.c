@@ -6,13 +6,6 @@
  * statistics and registers as the input says (tests/fuzz/memdrv.h), and a host that
  * asks for sizes in between. Anything but an answer or NEEDS_RESET is a find: a crash, an
  * access beyond guest memory, a leak, more given back than a balloon can hold.
- *
- * With libFuzzer, from the top of the tree:
- *
- *	clang -std=gnu17 -D_GNU_SOURCE -g -O1 -I. -fsanitize=fuzzer,address,undefined \
- *		tests/fuzz/fuzz_balloon.c vmm/virtio/{balloon,virtio,queue,pace}.c \
- *		vmm/{gmem,gmem-hot,metrics}.c lib/{err,fd,log,loop,proc,str}.c -o fuzz_balloon
- *	./fuzz_balloon tests/fuzz/corpus/balloon
  */
 #include "tests/fuzz/memdrv.h"
 

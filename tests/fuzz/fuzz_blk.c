@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Fuzzer of the disk: a raw file of 1 MiB; the host shrinks and grows it. */
+/*
+ * Fuzzer of the disk: a raw file of 1 MiB, with one queue or two; the host shrinks and
+ * grows it. Without io_uring, so that an input does the same each time.
+ */
 #include <linux/virtio_blk.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -7,6 +10,7 @@
 
 #include "lib/mem.h"
 #include "tests/fuzz/drive.h"
+#include "vmm/aio.h"
 
 #define DISK_BYTES (1u << 20)
 
@@ -53,21 +57,30 @@ static void compose(struct drive *t, struct message *m)
 }
 
 /**
- * LLVMFuzzerTestOneInput() - a life of a disk; the first byte makes it read-only
+ * LLVMFuzzerTestOneInput() - a life of a disk; the first byte: bit 0 read-only, bit 1 two queues
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vmm_disk cfg = { .serial = "fuzz", .readonly = size && data[0] & 1 };
 	struct drive t = { .compose = compose, .back_end = resize };
+	struct blk_host host = { .broker_fd = -1, .vcpus = size && data[0] & 2 ? 2 : 1 };
 	struct virtio_dev *d;
+	struct aio *aio;
 	struct err e;
 
 	disk = memfd_create("disk", MFD_CLOEXEC);
 	if (disk < 0 || ftruncate(disk, DISK_BYTES) < 0)
 		abort();
 	drive_begin(&t, data + !!size, size - !!size);
-	if (blk_new(&cfg, disk, -1, &t.mem, t.loop, &d, &e) < 0)
+	if (aio_new(t.loop, false, &aio, &e) < 0)
+		abort();
+	host.mem = &t.mem;
+	host.loop = t.loop;
+	host.aio = aio;
+	if (blk_new(&cfg, disk, &host, &d, &e) < 0)
 		abort();
 	drive_run(&t, d);
+	aio_free(aio);
+	drive_end(&t);
 	return 0;
 }

@@ -79,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		peers[i] = s[0];
 	}
 	drive_run(&t, d);
+	drive_end(&t);
 	for (i = 0; i < PORTS; i++)
 		if (peers[i] >= 0)
 			close(peers[i]);

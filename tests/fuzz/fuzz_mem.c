@@ -7,13 +7,6 @@
  * host that asks for sizes in between. Anything but an answer or NEEDS_RESET is a find:
  * a crash, an access beyond guest memory, a leak, more plugged than was allowed, a
  * device that counts other blocks than there are.
- *
- * With libFuzzer, from the top of the tree:
- *
- *	clang -std=gnu17 -D_GNU_SOURCE -g -O1 -I. -fsanitize=fuzzer,address,undefined \
- *		tests/fuzz/fuzz_mem.c vmm/virtio/{mem,virtio,queue,pace}.c \
- *		vmm/{gmem,gmem-hot,metrics}.c lib/{err,fd,log,loop,proc,str}.c -o fuzz_mem
- *	./fuzz_mem tests/fuzz/corpus/mem
  */
 #include <linux/virtio_mem.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Fuzzer of the network card: a tap in a network namespace of its own, whose
+ * Fuzzer of the network card, with one pair of queues or two: a tap in a network namespace of its own, whose
  * other end, a packet socket, sends what the input says.
  */
 #include <arpa/inet.h>
@@ -28,7 +28,7 @@ static int open_tap(void)
 	struct ifreq ifr = { .ifr_name = "tap0" };
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
-	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
 	if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr) < 0)
 		abort();
 	return fd;
@@ -79,6 +79,8 @@ static void compose(struct drive *t, struct message *m)
 	uint8_t frame[DRIVE_MESSAGE_BYTES] = { 0 };
 
 	m->q = 1;
+	if (t->v->dev->n_queues > 2 && fuzz_odd(&t->in))
+		m->q = (uint16_t)(fuzz_take(&t->in, 1) % t->v->dev->n_queues);
 	if (fuzz_odd(&t->in))
 		fuzz_take_bytes(&t->in, &h, sizeof(h));
 	fuzz_take_bytes(&t->in, frame, 64);
@@ -87,20 +89,26 @@ static void compose(struct drive *t, struct message *m)
 }
 
 /**
- * LLVMFuzzerTestOneInput() - a life of a network card
+ * LLVMFuzzerTestOneInput() - a life of a network card; the first byte: bit 0 two pairs
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vmm_net cfg = { .mac = { 2, 0, 0, 0, 0, 1 }, .mtu = 1500 };
 	struct drive t = { .compose = compose, .back_end = send_frame };
+	int taps[2] = { -1, -1 };
 	struct virtio_dev *d;
 	struct err e;
 
 	if (raw < 0)
 		make_tap();
-	drive_begin(&t, data, size);
-	if (net_new(&cfg, open_tap(), &t.mem, t.loop, &d, &e) < 0)
+	cfg.pairs = size && data[0] & 1 ? 2 : 1;
+	taps[0] = open_tap();
+	if (cfg.pairs > 1)
+		taps[1] = open_tap();
+	drive_begin(&t, data + !!size, size - !!size);
+	if (net_new(&cfg, taps, cfg.pairs, &t.mem, t.loop, &d, &e) < 0)
 		abort();
 	drive_run(&t, d);
+	drive_end(&t);
 	return 0;
 }

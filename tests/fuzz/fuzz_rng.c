@@ -17,5 +17,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (rng_new(&t.mem, t.loop, &d, &e) < 0)
 		abort();
 	drive_run(&t, d);
+	drive_end(&t);
 	return 0;
 }

@@ -97,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	new_end(d, false);
 	drive_run(&t, d);
+	drive_end(&t);
 	while (n_ends)
 		close(end[--n_ends]);
 	return 0;

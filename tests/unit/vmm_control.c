@@ -81,6 +81,7 @@ static const struct {
 } early[] = {
 	{ VMM_START, 0, -EBUSY, "after CONFIG" }, { VMM_DISK, 1, -EBUSY, "after CONFIG" },
 	{ VMM_NET, 1, -EBUSY, "after CONFIG" }, { VMM_LINK, 0, -EBUSY, "after CONFIG" }, { VMM_BROKER, 1, -EBUSY, "CONFIG" },
+	{ VMM_SHARE, 1, -EBUSY, "after CONFIG" }, { VMM_SHARE, 4, -EBUSY, "after CONFIG" },
 	{ VMM_LISTEN, 1, -EBUSY, "after CONFIG" }, { VMM_CONNECT, 1, -EBUSY, "while the guest runs" },
 	{ VMM_STATS, 0, -EBUSY, "after CONFIG" }, { VMM_PAUSE, 0, -EBUSY, "while the guest runs" },
 	{ VMM_RESUME, 0, -EBUSY, "after PAUSE" }, { VMM_UNPLUG, 0, -EBUSY, "after CONFIG" },

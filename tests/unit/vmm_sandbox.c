@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -140,11 +141,14 @@ static void confine(enum sandbox_kind kind)
 static const char *const forbidden_names[] = { FORBIDDEN(FORBIDDEN_NAME) };
 #define N_FORBIDDEN ((int)(sizeof(forbidden_names) / sizeof(*forbidden_names)))
 
+/* enum sandbox_kind counts from 0. */
+#define N_KINDS (SANDBOX_FS + 1)
+
 static void forbidden(int which)
 {
 	int at = 0;
 
-	confine(which < N_FORBIDDEN ? SANDBOX_IO : SANDBOX_VCPU);
+	confine((enum sandbox_kind)(which / N_FORBIDDEN));
 	which %= N_FORBIDDEN;
 	FORBIDDEN(FORBIDDEN_CASE)
 	syscall(SYS_exit_group, 0);
@@ -156,6 +160,45 @@ START_TEST(killed)
 
 	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "%s: status %#x",
 		      forbidden_names[_i % N_FORBIDDEN], status);
+}
+END_TEST
+
+/* What a worker of shares does, and no other thread. */
+static void files(int kind)
+{
+	struct flock w = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = open("/tmp", O_RDWR | O_TMPFILE, 0600), dir = open("/", O_RDONLY | O_DIRECTORY);
+	char room[1024];
+
+	NEED(fd >= 0 && dir >= 0);
+	confine((enum sandbox_kind)kind);
+	NEED(syscall(SYS_getdents64, dir, room, sizeof(room)) > 0);
+	NEED(!fcntl(fd, F_OFD_SETLK, &w));
+	NEED(!flock(fd, LOCK_EX | LOCK_NB));
+	NEED(copy_file_range(fd, NULL, fd, NULL, 0, 0) == 0);
+	NEED(!fsync(fd) && !lseek(fd, 0, SEEK_SET) && !close(dir));
+	syscall(SYS_exit_group, 0);
+}
+
+static void other_fcntl(int unused)
+{
+	(void)unused;
+	confine(SANDBOX_FS);
+	syscall(SYS_fcntl, 0, F_SETOWN, 1);
+	syscall(SYS_exit_group, 0);
+}
+
+START_TEST(workers)
+{
+	int status = probe(files, SANDBOX_FS);
+
+	ck_assert_msg(WIFEXITED(status) && !WEXITSTATUS(status), "status %#x", status);
+	status = probe(files, SANDBOX_IO);
+	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "status %#x", status);
+	status = probe(files, SANDBOX_VCPU);
+	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "status %#x", status);
+	status = probe(other_fcntl, 0);
+	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "status %#x", status);
 }
 END_TEST
 
@@ -190,6 +233,8 @@ START_TEST(kinds)
 
 	ck_assert_msg(WIFEXITED(status) && !WEXITSTATUS(status), "status %#x", status);
 	status = probe(descriptors, SANDBOX_VCPU);
+	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "status %#x", status);
+	status = probe(descriptors, SANDBOX_FS);
 	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "status %#x", status);
 }
 END_TEST
@@ -304,10 +349,11 @@ Suite *vmm_sandbox_suite(void)
 		tcase_add_test(t, stage1);
 	else
 		kit_skip("vmm_sandbox", "stage 1 is tested as root");
-	tcase_add_loop_test(t, killed, 0, 2 * N_FORBIDDEN);
 	tcase_add_test(t, ring);
+	tcase_add_loop_test(t, killed, 0, N_KINDS * N_FORBIDDEN);
 	tcase_add_test(t, kinds);
 	tcase_add_loop_test(t, net_ioctls, 0, 4);
+	tcase_add_test(t, workers);
 	tcase_add_test(t, works);
 	tcase_add_loop_test(t, late, 0, 4);
 	tcase_add_test(t, slots);

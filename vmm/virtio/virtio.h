@@ -170,6 +170,11 @@ int vsock_connect(struct virtio_dev *d, uint32_t port, int fd, struct err *e);
 uint64_t vsock_first_call_ns(const struct virtio_dev *d);
 int rng_new(const struct gmem *mem, struct loop *loop, struct virtio_dev **ret,
 	    struct err *e);
+struct fs_pool;
+struct vmm_share;
+int fs_new(const struct vmm_share *cfg, const int *fds, unsigned int n_fds,
+	   unsigned int queues, struct fs_pool *pool, const struct gmem *mem,
+	   struct loop *loop, struct virtio_dev **ret, struct err *e);
 int console_new(int out_fd, const struct gmem *mem, struct loop *loop,
 		struct virtio_dev **ret, struct err *e);
 int console_add_port(struct virtio_dev *d, const char *name, int fd, struct err *e);

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * A directory that a guest uses as its own (lib/share.h), without the socket: one
+ * message in, one message out. The directory is cloned into a mount of its own
+ * (open_tree(2)), which nobody else sees and which
+ *
+ * - ends at the directory: there is no way up from it, whatever is asked;
+ * - has none of the mounts that lie below it on the host, so that names lead to what
+ *   the directory's own file system has there (as with mount --bind);
+ * - is nodev, nosuid, noexec, follows no symbolic links, and is read-only for a
+ *   read-only share: the kernel refuses what a mistake of ours would let through.
+ *
+ * share_call() takes a message apart, checks everything that can be checked without
+ * the file system (lengths, names, whether the share may be changed) and hands it to
+ * one function; see share-node.c, share-name.c, share-attr.c, share-xattr.c, and
+ * share-cred.c for whom they act as. Any number of threads may call at a time.
+ *
+ * Limits: config.nodes_max files known to the guest, config.fds_max descriptors.
+ */
+#include "storage/share.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/mem.h"
+
+#define XFS_MAGIC 0x58465342
+#define F2FS_MAGIC 0xf2f52010
+
+/* TEXT: not a name of a file but of an attribute, which may have slashes. */
+enum { CHANGES = 1, NAME = 2, NAME2 = 4, TARGET = 8, TEXT = 16 };
+
+typedef int call_fn(struct call *c);
+
+static int forget(struct call *c)
+{
+	struct fuse_forget_one one;
+	uint32_t at;
+
+	for (at = 0; at < c->len; at += (uint32_t)sizeof(one)) {
+		memcpy(&one, c->data + at, sizeof(one));
+		node_forget(c->s, one.nodeid, one.nlookup);
+	}
+	return 0;
+}
+
+static int reset(struct call *c)
+{
+	nodes_reset(c->s);
+	return 0;
+}
+
+/*
+ * @parts: what its data begins with, and whether it changes something
+ * @bytes: that must follow these, at least
+ * @unit:  the rest is a multiple of this
+ */
+static const struct op {
+	call_fn *fn;
+	uint32_t parts;
+	uint32_t bytes;
+	uint32_t unit;
+} ops[SHARE_OPS] = {
+	[SHARE_LOOKUP] = { share_lookup, 0, 1, 1 },
+	[SHARE_FORGET] = { forget, 0, 0, sizeof(struct fuse_forget_one) },
+	[SHARE_RESET] = { reset, 0, 0, 0 },
+	[SHARE_GETATTR] = { share_getattr, 0, 0, 0 },
+	[SHARE_SETATTR] = { share_setattr, CHANGES, sizeof(struct fuse_setattr_in), 0 },
+	[SHARE_READLINK] = { share_readlink, 0, 0, 0 },
+	[SHARE_SYMLINK] = { share_symlink, CHANGES | NAME | TARGET, 0, 0 },
+	[SHARE_MKNOD] = { share_mknod, CHANGES | NAME, 0, 0 },
+	[SHARE_MKDIR] = { share_mkdir, CHANGES | NAME, 0, 0 },
+	[SHARE_UNLINK] = { share_unlink, CHANGES | NAME, 0, 0 },
+	[SHARE_RMDIR] = { share_unlink, CHANGES | NAME, 0, 0 },
+	[SHARE_RENAME] = { share_rename, CHANGES | NAME | NAME2, 0, 0 },
+	[SHARE_LINK] = { share_link, CHANGES | NAME, 0, 0 },
+	[SHARE_OPEN] = { share_open, 0, 0, 0 },
+	[SHARE_OPENDIR] = { share_opendir, 0, 0, 0 },
+	[SHARE_CREATE] = { share_create, CHANGES | NAME, 0, 0 },
+	[SHARE_TMPFILE] = { share_tmpfile, CHANGES, 0, 0 },
+	[SHARE_STATFS] = { share_statfs, 0, 0, 0 },
+	[SHARE_SYNCFS] = { share_syncfs, 0, 0, 0 },
+	[SHARE_SETXATTR] = { share_setxattr, CHANGES | TEXT, 0, 1 },
+	[SHARE_GETXATTR] = { share_getxattr, TEXT, 0, 0 },
+	[SHARE_LISTXATTR] = { share_listxattr, 0, 0, 0 },
+	[SHARE_REMOVEXATTR] = { share_removexattr, CHANGES | TEXT, 0, 0 },
+	[SHARE_ACCESS] = { share_access, 0, 0, 0 },
+};
+
+static int check_length(const char *text, size_t max)
+{
+	size_t len = strlen(text);
+
+	return !len ? -ENOENT : len > max ? -ENAMETOOLONG : 0;
+}
+
+static int check_name(const char *name)
+{
+	if (strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -EINVAL;
+	return check_length(name, SHARE_NAME_MAX);
+}
+
+/* Cuts a text that ends with a NUL off the data. */
+static int take_text(struct call *c, const char **ret)
+{
+	const uint8_t *end = memchr(c->data, 0, c->len);
+
+	if (!end)
+		return -EPROTO;
+	*ret = (const char *)c->data;
+	c->len -= (uint32_t)(end + 1 - c->data);
+	c->data = end + 1;
+	return 0;
+}
+
+/* LOOKUP: names one after the other, and no more than fit into an answer. */
+static int check_names(const struct call *c)
+{
+	const char *name = (const char *)c->data, *end = name + c->len;
+	uint32_t n = 0;
+	int rc;
+
+	if (end[-1])
+		return -EPROTO;
+	for (; name < end; name += strlen(name) + 1) {
+		if (++n > SHARE_BATCH_MAX)
+			return -EPROTO;
+		rc = check_name(name);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* Return: 0; -EPROTO if it cannot be cut into its parts; what a name has wrong */
+static int cut(struct call *c, const struct op *op)
+{
+	int rc;
+
+	if (op->parts & (NAME | TEXT) && (rc = take_text(c, &c->name)) < 0)
+		return rc;
+	if (op->parts & (NAME2 | TARGET) && (rc = take_text(c, &c->name2)) < 0)
+		return rc;
+	if (c->len < op->bytes || (op->unit ? (c->len - op->bytes) % op->unit : c->len - op->bytes))
+		return -EPROTO;
+	if (c->rq.op == SHARE_LOOKUP)
+		return check_names(c);
+	if (op->parts & NAME && (rc = check_name(c->name)) < 0)
+		return rc;
+	if (op->parts & TEXT)
+		return check_length(c->name, SHARE_NAME_MAX);
+	if (op->parts & NAME2)
+		return check_name(c->name2);
+	return op->parts & TARGET ? check_length(c->name2, SHARE_TARGET_MAX) : 0;
+}
+
+static int perform(struct call *c)
+{
+	const struct op *op = c->rq.op < SHARE_OPS ? &ops[c->rq.op] : NULL;
+	int rc;
+
+	if (!op || !op->fn)
+		return -EPROTO;
+	rc = cut(c, op);
+	if (rc < 0)
+		return rc;
+	if (op->parts & CHANGES && c->s->config.readonly)
+		return -EROFS;
+	return op->fn(c);
+}
+
+/**
+ * share_call() - serve one message of a monitor
+ * @msg, @len: as it came; hostile
+ * @reply:     room for SHARE_MSG_BYTES
+ * @ret_fd:    a descriptor that goes with the answer, owned by the caller; -1
+ *
+ * Return: bytes of the answer; 0 when there is none; -EPROTO for a message that makes
+ * no sense: its channel is of no use any more
+ * Context: a thread after share_thread(); any number at a time
+ */
+ssize_t share_call(struct share *s, const void *msg, size_t len, void *reply, int *ret_fd)
+{
+	struct share_reply rp = { 0 };
+	struct call c = { .s = s,
+			  .fd = -1,
+			  .out = (uint8_t *)reply + sizeof(rp),
+			  .data = (const uint8_t *)msg + sizeof(c.rq) };
+	int rc;
+
+	*ret_fd = -1;
+	if (len < sizeof(c.rq) || len > SHARE_MSG_BYTES)
+		return -EPROTO;
+	memcpy(&c.rq, msg, sizeof(c.rq));
+	if (c.rq.len != len - sizeof(c.rq) || c.rq.reserved)
+		return -EPROTO;
+	c.len = c.rq.len;
+	rc = perform(&c);
+	if (rc == -EPROTO)
+		return rc;
+	if (c.rq.op == SHARE_FORGET)
+		return 0;
+	rp.seq = c.rq.seq;
+	rp.error = rc;
+	if (rc >= 0) {
+		rp.n = c.n;
+		rp.len = c.out_len;
+		*ret_fd = c.fd;
+	}
+	memcpy(reply, &rp, sizeof(rp));
+	return (ssize_t)(sizeof(rp) + rp.len);
+}
+
+/* Whether handles name files for as long as these exist, and we can open them. */
+static bool lasting_handles(const struct share *s)
+{
+	union {
+		struct file_handle h;
+		uint8_t room[sizeof(struct file_handle) + SHARE_HANDLE_BYTES];
+	} u = { .h.handle_bytes = SHARE_HANDLE_BYTES };
+	_cleanup_close_ int fd = -1;
+	struct statfs f;
+	int mount;
+
+	if (fstatfs(s->root, &f) < 0)
+		return false;
+	switch ((uint32_t)f.f_type) {
+	case EXT4_SUPER_MAGIC:
+	case XFS_MAGIC:
+	case BTRFS_SUPER_MAGIC:
+	case F2FS_MAGIC:
+	case TMPFS_MAGIC:
+		break;
+	default:
+		return false;
+	}
+	if (name_to_handle_at(s->root, "", &u.h, &mount, AT_EMPTY_PATH) < 0)
+		return false;
+	fd = open_by_handle_at(s->root, &u.h, O_PATH | O_CLOEXEC);
+	return fd >= 0;
+}
+
+static int clone_tree(struct share *s, int dirfd, struct err *e)
+{
+	struct mount_attr a = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+					    MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW };
+
+	if (s->config.readonly)
+		a.attr_set |= MOUNT_ATTR_RDONLY;
+	s->tree = (int)syscall(SYS_open_tree, dirfd, "",
+			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	if (s->tree < 0)
+		return err_sys(e, "share: clone the directory's mount");
+	if (syscall(SYS_mount_setattr, s->tree, "", AT_EMPTY_PATH, &a, sizeof(a)) < 0)
+		return err_sys(e, "share: restrict the directory's mount");
+	s->root = openat(s->tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return s->root < 0 ? err_sys(e, "share: open the directory") : 0;
+}
+
+/**
+ * share_new() - share a directory
+ * @dirfd:  any descriptor of it, borrowed; not needed afterwards
+ * @config: copied
+ * @ret:    owned by the caller, share_free()
+ *
+ * Return: 0; -ENOTDIR; -EPERM without CAP_SYS_ADMIN; minus errno
+ */
+int share_new(int dirfd, const struct share_config *config, struct share **ret, struct err *e)
+{
+	struct share *s;
+	struct stat st;
+	int rc;
+
+	if (fstat(dirfd, &st) < 0)
+		return err_sys(e, "share");
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, ENOTDIR, "share: not a directory");
+	if (!config->nodes_max || !config->fds_max)
+		return err_set(e, EINVAL, "share: no room for nodes or descriptors");
+	s = mem_new(struct share);
+	if (!s)
+		return err_set(e, ENOMEM, "out of memory");
+	s->config = *config;
+	s->tree = s->root = -1;
+	pthread_mutex_init(&s->lock, NULL);
+	rc = clone_tree(s, dirfd, e);
+	if (rc >= 0) {
+		s->handles = lasting_handles(s);
+		rc = nodes_init(s);
+		if (rc < 0)
+			err_set(e, -rc, "share: first node");
+	}
+	if (rc < 0) {
+		share_free(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+/**
+ * share_free() - end a share; NULL is fine
+ * Context: no call is under way
+ */
+void share_free(struct share *s)
+{
+	if (!s)
+		return;
+	nodes_done(s);
+	fd_close(&s->root);
+	fd_close(&s->tree);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
