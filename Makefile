@@ -61,7 +61,7 @@ endif
 FLAGS := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -isystem $(GEN) -g -fPIE \
 	 -DPODVM_VERSION='"$(VERSION)"' -DPODVM_LIBEXECDIR='"$(LIBEXECDIR)"' \
 	 -fstack-protector-strong -fstack-clash-protection -pthread \
-	 -fno-strict-aliasing -MMD -MP $(WARN)
+	 -fno-strict-aliasing -MD -MP $(WARN)
 LINK  := -pie -pthread -Wl,-z,relro -Wl,-z,now
 
 ifeq ($(VARIANT),release)

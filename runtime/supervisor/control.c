@@ -42,8 +42,9 @@ struct answer {
 	Podvm__Pod__Size size;
 };
 
-#define COUNT(field, unit, help) + 1
-#define N_COUNTERS (0 VMM_DEVICE_COUNTERS(COUNT))
+#define COUNTER(field, unit, help) COUNTER_##field,
+enum { VMM_DEVICE_COUNTERS(COUNTER) N_COUNTERS };
+#undef COUNTER
 
 struct device_out {
 	Podvm__Pod__Device pb;

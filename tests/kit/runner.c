@@ -50,6 +50,18 @@ uint64_t kit_seed(const char *suite)
 	return seed;
 }
 
+/* ---- what AddressSanitizer asks; the name is its own ---- */
+const char *__asan_default_options(void);
+
+/*
+ * Each test is a fork of this process and searches its memory for leaks: the freed
+ * blocks that are kept, 256 MiB as a rule, would be most of that.
+ */
+const char *__asan_default_options(void)
+{
+	return "quarantine_size_mb=8";
+}
+
 static bool wanted(const char *name, int argc, char **argv)
 {
 	int i;
