@@ -22,7 +22,7 @@ $(B)/tests/unit: $(call obj,$(UNIT_SRC)) $(B)/libruntime.a $(B)/libnetplug.a \
 
 .PHONY: unit
 unit: $(B)/tests/unit
-	$(B)/tests/unit $(SUITES)
+	$(Q)tests/unit/run $(B)/tests/unit $(SUITES)
 
 -include tests/guests/guests.mk
 -include tests/bench/bench.mk

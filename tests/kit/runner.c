@@ -5,7 +5,9 @@
  * One runner for all unit suites: the Makefile lists the files of tests/unit/
  * and declares one <file>_suite() each. A suite that cannot run here says so
  * with kit_skip() when it is made, by name and reason; a skip is counted, and
- * with REQUIRE=all in the environment it is a failure. Usage: unit [SUITE…].
+ * with REQUIRE=all in the environment it is a failure. Usage: unit [SUITE…], where a
+ * SUITE is the name of one or the beginning of several; unit --list [SUITE…] prints
+ * their names.
  */
 #include <check.h>
 #include <stdbool.h>
@@ -62,14 +64,31 @@ const char *__asan_default_options(void)
 	return "quarantine_size_mb=8";
 }
 
+static bool is_name(const char *s)
+{
+#define SUITE(name) if (!strcmp(#name, s)) return true;
+#include "suites.h"
+#undef SUITE
+	return false;
+}
+
+/* One that is called as it is written is that one alone. */
 static bool wanted(const char *name, int argc, char **argv)
 {
 	int i;
 
 	for (i = 1; i < argc; i++)
-		if (!strncmp(name, argv[i], strlen(argv[i])))
+		if (is_name(argv[i]) ? !strcmp(name, argv[i]) : !strncmp(name, argv[i], strlen(argv[i])))
 			return true;
 	return argc < 2;
+}
+
+static int list(int argc, char **argv)
+{
+#define SUITE(name) if (wanted(#name, argc, argv)) puts(#name);
+#include "suites.h"
+#undef SUITE
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -78,6 +97,8 @@ int main(int argc, char **argv)
 	const char *require = getenv("REQUIRE");
 	int run, failed;
 
+	if (argc > 1 && !strcmp(argv[1], "--list"))
+		return list(argc - 1, argv + 1);
 #define SUITE(name) if (wanted(#name, argc, argv)) srunner_add_suite(r, name##_suite());
 #include "suites.h"
 #undef SUITE
@@ -89,5 +110,5 @@ int main(int argc, char **argv)
 	       n_skipped);
 	if (require && n_skipped)
 		return 1;
-	return failed || !run;
+	return failed || run + n_skipped == 0;
 }
