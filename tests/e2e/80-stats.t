@@ -18,7 +18,7 @@ ok 'JSON has the exits by reason' jq -e '.exits.mmio > 100 and .exits.fail_entry
 ok 'the stages of the boot in order' jq -e '.boot | .start_ns < .configured_ns and
 	.configured_ns < .guest_entered_ns and .guest_entered_ns < .guest_called_ns' "$WORK/json"
 ok 'each device once' is "$(jq -r '[.devices[].kind] | sort | join(" ")' "$WORK/json")" \
-	'blk blk console rng vsock'
+	'balloon blk blk console rng vsock'
 ok 'the root file system was read' jq -e 'any(.devices[]; .kind == "blk" and .in_bytes > 100000)' "$WORK/json"
 ok 'no driver broke a rule' jq -e 'all(.devices[]; .broken == 0 and .status == 15)' "$WORK/json"
 
