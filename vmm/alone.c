@@ -150,8 +150,9 @@ static char *next_part(char **rest)
 	return part;
 }
 
-/* @path: PATH_MAX bytes of room */
-static int parse_disk(const char *text, size_t i, char *path, struct vmm_disk *ret, struct err *e)
+/* @path: PATH_MAX bytes of room; @ret_flags: of open(), left as it is or set */
+static int parse_disk(const char *text, size_t i, char *path, int *ret_flags,
+		      struct vmm_disk *ret, struct err *e)
 {
 	char *rest = path, *part;
 
@@ -163,8 +164,10 @@ static int parse_disk(const char *text, size_t i, char *path, struct vmm_disk *r
 	while ((part = next_part(&rest))) {
 		if (!strcmp(part, "readonly"))
 			ret->readonly = 1;
+		else if (!strcmp(part, "direct"))
+			*ret_flags = O_DIRECT;
 		else if (!str_starts(part, "serial="))
-			return err_set(e, EINVAL, "--disk %s: %s is neither readonly nor serial=NAME",
+			return err_set(e, EINVAL, "--disk %s: %s is none of readonly, direct and serial=NAME",
 				       text, part);
 		else if (str_copy(ret->serial, sizeof(ret->serial), part + strlen("serial=")) < 0)
 			return err_set(e, EINVAL, "--disk %s: a serial has %d bytes at most", text,
@@ -179,30 +182,46 @@ static int plug_disk(struct vmm *v, const char *text, size_t i, struct err *e)
 	_cleanup_close_ int fd = -1;
 	char path[PATH_MAX];
 	struct vmm_reply rp;
-	int rc = parse_disk(text, i, path, &rq.disk, e);
+	int flags = 0, rc = parse_disk(text, i, path, &flags, &rq.disk, e);
 
 	if (rc < 0)
 		return rc;
-	fd = open_file("--disk", path, rq.disk.readonly ? O_RDONLY : O_RDWR, e);
+	fd = open_file("--disk", path, flags | (rq.disk.readonly ? O_RDONLY : O_RDWR), e);
 	if (fd < 0)
 		return fd;
 	rc = vmm_call(v, &rq, &fd, 1, CALL_MS, &rp, e);
 	return rc < 0 ? refused(e, "--disk", text) : 0;
 }
 
-static int open_tap(const char *name, struct err *e)
+/* Opens @n queues of a tap. @fds: filled from its start on, also where it fails */
+static int open_taps(const char *name, int *fds, size_t n, struct err *e)
 {
 	struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-	_cleanup_close_ int fd = open_file("--tap", "/dev/net/tun", O_RDWR | O_NONBLOCK, e);
+	size_t i;
 
-	if (fd < 0)
-		return fd;
+	if (n > 1)
+		r.ifr_flags |= IFF_MULTI_QUEUE;
 	if (!*name || str_copy(r.ifr_name, sizeof(r.ifr_name), name) < 0)
 		return err_set(e, EINVAL, "--tap %s: give the name of an interface", name);
-	if (ioctl(fd, TUNSETIFF, &r) < 0)
-		return err_sys(e, "--tap %s: ip tuntap add %s mode tap vnet_hdr makes one", name,
-			       name);
-	return fd_steal(&fd);
+	for (i = 0; i < n; i++) {
+		fds[i] = open_file("--tap", "/dev/net/tun", O_RDWR | O_NONBLOCK, e);
+		if (fds[i] < 0)
+			return fds[i];
+		if (ioctl(fds[i], TUNSETIFF, &r) < 0)
+			return err_sys(e, "--tap %s: ip tuntap add %s mode tap vnet_hdr%s makes one",
+				       name, name, n > 1 ? " multi_queue" : "");
+	}
+	return 0;
+}
+
+static int open_vhosts(int *fds, size_t n, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if ((fds[i] = open_file("--tap", "/dev/vhost-net", O_RDWR, e)) < 0)
+			return fds[i];
+	return 0;
 }
 
 /* The same name gives the same address, so that a guest finds its interface again. */
@@ -219,28 +238,61 @@ static void make_mac(const char *name, uint8_t mac[6])
 		mac[i] = (uint8_t)(hash >> 8 * (i - 2));
 }
 
-static int plug_tap(struct vmm *v, const char *text, struct err *e)
+static int parse_tap(const char *text, char name[64], struct vmm_net *ret, struct err *e)
 {
-	struct vmm_request rq = { .type = VMM_NET, .net.mtu = 1500 };
-	_cleanup_close_ int fd = -1;
-	char name[64];
 	char *rest = name, *part;
-	struct vmm_reply rp;
-	int rc;
+	uint64_t n;
 
-	if (str_copy(name, sizeof(name), text) < 0)
+	*ret = (struct vmm_net){ .mtu = 1500, .pairs = 1 };
+	if (str_copy(name, 64, text) < 0)
 		return err_set(e, ENAMETOOLONG, "--tap: too long");
 	next_part(&rest);
-	make_mac(name, rq.net.mac);
-	while ((part = next_part(&rest)))
-		if (!str_starts(part, "mac=") || parse_mac(part + 4, rq.net.mac) < 0)
+	make_mac(name, ret->mac);
+	while ((part = next_part(&rest))) {
+		if (!strcmp(part, "vhost")) {
+			ret->vhost = 1;
+		} else if (str_starts(part, "queues=")) {
+			if (parse_u64(part + strlen("queues="), &n) < 0 || !n ||
+			    n > VMM_NET_PAIRS_MAX)
+				return err_set(e, EINVAL, "--tap %s: queues is 1 to %d", text,
+					       VMM_NET_PAIRS_MAX);
+			ret->pairs = (uint16_t)n;
+		} else if (!str_starts(part, "mac=")) {
+			return err_set(e, EINVAL, "--tap %s: %s is none of vhost, queues=N and mac=MAC",
+				       text, part);
+		} else if (parse_mac(part + strlen("mac="), ret->mac) < 0) {
 			return err_set(e, EINVAL, "--tap %s: %s is not mac=XX:XX:XX:XX:XX:XX", text,
 				       part);
-	fd = open_tap(name, e);
-	if (fd < 0)
-		return fd;
-	rc = vmm_call(v, &rq, &fd, 1, CALL_MS, &rp, e);
-	return rc < 0 ? refused(e, "--tap", text) : 0;
+		}
+	}
+	return 0;
+}
+
+static int plug_tap(struct vmm *v, const char *text, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_NET };
+	int fds[2 * VMM_NET_PAIRS_MAX];
+	struct vmm_reply rp;
+	char name[64];
+	size_t i, n;
+	int rc = parse_tap(text, name, &rq.net, e);
+
+	if (rc < 0)
+		return rc;
+	for (i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = -1;
+	n = rq.net.pairs;
+	rc = open_taps(name, fds, n, e);
+	if (!rc && rq.net.vhost)
+		rc = open_vhosts(fds + n, n, e);
+	if (!rc) {
+		rc = vmm_call(v, &rq, fds, rq.net.vhost ? 2 * n : n, CALL_MS, &rp, e);
+		if (rc < 0)
+			refused(e, "--tap", text);
+	}
+	for (i = 0; i < ARRAY_LEN(fds); i++)
+		fd_close(&fds[i]);
+	return rc;
 }
 
 static int plug_port(struct vmm *v, const char *text, struct err *e)

@@ -145,6 +145,35 @@ static void pattern(uint8_t *p, size_t n, uint32_t seed)
 }
 
 /* Larger than one operation, in buffers whose sizes fit nothing. */
+/* First bytes of disk images that name other files or sizes. A guest can write them. */
+static const struct {
+	uint8_t bytes[32];
+} images[] = {
+	{ "QFI\xfb\0\0\0\3\0\0\0\0\0\0\0\x14\0\0\0\x0b/etc/passwd" }, /* qcow2, backing file */
+	{ "KDMV\1\0\0\0\3\0\0\0" }, { "vhdxfile" }, { "conectix" }, { "QED\0" },
+	{ "# Disk DescriptorFile\n" },
+};
+
+/* What a disk holds is never looked at: size and content stay what they are. */
+START_TEST(test_image_header)
+{
+	struct vmm_disk cfg = { .serial = "again" };
+	struct virtio_blk_config c;
+	struct virtio_dev *again;
+
+	memset(mem(512), 0, 512);
+	memcpy(mem(512), images[_i].bytes, sizeof(images[_i].bytes));
+	ck_assert_int_eq(request(VIRTIO_BLK_T_OUT, 0, 512), VIRTIO_BLK_S_OK);
+	again = fakeblk_new(&k, &cfg, dup(disk));
+	again->ops->config_read(again, 0, &c, sizeof(c));
+	ck_assert_uint_eq(c.capacity, SECTORS);
+	again->ops->free(again);
+	memset(mem(512), 1, 512);
+	ck_assert_int_eq(request(VIRTIO_BLK_T_IN, 0, 512), VIRTIO_BLK_S_OK);
+	ck_assert_mem_eq(mem(512), images[_i].bytes, sizeof(images[_i].bytes));
+}
+END_TEST
+
 START_TEST(test_large)
 {
 	const uint32_t bytes = 5 * (1 << 20) + 512, odd = 54321;
@@ -739,6 +768,7 @@ static TCase *raw_case(const char *name, void (*fixture)(void))
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_write_read);
 	tcase_add_test(t, test_write_through);
+	tcase_add_loop_test(t, test_image_header, 0, (int)ARRAY_LEN(images));
 	tcase_add_test(t, test_large);
 	tcase_add_test(t, test_hole);
 	tcase_add_loop_test(t, test_place, 0, (int)ARRAY_LEN(places));
