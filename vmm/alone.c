@@ -219,27 +219,43 @@ static void make_mac(const char *name, uint8_t mac[6])
 		mac[i] = (uint8_t)(hash >> 8 * (i - 2));
 }
 
+/* @name: @room bytes */
+static int parse_tap(const char *text, char *name, size_t room, struct vmm_net *ret,
+		     struct err *e)
+{
+	char *rest = name, *part;
+
+	if (str_copy(name, room, text) < 0)
+		return err_set(e, ENAMETOOLONG, "--tap: too long");
+	*ret = (struct vmm_net){ .mtu = 1500 };
+	next_part(&rest);
+	make_mac(name, ret->mac);
+	while ((part = next_part(&rest))) {
+		if (!strcmp(part, "vhost"))
+			ret->vhost = 1;
+		else if (!str_starts(part, "mac=") || parse_mac(part + 4, ret->mac) < 0)
+			return err_set(e, EINVAL, "--tap %s: %s is neither vhost nor mac=XX:XX:XX:XX:XX:XX",
+				       text, part);
+	}
+	return 0;
+}
+
 static int plug_tap(struct vmm *v, const char *text, struct err *e)
 {
-	struct vmm_request rq = { .type = VMM_NET, .net.mtu = 1500 };
-	_cleanup_close_ int fd = -1;
-	char name[64];
-	char *rest = name, *part;
+	struct vmm_request rq = { .type = VMM_NET };
+	_cleanup_close_ int tap = -1, vhost = -1;
 	struct vmm_reply rp;
-	int rc;
+	char name[64];
+	int rc = parse_tap(text, name, sizeof(name), &rq.net, e);
 
-	if (str_copy(name, sizeof(name), text) < 0)
-		return err_set(e, ENAMETOOLONG, "--tap: too long");
-	next_part(&rest);
-	make_mac(name, rq.net.mac);
-	while ((part = next_part(&rest)))
-		if (!str_starts(part, "mac=") || parse_mac(part + 4, rq.net.mac) < 0)
-			return err_set(e, EINVAL, "--tap %s: %s is not mac=XX:XX:XX:XX:XX:XX", text,
-				       part);
-	fd = open_tap(name, e);
-	if (fd < 0)
-		return fd;
-	rc = vmm_call(v, &rq, &fd, 1, CALL_MS, &rp, e);
+	if (rc < 0)
+		return rc;
+	tap = open_tap(name, e);
+	if (tap < 0)
+		return tap;
+	if (rq.net.vhost && (vhost = open("/dev/vhost-net", O_RDWR | O_CLOEXEC)) < 0)
+		return err_sys(e, "--tap %s: /dev/vhost-net", text);
+	rc = vmm_call(v, &rq, (int[]){ tap, vhost }, rq.net.vhost ? 2 : 1, CALL_MS, &rp, e);
 	return rc < 0 ? refused(e, "--tap", text) : 0;
 }
 
