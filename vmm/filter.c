@@ -70,12 +70,14 @@ static const uint32_t calls_io[] = {
 	CALL(statx), CALL(io_uring_enter),
 };
 
+/* Files of shares; and what vmm/gmem-hot.c does when an answer comes late. */
 static const uint32_t calls_fs[] = {
 	CALL(futex), CALL(sendmsg), CALL(recvmsg), CALL(preadv),
 	CALL(pwritev2), CALL(newfstatat), CALL(fstat), CALL(close),
 	CALL(read), CALL(write), CALL(lseek), CALL(getdents64),
 	CALL(fsync), CALL(fdatasync), CALL(fallocate), CALL(copy_file_range),
 	CALL(flock), CALL(shutdown), CALL(clock_gettime),
+	CALL(timerfd_settime),
 	CALL(brk), CALL(munmap), CALL(mremap), CALL(madvise),
 	CALL(exit), CALL(exit_group), CALL(rt_sigreturn), CALL(rt_sigprocmask),
 	CALL(restart_syscall), CALL(getpid), CALL(gettid), CALL(tgkill),

@@ -157,9 +157,11 @@ int gmem_hot_init(struct gmem *m, uint8_t *hva, uint64_t gpa, uint64_t len, stru
  * @m: stays where it is until gmem_done()
  *
  * Return: 0 or minus errno
- * Context: the process's handler of SIGSEGV is ours afterwards, for good
+ * Context: the process's handler of SIGSEGV is ours afterwards, for good; it may run in
+ * every thread that touches guest memory, under each filter
  *
- * #syscalls rt_sigaction
+ * #syscalls start: rt_sigaction
+ * #syscalls mprotect timerfd_settime rt_sigreturn
  */
 int gmem_hot_watch(struct gmem *m, struct err *e)
 {

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Disks: what a guest writes is what it reads, by io_uring, without it, and around the
-# page cache; what it was told is safe survives a SIGKILL of the monitor; a host that
-# fails costs single requests; a disk grows while it is used.
+# page cache, by a program of our own and by fio; what it was told is safe survives a
+# SIGKILL of the monitor; a host that fails costs single requests; a disk grows while it is
+# used.
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 21
+plan 27
 
 story_begin
 DISK=$BIN/tests/disk
@@ -144,6 +145,70 @@ ok 'and e2fsck finds nothing' clean
 crash "$WORK/outer/b" --direct
 ok "with O_DIRECT: every acknowledged file is there ($(acked) of them)" whole
 ok 'and e2fsck finds nothing' clean
+
+# ---- fio -------------------------------------------------------------------------
+# fio and its libraries on a disk of their own, vdb; a script as the guest's program.
+for f in /usr/bin/fio $(ldd /usr/bin/fio | grep -o '/[^ ]*'); do
+	mkdir -p "$WORK/disk/tools$(dirname "$f")"
+	cp -L "$f" "$WORK/disk/tools$f"
+done
+mkdir "$WORK/disk/tools/dev" "$WORK/disk/tools/tmp"
+mkfs.erofs "$WORK/disk/tools.img" "$WORK/disk/tools" > "$WORK/log" 2>&1
+rm -rf "$WORK/disk/tools"
+# fio_job NAME OFFSET OPTION... - random writes of 4 MiB, each block with a checksum
+fio_job() {
+	name=$1
+	offset=$2
+	shift 2
+	echo "/usr/bin/fio --name=$name --offset=$offset --size=4m --rw=randwrite --bs=4k --thread" \
+		"--verify=crc32c --verify_fatal=1 --randrepeat=1 $*"
+}
+in_guest='--filename=/dev/vda --ioengine=libaio --iodepth=16 --direct=1 --fsync=64'
+mkdir -p "$WORK/disk/root/bin"
+cp /bin/busybox "$WORK/disk/root/bin/busybox"
+cat > "$WORK/disk/root/init" << END
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mkdir /proc /sys /dev /tools
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+mount -t erofs -o ro /dev/vdb /tools; mount --bind /dev /tools/dev; mount -t tmpfs tmp /tools/tmp
+step() {
+	name=\$1
+	shift
+	chroot /tools "\$@" > /tools/tmp/out 2>&1 && echo "FIO \$name" && return
+	cat /tools/tmp/out
+	echo "FAILED: \$name"
+}
+cd /
+step verified $(fio_job verified 0 $in_guest)
+step trimmed $(fio_job trimmed 4m $in_guest --rw=randtrimwrite)
+step written $(fio_job written 8m $in_guest --do_verify=0 --end_fsync=1)
+step endless $(fio_job endless 12m $in_guest --do_verify=0 --time_based --runtime=600)
+END
+chmod +x "$WORK/disk/root/init"
+(cd "$WORK/disk/root" && find . | cpio -o -H newc --quiet) > "$WORK/fio.cpio"
+truncate -s 16M "$WORK/outer/f"
+: > "$WORK/console"
+"$BIN/tests/vmm-boot" --vmm "$BIN/podvm-vmm" --ram 192 --vcpus 2 --timeout 100 --append "$CMDLINE" \
+	--disk "$WORK/outer/f" --disk "$WORK/disk/tools.img" "$KERNEL" "$WORK/fio.cpio" \
+	> "$WORK/console" 2> "$WORK/log" &
+guest=$!
+written() { grep -q -e '^FIO written' -e FAILED "$WORK/console"; }
+wait_for 90 written || :
+sleep 2
+kill -KILL "$(pidof podvm-vmm)"
+wait "$guest" || :
+ok 'fio in the guest: random writes are read back' says '^FIO verified'
+ok 'and so are writes to what was discarded' says '^FIO trimmed'
+ok 'the monitor is killed when more has been flushed' says '^FIO written'
+on_host() {
+	sh -c "$(fio_job "$1" "$2" --filename="$WORK/outer/f" --ioengine=psync --verify_only)"
+}
+ok 'fio on the host finds what it had read back' on_host verified 0
+ok 'and what was flushed' on_host written 8m
+dd if=/dev/zero of="$WORK/outer/f" bs=4k count=1 seek=2050 conv=notrunc 2> "$WORK/log"
+differs() { ! on_host "$@"; }
+ok 'and would have found a block that is another' differs written 8m
 
 # ---- in a container ---------------------------------------------------------------
 make_layers

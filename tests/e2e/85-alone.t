@@ -6,7 +6,7 @@
 # shellcheck disable=SC2016,SC2086
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 14
+plan 16
 
 story_begin
 vmm=$BIN/podvm-vmm
@@ -58,6 +58,11 @@ make_init 'ip link set eth0 up; ip addr add 192.168.77.2/24 dev eth0; ping -c 1 
 run --cmdline "$quiet" --tap tap-alone,mac=02:00:00:00:77:02 < /dev/null > "$WORK/out" 2> "$WORK/err"
 ok 'the host answers over the tap' grep -q '1 packets received' "$WORK/out"
 ok 'the interface has the address that was asked for' grep -q 02:00:00:00:77:02 "$WORK/out"
+[ -c /dev/vhost-net ] || modprobe vhost_net
+run --cmdline "$quiet" --tap tap-alone,vhost --metrics "$WORK/m.json" < /dev/null > "$WORK/out" 2> "$WORK/err" ||
+	cat "$WORK/err"
+ok 'with vhost, too' grep -q '1 packets received' "$WORK/out"
+ok 'and the monitor moved no packet then' jq -e '.devices[] | select(.kind == "net") | .requests == 0' "$WORK/m.json"
 ip link del tap-alone
 
 # What comes before the guest has opened its console is lost, as on a serial line.
@@ -88,11 +93,11 @@ make_init 'echo c > /proc/sysrq-trigger'
 ok 'a guest that panics: status 1' exits 1 run --cmdline 'console=hvc0 quiet panic=-1 reboot=t' < /dev/null
 ok 'nothing of podvm runs any more' is "$(podvm_processes)" ''
 
-make_init 'sleep 1000'
+make_init 'echo ready; sleep 1000'
 "$vmm" --kernel "$kernel" --initramfs "$WORK/initramfs" --cmdline "$quiet" \
 	--metrics "$WORK/m.json" < /dev/null > "$WORK/out" 2> "$WORK/err" &
 pid=$!
-sleep 3
+wait_for 60 grep -q ready "$WORK/out"
 kill -TERM $pid
 wait $pid || got=$?
 ok 'TERM stops it, and the metrics are written' sh -c "[ ${got:-0} = 130 ] && jq -e '.exits.mmio > 0' $WORK/m.json"
