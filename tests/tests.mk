@@ -4,7 +4,7 @@
 
 # ---- unit tests -------------------------------------------------------------
 # Calls that tests/kit/fault.c and tests/kit/aio.c stand in front of.
-UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64 \
+UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64 pthread_create \
 	uring_add uring_submit uring_peek uring_pop preadv64v2 pwritev64v2 fdatasync fallocate64
 UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
 

@@ -96,7 +96,7 @@ static int load_segments(const struct gmem *m, int fd, uint64_t size,
 		void *hva;
 		int rc;
 
-		if (p[i].p_type != PT_LOAD || !p[i].p_memsz)
+		if (p[i].p_type != PT_LOAD || (!p[i].p_memsz && !p[i].p_filesz))
 			continue;
 		rc = check_segment(m, p, i, size, &hva, e);
 		if (rc < 0)

@@ -234,7 +234,8 @@ int vcpus_init(struct vcpus *c, struct kvm *kvm, struct bus *bus, uint32_t n,
 	return 0;
 }
 
-static int make_threads(struct vcpus *c, struct err *e)
+/* @made: how many there are, also after a failure */
+static int make_threads(struct vcpus *c, uint32_t *made, struct err *e)
 {
 	pthread_attr_t attr;
 	size_t stack = VCPU_STACK_BYTES;
@@ -248,34 +249,36 @@ static int make_threads(struct vcpus *c, struct err *e)
 	for (i = 0; i < c->n && !rc; i++) {
 		rc = pthread_create(&c->v[i].thread, &attr, thread, &c->v[i]);
 		c->v[i].joined = rc != 0;
+		*made += !rc;
 	}
 	pthread_attr_destroy(&attr);
-	return rc ? err_set(e, rc, "thread of vCPU %u", i - 1) : 0;
+	return rc ? err_set(e, rc, "thread of vCPU %u", *made) : 0;
 }
 
 /**
  * vcpus_start() - make the threads; each confines itself and waits
- * @filter: borrowed until all are ready
+ * @filter: borrowed until this returns
  *
- * Return: 0; the failure of the first thread that could not confine itself
+ * Return: 0; the failure of the first thread that could not be made or confine itself
  */
 int vcpus_start(struct vcpus *c, const struct sandbox_filter *filter, struct err *e)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
+	uint32_t made = 0;
 	int rc;
 
 	if (sigaction(SIGNAL_LEAVE, &sa, NULL) < 0)
 		return err_sys(e, "sigaction");
 	c->filter = filter;
-	rc = make_threads(c, e);
-	if (rc < 0)
-		return rc;
+	rc = make_threads(c, &made, e);
+	/* Those before the one that could not be made read the filter, too. */
 	pthread_mutex_lock(&c->lock);
-	while (c->ready < c->n)
+	while (c->ready < made)
 		pthread_cond_wait(&c->changed, &c->lock);
-	rc = c->rc;
-	if (rc < 0)
+	if (!rc && c->rc < 0) {
+		rc = c->rc;
 		*e = c->why;
+	}
 	pthread_mutex_unlock(&c->lock);
 	return rc;
 }

@@ -28,8 +28,9 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
-/* Where queue @q's parts lie, and the buffers. */
-#define RING_GPA(q) (0x10000ull + 0x4000ull * (q))
+/* Where the parts of queues lie, one queue behind the other, and the buffers. */
+#define RINGS_GPA 0x10000ull
+#define RINGS_STEP 0x4000ull
 #define AVAIL_AT 0x1000u
 #define USED_AT 0x2000u
 #define BUFFERS_GPA 0x100000ull
@@ -46,6 +47,9 @@ enum { FEATURE_SELECT = 0, FEATURE = 4, DRIVER_SELECT = 8, DRIVER = 12, STATUS =
 /* Requests of one input, and turns of the loop after one step. */
 #define STEPS_MAX 400
 #define TURNS_MAX 20000
+
+/* How often an input may wait for timers. */
+#define WAITS_MAX 2
 
 /**
  * fuzz_take() - the next number of an input, little endian; zeros behind its end
@@ -117,18 +121,21 @@ static void die(const char *what)
 
 /**
  * drive_begin() - memory, bus and loop for one input
- * @t: zeroed, but for @back_end
+ * @t: zeroed, but for @hotplug_bytes and its functions
  */
 void drive_begin(struct drive *t, const uint8_t *data, size_t len)
 {
 	static const struct irq_ops irq = { .msi = no_msi };
+	struct gmem_policy p = { .ram_bytes = GMEM_LOW_MAX_BYTES + (2ull << 20),
+				 .hotplug_bytes = t->hotplug_bytes };
 	struct err e;
 
 	signal(SIGPIPE, SIG_IGN); /* as the monitor does */
 	log_open(-1, LOG_LEVEL_ERROR, false);
 	t->in = (struct fuzz){ data, len };
 	t->host = (struct vpci_host){ .irq = &irq, .bind = bind_some, .arg = t };
-	if (gmem_init(&t->mem, GMEM_LOW_MAX_BYTES + (2ull << 20), &e) < 0 ||
+	t->waits = WAITS_MAX;
+	if (gmem_init_policy(&t->mem, &p, &e) < 0 ||
 	    loop_new(&t->loop, &e) < 0 || pci_init(&t->bus, &e) < 0)
 		die(e.text);
 }
@@ -143,9 +150,14 @@ static void write_ram(struct drive *t, uint64_t gpa, const void *src, size_t len
 	gmem_write(&t->mem, gpa, src, len);
 }
 
+static uint64_t ring_gpa(const struct drive *t, uint16_t q)
+{
+	return t->rings + RINGS_STEP * q;
+}
+
 static void set_up_queue(struct drive *t, uint16_t q, uint16_t size)
 {
-	const uint64_t at[] = { RING_GPA(q), RING_GPA(q) + AVAIL_AT, RING_GPA(q) + USED_AT };
+	const uint64_t at[] = { ring_gpa(t, q), ring_gpa(t, q) + AVAIL_AT, ring_gpa(t, q) + USED_AT };
 	uint32_t i;
 
 	wr(t, SELECT, 2, q);
@@ -158,12 +170,17 @@ static void set_up_queue(struct drive *t, uint16_t q, uint16_t size)
 	wr(t, ENABLE, 2, 1);
 }
 
-/* Drives the device to DRIVER_OK as the input wants it. */
+/*
+ * Drives the device to DRIVER_OK as the input wants it, with queues in memory that
+ * can be plugged, or not.
+ */
 static void set_up(struct drive *t)
 {
-	uint16_t size = (uint16_t)(1u << (fuzz_take(&t->in, 1) & 7)), q;
+	uint8_t how = (uint8_t)fuzz_take(&t->in, 1);
+	uint16_t size = (uint16_t)(1u << (how & 7)), q;
 	uint64_t features = fuzz_take(&t->in, 8);
 
+	t->rings = RINGS_GPA + (how & 128 ? t->mem.hot.r.gpa : 0);
 	wr(t, STATUS, 1, 0);
 	wr(t, STATUS, 1, STATUS_DRIVER);
 	features = (features & t->v->dev->s.offered) | 1ull << 32;
@@ -184,10 +201,11 @@ static uint64_t take_gpa(struct drive *t)
 	uint16_t offset = (uint16_t)fuzz_take(&t->in, 2);
 
 	switch (kind) {
+	case 249: return t->mem.hot.r.gpa + (fuzz_take(&t->in, 1) << 20) + offset;
 	case 250: return GMEM_LOW_MAX_BYTES - offset;
 	case 251: return GMEM_HIGH_GPA + offset;
 	case 252: return GMEM_HIGH_GPA + (2ull << 20) - offset;
-	case 253: return RING_GPA(0) + offset;
+	case 253: return ring_gpa(t, 0) + offset;
 	case 254: return UINT64_MAX - offset;
 	case 255: return fuzz_take(&t->in, 8);
 	default:  return BUFFERS_GPA + offset;
@@ -217,13 +235,13 @@ static void step_descriptor(struct drive *t)
 	d.len = (uint32_t)fuzz_take(&t->in, fuzz_take(&t->in, 1) & 1 ? 4 : 2);
 	d.flags = (uint16_t)fuzz_take(&t->in, 1);
 	d.next = (uint16_t)fuzz_take(&t->in, 1);
-	write_ram(t, RING_GPA(q) + sizeof(d) * i, &d, sizeof(d));
+	write_ram(t, ring_gpa(t, q) + sizeof(d) * i, &d, sizeof(d));
 }
 
 static void offer(struct drive *t, uint16_t q, uint16_t head)
 {
 	uint16_t size = t->v->dev->q[q].s.size, idx = 0;
-	uint64_t avail = RING_GPA(q) + AVAIL_AT;
+	uint64_t avail = ring_gpa(t, q) + AVAIL_AT;
 
 	gmem_read(&t->mem, avail + 2, &idx, sizeof(idx));
 	write_ram(t, avail + 4 + 2ull * (size ? idx % size : 0), &head, sizeof(head));
@@ -255,7 +273,7 @@ static void step_request(struct drive *t)
 			d.flags |= VRING_DESC_F_WRITE;
 		if (i + 1u < n)
 			d.flags |= VRING_DESC_F_NEXT;
-		write_ram(t, RING_GPA(q) + sizeof(d) * (head + i), &d, sizeof(d));
+		write_ram(t, ring_gpa(t, q) + sizeof(d) * (head + i), &d, sizeof(d));
 	}
 	offer(t, q, head);
 	wr(t, VPCI_NOTIFY + q * VPCI_NOTIFY_STEP, 2, q);
@@ -267,7 +285,7 @@ static void put_descriptor(struct drive *t, uint16_t q, uint16_t i, uint64_t gpa
 	struct vring_desc d = { .addr = gpa, .len = (uint32_t)len, .flags = flags,
 				.next = (uint16_t)(i + 1) };
 
-	write_ram(t, RING_GPA(q) + sizeof(d) * i, &d, sizeof(d));
+	write_ram(t, ring_gpa(t, q) + sizeof(d) * i, &d, sizeof(d));
 }
 
 /* A composed request: its readable part in two pieces, then the writable part. */
@@ -328,6 +346,18 @@ static void turn(struct drive *t)
 			die("the loop does not come to rest");
 }
 
+/**
+ * drive_wait() - let timers come that are due within @ms; for @back_end
+ */
+void drive_wait(struct drive *t, int ms)
+{
+	if (!t->waits)
+		return;
+	t->waits--;
+	loop_step(t->loop, ms, NULL);
+	turn(t);
+}
+
 static void step(struct drive *t)
 {
 	uint8_t what = (uint8_t)fuzz_take(&t->in, 1);
@@ -367,8 +397,11 @@ void drive_run(struct drive *t, struct virtio_dev *d)
 	if (vpci_new(d, &t->host, &t->v, &e) < 0 || pci_add(&t->bus, &t->v->fn, &e) < 0)
 		die(e.text);
 	set_up(t);
-	for (i = 0; t->in.len && i < STEPS_MAX; i++)
+	for (i = 0; t->in.len && i < STEPS_MAX; i++) {
 		step(t);
+		if (t->check)
+			t->check(t, d);
+	}
 	turn(t);
 	vpci_free(t->v);
 }

@@ -36,21 +36,28 @@ struct message {
 
 /**
  * struct drive - a virtio device on a bus without KVM, and its driver's memory
- * @mem:  RAM below and above the hole
+ * @mem:  RAM below and above the hole, and @hotplug_bytes that can be plugged
  * @host: @arg is this struct
+ * @rings: guest address of the queues
  * @in:   the input, for @back_end
  * @compose:  a request; may be NULL
  * @back_end: something happens on the host's side of the device; may be NULL
+ * @check:    what holds after each step; may be NULL
+ * @waits:    how often the input may still wait for timers, as @back_end calls for it
  */
 struct drive {
+	uint64_t hotplug_bytes;
 	struct gmem mem;
 	struct loop *loop;
 	struct pci bus;
 	struct vpci_host host;
 	struct vpci *v;
+	uint64_t rings;
 	struct fuzz in;
 	void (*compose)(struct drive *t, struct message *m);
 	void (*back_end)(struct drive *t, struct virtio_dev *d, uint8_t what);
+	void (*check)(struct drive *t, struct virtio_dev *d);
+	unsigned int waits;
 };
 
 uint64_t fuzz_take(struct fuzz *f, size_t bytes);
@@ -60,6 +67,7 @@ bool fuzz_odd(struct fuzz *f);
 void message_add(struct message *m, const void *src, size_t len);
 void drive_begin(struct drive *t, const uint8_t *data, size_t len);
 void drive_run(struct drive *t, struct virtio_dev *d);
+void drive_wait(struct drive *t, int ms);
 void drive_end(struct drive *t);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

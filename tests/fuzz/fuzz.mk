@@ -11,13 +11,18 @@ FUZZERS   := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_
 FUZZ      ?= $(FUZZERS)
 FUZZ_S    ?= 60
 FUZZ_DIR  := $(BUILD)/fuzz
+FUZZ_KIT  := $(patsubst %,$(B)/obj/tests/fuzz/%.o,drive fakekvm image)
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/replay.o)
 
-$(B)/tests/fuzz-%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/drive.o $(FUZZ_MAIN) \
+$(B)/tests/fuzz-%: $(B)/obj/tests/fuzz/fuzz_%.o $(FUZZ_KIT) $(FUZZ_MAIN) \
 		   $(B)/libruntime.a $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(call link,$(FUZZ_LINK) $(LIBS_STORAGE) $(LIBS_VMM) $(LIBS_RUNTIME) $(LIBS_LIB))
+	$(call link,$(FUZZ_WRAP) $(FUZZ_LINK) $(LIBS_STORAGE) $(LIBS_VMM) $(LIBS_RUNTIME) $(LIBS_LIB))
+
+# Calls that fuzz_control.c stands in front of.
+CONTROL_WRAPPED := calloc malloc eventfd timerfd_create pthread_create sandbox_enter
+$(B)/tests/fuzz-control: FUZZ_WRAP = $(CONTROL_WRAPPED:%=-Wl,--wrap=%)
 
 .SECONDARY:
 

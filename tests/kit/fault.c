@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@ char *__real_strdup(const char *s);
 ssize_t __real_write(int fd, const void *buf, size_t len);
 int __real_renameat(int a, const char *from, int b, const char *to);
 int __real_ftruncate64(int fd, off_t len);
+typedef void *thread_fn(void *arg);
+int __real_pthread_create(pthread_t *t, const pthread_attr_t *a, thread_fn *fn, void *arg);
 
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
@@ -32,6 +35,7 @@ char *__wrap_strdup(const char *s);
 ssize_t __wrap_write(int fd, const void *buf, size_t len);
 int __wrap_renameat(int a, const char *from, int b, const char *to);
 int __wrap_ftruncate64(int fd, off_t len);
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, thread_fn *fn, void *arg);
 
 static unsigned int armed, left;
 static int fault_code;
@@ -111,4 +115,9 @@ int __wrap_renameat(int a, const char *from, int b, const char *to)
 int __wrap_ftruncate64(int fd, off_t len)
 {
 	return fails(KIT_FAULT_FILES) ? -1 : __real_ftruncate64(fd, len);
+}
+
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, thread_fn *fn, void *arg)
+{
+	return fails(KIT_FAULT_THREADS) ? fault_code : __real_pthread_create(t, a, fn, arg);
 }

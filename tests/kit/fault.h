@@ -7,6 +7,7 @@
 /* What can be made to fail. */
 #define KIT_FAULT_MEMORY 1u
 #define KIT_FAULT_FILES 2u
+#define KIT_FAULT_THREADS 4u
 
 void kit_fault_arm(unsigned int kinds, unsigned int nth, int code);
 bool kit_fault_fired(void);

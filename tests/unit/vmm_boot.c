@@ -127,6 +127,7 @@ END_TEST
 	X("file part outside", k->p[0].p_offset = sizeof(*k) - 1) \
 	X("file part huge", k->p[0].p_filesz = k->p[0].p_memsz = UINT64_MAX) \
 	X("file part above memory", k->p[0].p_memsz = TEXT_BYTES - 1) \
+	X("file part without memory", k->p[0].p_memsz = 0) \
 	X("memory huge", k->p[1].p_memsz = UINT64_MAX) \
 	X("memory above RAM", k->p[1].p_memsz = RAM) \
 	X("address above RAM", k->p[1].p_paddr = RAM) \
