@@ -127,14 +127,17 @@ static int serve_pause(struct control *c, const struct vmm_request *rq, int *fds
 	return 0;
 }
 
+static int check_name(const char name[VMM_NAME_BYTES], struct err *e)
+{
+	return memchr(name, 0, VMM_NAME_BYTES) ? 0 : err_set(e, EINVAL, "the name does not end");
+}
+
 static int serve_unplug(struct control *c, const struct vmm_request *rq, int *fds,
 			struct vmm_reply *rp, struct err *e)
 {
 	(void)fds;
 	(void)rp;
-	if (!memchr(rq->name, 0, sizeof(rq->name)))
-		return err_set(e, EINVAL, "the name does not end");
-	return machine_unplug(&c->m, rq->name, e);
+	return check_name(rq->name, e) < 0 ? -EINVAL : machine_unplug(&c->m, rq->name, e);
 }
 
 static int serve_resize(struct control *c, const struct vmm_request *rq, int *fds,
@@ -142,9 +145,7 @@ static int serve_resize(struct control *c, const struct vmm_request *rq, int *fd
 {
 	(void)fds;
 	(void)rp;
-	if (!memchr(rq->name, 0, sizeof(rq->name)))
-		return err_set(e, EINVAL, "the name does not end");
-	return machine_resize(&c->m, rq->name, e);
+	return check_name(rq->name, e) < 0 ? -EINVAL : machine_resize(&c->m, rq->name, e);
 }
 
 static int serve_limit(struct control *c, const struct vmm_request *rq, int *fds,
@@ -152,8 +153,8 @@ static int serve_limit(struct control *c, const struct vmm_request *rq, int *fds
 {
 	(void)fds;
 	(void)rp;
-	if (!memchr(rq->limit.name, 0, sizeof(rq->limit.name)))
-		return err_set(e, EINVAL, "the name does not end");
+	if (check_name(rq->limit.name, e) < 0)
+		return -EINVAL;
 	return machine_limit(&c->m, rq->limit.name, &rq->limit.limit, e);
 }
 
@@ -162,8 +163,8 @@ static int serve_link(struct control *c, const struct vmm_request *rq, int *fds,
 {
 	(void)fds;
 	(void)rp;
-	if (!memchr(rq->name, 0, sizeof(rq->name)))
-		return err_set(e, EINVAL, "the name does not end");
+	if (check_name(rq->name, e) < 0)
+		return -EINVAL;
 	if (rq->port > 1)
 		return err_set(e, EINVAL, "port %u: 1 is up, 0 is down", rq->port);
 	return machine_link(&c->m, rq->name, rq->port, e);

@@ -98,6 +98,17 @@ static struct vpci **find(struct machine *m, const char *name)
 	return at;
 }
 
+/* What a request names. Return: 0; -ENOENT */
+static int find_named(struct machine *m, const char *name, struct vpci ***ret, struct err *e)
+{
+	struct vpci **at = find(m, name);
+
+	if (!*name || !*at)
+		return err_set(e, ENOENT, "no device is called %s", name);
+	*ret = at;
+	return 0;
+}
+
 /*
  * Puts a device on the bus under a name, or under none (""). It is ours in any
  * case: after a failure it has been freed.
@@ -297,11 +308,10 @@ int machine_net(struct machine *m, const struct vmm_net *cfg, int *fds, size_t n
  */
 int machine_link(struct machine *m, const char *name, bool up, struct err *e)
 {
-	struct vpci **at = find(m, name);
+	struct vpci **at;
+	int rc = find_named(m, name, &at, e);
 
-	if (!*name || !*at)
-		return err_set(e, ENOENT, "no device is called %s", name);
-	return net_link((*at)->dev, up, e);
+	return rc < 0 ? rc : net_link((*at)->dev, up, e);
 }
 
 /**
@@ -350,27 +360,16 @@ static int take_away(struct machine *m, struct vpci **at, struct err *e)
  */
 int machine_unplug(struct machine *m, const char *name, struct err *e)
 {
-	struct vpci **at = find(m, name);
-	int rc;
+	struct vpci **at;
+	int rc = find_named(m, name, &at, e);
 
-	if (!*name || !*at)
-		return err_set(e, ENOENT, "no device is called %s", name);
+	if (rc < 0)
+		return rc;
 	vcpus_pause(&m->cpus);
 	rc = take_away(m, at, e);
 	if (m->stage == MACHINE_RUNNING)
 		vcpus_resume(&m->cpus);
 	return rc;
-}
-
-static int find_device(struct machine *m, const char *name, struct virtio_dev **ret,
-		       struct err *e)
-{
-	struct vpci **at = find(m, name);
-
-	if (!*name || !*at)
-		return err_set(e, ENOENT, "no device is called %s", name);
-	*ret = (*at)->dev;
-	return 0;
 }
 
 /**
@@ -382,11 +381,13 @@ static int find_device(struct machine *m, const char *name, struct virtio_dev **
  */
 int machine_resize(struct machine *m, const char *name, struct err *e)
 {
-	struct virtio_dev *d = NULL;
-	int rc = find_device(m, name, &d, e);
+	struct virtio_dev *d;
+	struct vpci **at;
+	int rc = find_named(m, name, &at, e);
 
 	if (rc < 0)
 		return rc;
+	d = (*at)->dev;
 	if (!d->ops->resize)
 		return err_set(e, ENOTSUP, "%s is no disk", name);
 	pthread_mutex_lock(&d->lock);
@@ -405,11 +406,13 @@ int machine_resize(struct machine *m, const char *name, struct err *e)
 int machine_limit(struct machine *m, const char *name, const struct vmm_limit *cfg,
 		  struct err *e)
 {
-	struct virtio_dev *d = NULL;
-	int rc = find_device(m, name, &d, e);
+	struct virtio_dev *d;
+	struct vpci **at;
+	int rc = find_named(m, name, &at, e);
 
 	if (rc < 0)
 		return rc;
+	d = (*at)->dev;
 	if (!d->ops->limit)
 		return err_set(e, ENOTSUP, "%s takes no limits", name);
 	pthread_mutex_lock(&d->lock);
