@@ -90,11 +90,6 @@ static int plug_net(struct pod *p, struct netplug_port *ports, size_t n,
 	return rc;
 }
 
-static uint64_t vcpus_of(const struct pod *p, const struct spec *spec)
-{
-	return spec->vcpus ? spec->vcpus : p->config.vcpus;
-}
-
 static int configure(struct pod *p, const struct spec *spec, struct err *e)
 {
 	_cleanup_close_ int kvm = -1, kernel = -1, initramfs = -1, console = -1;
@@ -318,7 +313,7 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e)
 	if (rc < 0)
 		return err_wrap(e, "network");
 	rc = netplug_apply(plan, p->netns_fd, spec->netns_path ? spec->netns_path : "",
-			   nic_taps(vcpus_of(p, spec)), p->journal, ports, &n_ports, e);
+			   nic_taps(machine_vcpus(p, spec)), p->journal, ports, &n_ports, e);
 	if (rc < 0)
 		err_wrap(e, "network");
 	else

@@ -44,6 +44,15 @@ static uint32_t at_most_max(uint64_t vcpus)
 }
 
 /**
+ * machine_vcpus() - how many processors the machine that is to be made begins with
+ * @spec: of the container that starts the pod
+ */
+uint32_t machine_vcpus(const struct pod *p, const struct spec *spec)
+{
+	return at_most_max(spec->vcpus ? spec->vcpus : p->config.vcpus);
+}
+
+/**
  * machine_size() - size of the machine that is to be made, in its configuration
  * @spec: of the container that starts the pod
  * @ret:  gets it
@@ -53,7 +62,7 @@ void machine_size(struct pod *p, const struct spec *spec, struct vmm_config *ret
 		  char args[MACHINE_ARGS_BYTES])
 {
 	uint64_t ram = spec->ram_bytes ? spec->ram_bytes : p->config.ram_bytes;
-	uint32_t vcpus = at_most_max(spec->vcpus ? spec->vcpus : p->config.vcpus);
+	uint32_t vcpus = machine_vcpus(p, spec);
 	uint64_t step = p->config.pages == VMM_PAGES_1G ? GIB : RAM_STEP_BYTES;
 	char maxcpus[24] = "";
 

@@ -142,6 +142,7 @@ void machine_stop(struct pod *p, bool gently);
 /* Room for what machine_size() has for the guest kernel's command line. */
 #define MACHINE_ARGS_BYTES 128
 
+uint32_t machine_vcpus(const struct pod *p, const struct spec *spec);
 void machine_size(struct pod *p, const struct spec *spec, struct vmm_config *ret,
 		  char args[MACHINE_ARGS_BYTES]);
 int machine_set_memory(struct pod *p, uint64_t bytes, struct err *e);
