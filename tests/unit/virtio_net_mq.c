@@ -19,70 +19,53 @@
 
 #include "lib/fd.h"
 #include "lib/mem.h"
-#include "tests/kit/fakedrv.h"
+#include "tests/kit/fakenet.h"
 #include "tests/kit/kit.h"
 #include "tests/kit/tap.h"
 #include "vmm/virtio/net.h"
 
 #define PAIRS 4
-#define RX(pair) ((uint16_t)(2 * (pair)))
-#define TX(pair) ((uint16_t)(2 * (pair) + 1))
 #define CTRL (2 * PAIRS)
-#define HDR 12
-#define B(n) (1ull << (n))
-#define BASE (FAKE_F_INDIRECT | FAKE_F_EVENT_IDX | B(VIRTIO_NET_F_MAC))
-#define MRG B(VIRTIO_NET_F_MRG_RXBUF)
-#define MQ (B(VIRTIO_NET_F_MQ) | B(VIRTIO_NET_F_CTRL_VQ))
 
 Suite *virtio_net_mq_suite(void);
 
-static struct fakedrv f;
-static int wire = -1;
-static uint64_t room;
-static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 1 };
+static struct fakenet card;
 
 static struct net *net(void)
 {
-	return (struct net *)f.d;
+	return (struct net *)card.f.d;
 }
 
 static struct vmm_net config(uint16_t pairs)
 {
-	struct vmm_net c = { .mtu = 1500, .pairs = pairs };
+	struct vmm_net c = {.mtu = 1500, .pairs = pairs};
 
-	memcpy(c.mac, mac, sizeof(mac));
+	memcpy(c.mac, fakenet_mac, sizeof(fakenet_mac));
 	return c;
 }
 
 static void make(const struct vmm_net *c, bool macvtap)
 {
-	size_t n = c->pairs ? c->pairs : 1, i;
+	size_t n = c->pairs ? c->pairs : 1;
 	struct virtio_dev *d = NULL;
 	int fds[VMM_NET_PAIRS_MAX];
-	struct err e = { 0 };
+	struct err e = {0};
 
-	for (i = 0; i < n; i++)
-		fds[i] = macvtap ? kit_macvtap_open("mv0", KIT_TAP_FLAGS | IFF_MULTI_QUEUE)
-				 : kit_tap_open("tap0", KIT_TAP_FLAGS | IFF_MULTI_QUEUE);
-	if (!macvtap)
-		kit_link_set("tap0", true, 9000);
-	wire = kit_wire_open(macvtap ? "wire1" : "tap0", ETH_P_IP);
-	ck_assert_msg(!net_new(c, fds, n, &f.mem, f.loop, &d, &e), "%s", e.text);
-	f.d = d;
+	fakenet_open(&card, macvtap, fds, n);
+	ck_assert_msg(!net_new(c, fds, n, &card.f.mem, card.f.loop, &d, &e), "%s", e.text);
+	card.f.d = d;
 }
 
 static void setup_none(void)
 {
-	kit_tap_netns();
-	fakedrv_init(&f);
-	room = fakedrv_alloc(&f, 8 << 20);
+	fakenet_init(&card);
 }
 
 static void setup(void)
 {
 	struct vmm_net c = config(PAIRS);
 
-	setup_none();
+	fakenet_init(&card);
 	make(&c, false);
 }
 
@@ -90,78 +73,19 @@ static void setup_macvtap(void)
 {
 	struct vmm_net c = config(PAIRS);
 
-	setup_none();
-	kit_macvtap_make("mv0", mac);
+	fakenet_init(&card);
+	kit_macvtap_make("mv0", fakenet_mac);
 	make(&c, true);
 }
 
 static void teardown(void)
 {
-	fakedrv_done(&f);
-	fd_close(&wire);
+	fakenet_done(&card);
 }
 
 static void attach(uint64_t features, uint16_t size)
 {
-	fakedrv_attach(&f, f.d, features, size);
-}
-
-/* Receive buffer @i of a queue; each queue has a MiB. */
-static uint64_t buffer(uint16_t q, uint32_t i)
-{
-	return room + ((uint64_t)q << 19) + 2048ull * i;
-}
-
-static void rx_fill(unsigned int pair, uint32_t n)
-{
-	uint32_t i;
-
-	for (i = 0; i < n; i++) {
-		struct fakebuf b = { buffer(RX(pair), i), 2048, true };
-
-		fakedrv_add(&f, RX(pair), &b, 1);
-	}
-	fakedrv_kick(&f, RX(pair));
-}
-
-static unsigned int used(uint16_t q)
-{
-	unsigned int n = 0;
-
-	while (fakedrv_used(&f, q, NULL, NULL))
-		n++;
-	return n;
-}
-
-/* A datagram of the flow @port from the network to the guest. */
-static void host_sends(uint16_t port, size_t payload)
-{
-	static uint8_t frame[2000];
-	size_t len = kit_udp_frame(frame, mac, port, payload);
-
-	ck_assert_int_eq(send(wire, frame, len, 0), (ssize_t)len);
-	fakedrv_poll(&f);
-}
-
-static void host_sends_flows(unsigned int n)
-{
-	while (n--)
-		host_sends((uint16_t)(1000 + n), 100);
-}
-
-/* @n frames of the guest to the network, all with one kick. */
-static void guest_sends(unsigned int pair, unsigned int n, size_t payload)
-{
-	const uint8_t to[6] = { 2, 0, 0, 0, 0, 9 };
-	uint64_t at = buffer(TX(pair), 0);
-	struct fakebuf b = { at, 0, false };
-
-	memset(fakedrv_ptr(&f, at, HDR), 0, HDR);
-	b.len = HDR + (uint32_t)kit_udp_frame(fakedrv_ptr(&f, at + HDR, 42 + payload), to,
-					      (uint16_t)(2000 + pair), payload);
-	while (n--)
-		fakedrv_add(&f, TX(pair), &b, 1);
-	fakedrv_kick(&f, TX(pair));
+	fakedrv_attach(&card.f, card.f.d, features, size);
 }
 
 static unsigned int host_gets(void)
@@ -169,39 +93,39 @@ static unsigned int host_gets(void)
 	static uint8_t buf[2000];
 	unsigned int n = 0;
 
-	while (recv(wire, buf, sizeof(buf), 0) > 0)
+	while (recv(card.wire, buf, sizeof(buf), 0) > 0)
 		n++;
 	return n;
 }
 
 #define OK VIRTIO_NET_OK
 #define ERR VIRTIO_NET_ERR
-#define NONE 0x77	/* no answer at all */
+#define NONE 0x77 /* no answer at all */
 
 /* Sends a command in buffers of @step bytes; its answer. */
 static uint8_t command(uint16_t q, const uint8_t *bytes, uint32_t n, uint32_t step, uint32_t in)
 {
 	struct fakebuf b[16];
-	uint64_t at = buffer(CTRL, 0);
-	uint8_t *answer = fakedrv_ptr(&f, at + 100, 1);
+	uint64_t at = fakenet_buffer(&card, CTRL, 0);
+	uint8_t *answer = fakedrv_ptr(&card.f, at + 100, 1);
 	uint32_t i, len;
 	size_t k = 0;
 
-	memcpy(fakedrv_ptr(&f, at, n + 1), bytes, n);
+	memcpy(fakedrv_ptr(&card.f, at, n + 1), bytes, n);
 	*answer = NONE;
 	for (i = 0; i < n; i += step)
-		b[k++] = (struct fakebuf){ at + i, n - i < step ? n - i : step, false };
+		b[k++] = (struct fakebuf){at + i, n - i < step ? n - i : step, false};
 	if (in)
-		b[k++] = (struct fakebuf){ at + 100, in, true };
-	fakedrv_add(&f, q, b, k);
-	fakedrv_kick(&f, q);
-	while (!fakedrv_used(&f, q, NULL, &len)) {
+		b[k++] = (struct fakebuf){at + 100, in, true};
+	fakedrv_add(&card.f, q, b, k);
+	fakedrv_kick(&card.f, q);
+	while (!fakedrv_used(&card.f, q, NULL, &len)) {
 		struct err e;
 
-		if (fakedrv_is_broken(&f))
+		if (fakedrv_is_broken(&card.f))
 			return NONE;
 		/* The budget is used up: the timer will come. */
-		ck_assert_int_gt(loop_step(f.loop, 5000, &e), 0);
+		ck_assert_int_gt(loop_step(card.f.loop, 5000, &e), 0);
 	}
 	ck_assert_uint_eq(len, 1);
 	return *answer;
@@ -209,8 +133,8 @@ static uint8_t command(uint16_t q, const uint8_t *bytes, uint32_t n, uint32_t st
 
 static uint8_t set_pairs(uint16_t pairs)
 {
-	const uint8_t c[] = { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET,
-			      (uint8_t)pairs, (uint8_t)(pairs >> 8) };
+	const uint8_t c[] = {VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, (uint8_t)pairs,
+			     (uint8_t)(pairs >> 8)};
 
 	return command(CTRL, c, sizeof(c), sizeof(c), 1);
 }
@@ -222,31 +146,31 @@ static const struct {
 	uint8_t answer;
 	uint16_t pairs;
 } commands[] = {
-	{ "one pair", { 4, 0, 1, 0 }, 4, 1, OK, 1 },
-	{ "two pairs", { 4, 0, 2, 0 }, 4, 1, OK, 2 },
-	{ "all pairs", { 4, 0, PAIRS, 0 }, 4, 1, OK, PAIRS },
-	{ "room for more than an answer", { 4, 0, 2, 0 }, 4, 50, OK, 2 },
-	{ "no pair", { 4, 0, 0, 0 }, 4, 1, ERR, 1 },
-	{ "one too many", { 4, 0, PAIRS + 1, 0 }, 4, 1, ERR, 1 },
-	{ "most pairs", { 4, 0, 0xff, 0xff }, 4, 1, ERR, 1 },
-	{ "a high byte", { 4, 0, 1, 1 }, 4, 1, ERR, 1 },
-	{ "half a number", { 4, 0, 2 }, 3, 1, ERR, 1 },
-	{ "no number", { 4, 0 }, 2, 1, ERR, 1 },
-	{ "no command", { 4 }, 1, 1, ERR, 1 },
-	{ "nothing but room", { 0 }, 0, 1, ERR, 1 },
-	{ "too long", { 4, 0, 2, 0, 0 }, 5, 1, ERR, 1 },
-	{ "RSS", { 4, 1, 2, 0 }, 4, 1, ERR, 1 },
-	{ "hash", { 4, 2, 2, 0 }, 4, 1, ERR, 1 },
-	{ "MQ 255", { 4, 255, 2, 0 }, 4, 1, ERR, 1 },
-	{ "promiscuous", { 0, 0, 1 }, 3, 1, ERR, 1 },
-	{ "all multicast", { 0, 1, 1 }, 3, 1, ERR, 1 },
-	{ "MAC table", { 1, 0, 0, 0, 0, 0 }, 6, 1, ERR, 1 },
-	{ "MAC address", { 1, 1, 2, 0, 0, 0, 0, 7 }, 8, 1, ERR, 1 },
-	{ "VLAN", { 2, 0, 1, 0 }, 4, 1, ERR, 1 },
-	{ "announce", { 3, 0 }, 2, 1, ERR, 1 },
-	{ "guest offloads", { 5, 0, 0, 0, 0, 0 }, 6, 1, ERR, 1 },
-	{ "coalescing", { 6, 0, 0, 0, 0, 0 }, 6, 1, ERR, 1 },
-	{ "class 255", { 255, 255, 255, 255 }, 4, 1, ERR, 1 },
+	{"one pair", {4, 0, 1, 0}, 4, 1, OK, 1},
+	{"two pairs", {4, 0, 2, 0}, 4, 1, OK, 2},
+	{"all pairs", {4, 0, PAIRS, 0}, 4, 1, OK, PAIRS},
+	{"room for more than an answer", {4, 0, 2, 0}, 4, 50, OK, 2},
+	{"no pair", {4, 0, 0, 0}, 4, 1, ERR, 1},
+	{"one too many", {4, 0, PAIRS + 1, 0}, 4, 1, ERR, 1},
+	{"most pairs", {4, 0, 0xff, 0xff}, 4, 1, ERR, 1},
+	{"a high byte", {4, 0, 1, 1}, 4, 1, ERR, 1},
+	{"half a number", {4, 0, 2}, 3, 1, ERR, 1},
+	{"no number", {4, 0}, 2, 1, ERR, 1},
+	{"no command", {4}, 1, 1, ERR, 1},
+	{"nothing but room", {0}, 0, 1, ERR, 1},
+	{"too long", {4, 0, 2, 0, 0}, 5, 1, ERR, 1},
+	{"RSS", {4, 1, 2, 0}, 4, 1, ERR, 1},
+	{"hash", {4, 2, 2, 0}, 4, 1, ERR, 1},
+	{"MQ 255", {4, 255, 2, 0}, 4, 1, ERR, 1},
+	{"promiscuous", {0, 0, 1}, 3, 1, ERR, 1},
+	{"all multicast", {0, 1, 1}, 3, 1, ERR, 1},
+	{"MAC table", {1, 0, 0, 0, 0, 0}, 6, 1, ERR, 1},
+	{"MAC address", {1, 1, 2, 0, 0, 0, 0, 7}, 8, 1, ERR, 1},
+	{"VLAN", {2, 0, 1, 0}, 4, 1, ERR, 1},
+	{"announce", {3, 0}, 2, 1, ERR, 1},
+	{"guest offloads", {5, 0, 0, 0, 0, 0}, 6, 1, ERR, 1},
+	{"coalescing", {6, 0, 0, 0, 0, 0}, 6, 1, ERR, 1},
+	{"class 255", {255, 255, 255, 255}, 4, 1, ERR, 1},
 };
 
 START_TEST(test_command)
@@ -254,15 +178,15 @@ START_TEST(test_command)
 	uint32_t step;
 
 	for (step = 1; step <= 4; step++) {
-		attach(BASE | MRG | MQ, 64);
+		attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 64);
 		ck_assert_msg(command(CTRL, commands[_i].bytes, commands[_i].n, step,
 				      commands[_i].in) == commands[_i].answer,
 			      "%s", commands[_i].name);
 		ck_assert_uint_eq(net()->pairs, commands[_i].pairs);
-		ck_assert(!fakedrv_is_broken(&f));
-		fakedrv_reset(&f);
+		ck_assert(!fakedrv_is_broken(&card.f));
+		fakedrv_reset(&card.f);
 	}
-	attach(BASE | MRG | MQ, 64);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 64);
 	ck_assert_uint_eq(net()->pairs, 1);
 	ck_assert_uint_eq(set_pairs(2), OK);
 }
@@ -271,15 +195,16 @@ END_TEST
 /* Without room for an answer, or the other way round. */
 START_TEST(test_command_hostile)
 {
-	struct fakebuf b[2] = { { buffer(CTRL, 0), 4, false }, { buffer(CTRL, 1), 1, false } };
+	struct fakebuf b[2] = {{fakenet_buffer(&card, CTRL, 0), 4, false},
+			       {fakenet_buffer(&card, CTRL, 1), 1, false}};
 
-	attach(BASE | MQ, 64);
-	fakedrv_add(&f, CTRL, b, _i ? 2 : 1);
-	fakedrv_kick(&f, CTRL);
-	ck_assert(fakedrv_is_broken(&f));
-	ck_assert(!fakedrv_used(&f, CTRL, NULL, NULL));
-	fakedrv_reset(&f);
-	attach(BASE | MQ, 64);
+	attach(FAKENET_BASE | FAKENET_MQ, 64);
+	fakedrv_add(&card.f, CTRL, b, _i ? 2 : 1);
+	fakedrv_kick(&card.f, CTRL);
+	ck_assert(fakedrv_is_broken(&card.f));
+	ck_assert(!fakedrv_used(&card.f, CTRL, NULL, NULL));
+	fakedrv_reset(&card.f);
+	attach(FAKENET_BASE | FAKENET_MQ, 64);
 	ck_assert_uint_eq(set_pairs(2), OK);
 }
 END_TEST
@@ -287,44 +212,45 @@ END_TEST
 /* Without MQ there is one pair, and the control queue is the third. */
 START_TEST(test_no_mq)
 {
-	const uint8_t c[] = { 4, 0, 2, 0 };
+	const uint8_t c[] = {4, 0, 2, 0};
 
-	attach(BASE | MRG | B(VIRTIO_NET_F_CTRL_VQ), 64);
+	attach(FAKENET_BASE | FAKENET_MRG | 1ull << VIRTIO_NET_F_CTRL_VQ, 64);
 	ck_assert_uint_eq(command(2, c, 4, 4, 1), ERR);
-	rx_fill(0, 60);
-	host_sends_flows(40);
-	ck_assert_uint_eq(used(RX(0)), 40);
-	guest_sends(0, 5, 100);
-	ck_assert_uint_eq(used(TX(0)), 5);
+	fakenet_fill(&card, 0, 60);
+	fakenet_flows(&card, 40);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 40);
+	fakenet_guest_sends(&card, 0, 5, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_TX(0)), 5);
 	/* Queue 3 is nobody's. */
-	guest_sends(1, 1, 100);
-	ck_assert_uint_eq(used(TX(1)), 0);
-	ck_assert(!fakedrv_is_broken(&f));
+	fakenet_guest_sends(&card, 1, 1, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_TX(1)), 0);
+	ck_assert(!fakedrv_is_broken(&card.f));
 }
 END_TEST
 
 /* MQ without a control queue: nobody can switch pairs on. */
 START_TEST(test_no_ctrl)
 {
-	const uint8_t c[] = { 4, 0, 2, 0 };
-	struct fakebuf b[2] = { { buffer(CTRL, 0), 4, false }, { buffer(CTRL, 1), 1, true } };
+	const uint8_t c[] = {4, 0, 2, 0};
+	struct fakebuf b[2] = {{fakenet_buffer(&card, CTRL, 0), 4, false},
+			       {fakenet_buffer(&card, CTRL, 1), 1, true}};
 
-	attach(BASE | MRG | B(VIRTIO_NET_F_MQ), 64);
-	memcpy(fakedrv_ptr(&f, b[0].gpa, 4), c, 4);
-	fakedrv_add(&f, CTRL, b, 2);
-	fakedrv_kick(&f, CTRL);
-	ck_assert_uint_eq(used(CTRL), 0);
-	rx_fill(0, 60);
-	host_sends_flows(40);
-	ck_assert_uint_eq(used(RX(0)), 40);
+	attach(FAKENET_BASE | FAKENET_MRG | 1ull << VIRTIO_NET_F_MQ, 64);
+	memcpy(fakedrv_ptr(&card.f, b[0].gpa, 4), c, 4);
+	fakedrv_add(&card.f, CTRL, b, 2);
+	fakedrv_kick(&card.f, CTRL);
+	ck_assert_uint_eq(fakenet_used(&card, CTRL), 0);
+	fakenet_fill(&card, 0, 60);
+	fakenet_flows(&card, 40);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 40);
 }
 END_TEST
 
 /* A pair whose queues the driver has not set up cannot be switched on. */
 START_TEST(test_queue_missing)
 {
-	f.off = 1u << (_i ? RX(2) : TX(2));
-	attach(BASE | MRG | MQ, 64);
+	card.f.off = 1u << (_i ? FAKENET_RX(2) : FAKENET_TX(2));
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 64);
 	ck_assert_uint_eq(set_pairs(3), ERR);
 	ck_assert_uint_eq(set_pairs(4), ERR);
 	ck_assert_uint_eq(set_pairs(2), OK);
@@ -336,15 +262,15 @@ START_TEST(test_spread)
 {
 	unsigned int i, queues = 0, sum = 0;
 
-	attach(BASE | MRG | MQ, 256);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 256);
 	for (i = 0; i < PAIRS; i++)
-		rx_fill(i, 100);
-	host_sends_flows(64);
-	ck_assert_uint_eq(used(RX(0)), 64);
+		fakenet_fill(&card, i, 100);
+	fakenet_flows(&card, 64);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 64);
 	ck_assert_uint_eq(set_pairs(PAIRS), OK);
-	host_sends_flows(64);
+	fakenet_flows(&card, 64);
 	for (i = 0; i < PAIRS; i++) {
-		unsigned int n = used(RX(i));
+		unsigned int n = fakenet_used(&card, FAKENET_RX(i));
 
 		sum += n;
 		queues += !!n;
@@ -352,14 +278,14 @@ START_TEST(test_spread)
 	ck_assert_uint_eq(sum, 64);
 	ck_assert_uint_gt(queues, 1);
 	for (i = 0; i < PAIRS; i++) {
-		guest_sends(i, 10, 200);
-		ck_assert_uint_eq(used(TX(i)), 10);
-		ck_assert_uint_ge(f.irq[TX(i)], 1);
+		fakenet_guest_sends(&card, i, 10, 200);
+		ck_assert_uint_eq(fakenet_used(&card, FAKENET_TX(i)), 10);
+		ck_assert_uint_ge(card.f.irq[FAKENET_TX(i)], 1);
 	}
 	ck_assert_uint_eq(host_gets(), 10 * PAIRS);
 	/* An interrupt is that of the queue that the packet came on. */
 	for (i = 1; i < PAIRS; i++)
-		ck_assert(!f.irq[CTRL + 1]);
+		ck_assert(!card.f.irq[CTRL + 1]);
 }
 END_TEST
 
@@ -368,56 +294,56 @@ START_TEST(test_off_in_flight)
 {
 	unsigned int i, sum = 0;
 
-	attach(BASE | MRG | MQ, 256);
-	rx_fill(0, 200);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 256);
+	fakenet_fill(&card, 0, 200);
 	ck_assert_uint_eq(set_pairs(PAIRS), OK);
 	/* The other queues have no buffers: their packets wait. */
-	host_sends_flows(64);
-	sum = used(RX(0));
+	fakenet_flows(&card, 64);
+	sum = fakenet_used(&card, FAKENET_RX(0));
 	ck_assert_uint_lt(sum, 64);
-	net()->link = false;	/* holds back what is sent */
-	guest_sends(3, 20, 100);
+	net()->link = false; /* holds back what is sent */
+	fakenet_guest_sends(&card, 3, 20, 100);
 	net()->link = true;
 	ck_assert_uint_eq(set_pairs(1), OK);
 	for (i = 1; i < PAIRS; i++)
-		rx_fill(i, 20);
-	host_sends_flows(64);
-	ck_assert_uint_eq(used(RX(0)), 64);
+		fakenet_fill(&card, i, 20);
+	fakenet_flows(&card, 64);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 64);
 	for (i = 1; i < PAIRS; i++)
-		ck_assert_uint_eq(used(RX(i)), 0);
+		ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(i)), 0);
 	/* What was to be sent is sent. */
-	guest_sends(3, 1, 100);
-	ck_assert_uint_eq(used(TX(3)), 21);
+	fakenet_guest_sends(&card, 3, 1, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_TX(3)), 21);
 	ck_assert_uint_eq(host_gets(), 21);
 	ck_assert_uint_eq(set_pairs(PAIRS), OK);
-	host_sends_flows(64);
+	fakenet_flows(&card, 64);
 	for (i = 0, sum = 0; i < PAIRS; i++)
-		sum += used(RX(i));
+		sum += fakenet_used(&card, FAKENET_RX(i));
 	ck_assert_uint_eq(sum, 64);
-	ck_assert(!fakedrv_is_broken(&f));
+	ck_assert(!fakedrv_is_broken(&card.f));
 }
 END_TEST
 
 /* Each queue can break the device, and a reset mends it. */
 START_TEST(test_each_queue_hostile)
 {
-	struct fakebuf wrong = { room, 100, _i == CTRL || _i % 2 };
+	struct fakebuf wrong = {card.room, 100, _i == CTRL || _i % 2};
 
-	attach(BASE | MRG | MQ, 64);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 64);
 	ck_assert_uint_eq(set_pairs(PAIRS), OK);
 	if (_i == CTRL)
 		wrong.in = false;
-	fakedrv_add(&f, (uint16_t)_i, &wrong, 1);
-	fakedrv_kick(&f, (uint16_t)_i);
-	host_sends_flows(64);
-	ck_assert(fakedrv_is_broken(&f));
-	host_sends_flows(64);
-	fakedrv_reset(&f);
-	attach(BASE | MRG | MQ, 64);
+	fakedrv_add(&card.f, (uint16_t)_i, &wrong, 1);
+	fakedrv_kick(&card.f, (uint16_t)_i);
+	fakenet_flows(&card, 64);
+	ck_assert(fakedrv_is_broken(&card.f));
+	fakenet_flows(&card, 64);
+	fakedrv_reset(&card.f);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 64);
 	ck_assert_uint_eq(net()->pairs, 1);
-	rx_fill(0, 10);
-	host_sends(1, 100);
-	ck_assert_uint_ge(used(RX(0)), 1);
+	fakenet_fill(&card, 0, 10);
+	fakenet_host_sends(&card, 1, 100);
+	ck_assert_uint_ge(fakenet_used(&card, FAKENET_RX(0)), 1);
 }
 END_TEST
 
@@ -426,7 +352,7 @@ START_TEST(test_budget)
 {
 	int i;
 
-	attach(BASE | MRG | MQ, 64);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 64);
 	for (i = 0; i < 90; i++)
 		ck_assert_uint_eq(set_pairs(i % 2 ? 1 : PAIRS), OK);
 	ck_assert_uint_gt(net()->host.waits, 0);
@@ -436,22 +362,22 @@ END_TEST
 /* The same for one that comes and goes. */
 START_TEST(test_budget_resets)
 {
-	uint64_t csum = B(VIRTIO_NET_F_GUEST_CSUM);
+	uint64_t csum = 1ull << VIRTIO_NET_F_GUEST_CSUM;
 	struct err e;
 	int i;
 
 	for (i = 0; i < 400; i++) {
-		attach(BASE | MRG | (i % 2 ? csum : 0), 64);
-		fakedrv_reset(&f);
-		f.brk = room + (8 << 20);
+		attach(FAKENET_BASE | FAKENET_MRG | (i % 2 ? csum : 0), 64);
+		fakedrv_reset(&card.f);
+		card.f.brk = card.room + (8 << 20);
 	}
 	ck_assert_uint_gt(net()->host.waits, 0);
-	attach(BASE | MRG, 64);
-	rx_fill(0, 10);
-	host_sends(1, 100);
-	for (i = 0; i < 100 && !net()->d.q[RX(0)].count.requests; i++)
-		ck_assert_int_gt(loop_step(f.loop, 5000, &e), 0);
-	ck_assert_uint_eq(used(RX(0)), 1);
+	attach(FAKENET_BASE | FAKENET_MRG, 64);
+	fakenet_fill(&card, 0, 10);
+	fakenet_host_sends(&card, 1, 100);
+	for (i = 0; i < 100 && !net()->d.q[FAKENET_RX(0)].count.requests; i++)
+		ck_assert_int_gt(loop_step(card.f.loop, 5000, &e), 0);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 1);
 }
 END_TEST
 
@@ -459,98 +385,100 @@ static uint16_t status(void)
 {
 	struct virtio_net_config c;
 
-	f.d->ops->config_read(f.d, 0, &c, sizeof(c));
+	card.f.d->ops->config_read(card.f.d, 0, &c, sizeof(c));
 	return c.status;
 }
 
 static void set_link(bool up)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 
-	ck_assert_msg(!net_link(f.d, up, &e), "%s", e.text);
-	fakedrv_poll(&f);
+	ck_assert_msg(!net_link(card.f.d, up, &e), "%s", e.text);
+	fakedrv_poll(&card.f);
 }
 
 START_TEST(test_link)
 {
-	uint64_t features = BASE | MRG | (_i ? MQ | B(VIRTIO_NET_F_STATUS) : 0);
+	uint64_t features =
+		FAKENET_BASE | FAKENET_MRG | (_i ? FAKENET_MQ | 1ull << VIRTIO_NET_F_STATUS : 0);
 	uint8_t generation;
 
 	attach(features, 256);
-	rx_fill(0, 100);
-	generation = f.d->s.config_generation;
-	f.d->s.config_vector = CTRL + 1;
+	fakenet_fill(&card, 0, 100);
+	generation = card.f.d->s.config_generation;
+	card.f.d->s.config_vector = CTRL + 1;
 	set_link(false);
 	set_link(false);
 	ck_assert_uint_eq(status(), 0);
-	ck_assert_uint_eq(f.irq[CTRL + 1], 1);
-	ck_assert_uint_eq(f.d->s.config_generation, generation + 1);
-	guest_sends(0, 3, 100);
-	host_sends_flows(10);
-	ck_assert_uint_eq(used(TX(0)) + used(RX(0)), 0);
+	ck_assert_uint_eq(card.f.irq[CTRL + 1], 1);
+	ck_assert_uint_eq(card.f.d->s.config_generation, generation + 1);
+	fakenet_guest_sends(&card, 0, 3, 100);
+	fakenet_flows(&card, 10);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_TX(0)) + fakenet_used(&card, FAKENET_RX(0)),
+			  0);
 	set_link(true);
 	ck_assert_uint_eq(status(), VIRTIO_NET_S_LINK_UP);
-	ck_assert_uint_eq(f.irq[CTRL + 1], 2);
+	ck_assert_uint_eq(card.f.irq[CTRL + 1], 2);
 	/* Frames of the guest have waited, those for it are lost. */
-	ck_assert_uint_eq(used(TX(0)), 3);
-	ck_assert_uint_eq(used(RX(0)), 0);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_TX(0)), 3);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 0);
 	ck_assert_uint_eq(host_gets(), 3);
-	host_sends(1, 100);
-	ck_assert_uint_eq(used(RX(0)), 1);
+	fakenet_host_sends(&card, 1, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 1);
 }
 END_TEST
 
 /* The link goes up and down with packets in all places, and with a reset between. */
 START_TEST(test_link_flaps)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 	unsigned int i;
 
 	set_link(false);
-	attach(BASE | MRG | MQ, 256);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 256);
 	ck_assert_uint_eq(set_pairs(PAIRS), OK);
 	for (i = 0; i < 50; i++) {
 		set_link(i % 2);
-		host_sends_flows(8);
-		guest_sends(i % PAIRS, 2, 100);
+		fakenet_flows(&card, 8);
+		fakenet_guest_sends(&card, i % PAIRS, 2, 100);
 	}
 	set_link(false);
-	fakedrv_reset(&f);
-	attach(BASE | MRG | MQ, 256);
+	fakedrv_reset(&card.f);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 256);
 	ck_assert_uint_eq(status(), 0);
-	rx_fill(0, 10);
-	host_sends(1, 100);
-	ck_assert_uint_eq(used(RX(0)), 0);
+	fakenet_fill(&card, 0, 10);
+	fakenet_host_sends(&card, 1, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 0);
 	set_link(true);
-	host_sends(1, 100);
-	ck_assert_uint_eq(used(RX(0)), 1);
+	fakenet_host_sends(&card, 1, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 1);
 	ck_assert_int_eq(WEXITSTATUS(system("ip link delete tap0")), 0);
-	fakedrv_poll(&f);
-	ck_assert_int_eq(net_link(f.d, false, &e), 0);
-	ck_assert_int_eq(net_link(f.d, true, &e), -ENODEV);
-	ck_assert(!fakedrv_is_broken(&f));
+	fakedrv_poll(&card.f);
+	ck_assert_int_eq(net_link(card.f.d, false, &e), 0);
+	ck_assert_int_eq(net_link(card.f.d, true, &e), -ENODEV);
+	ck_assert(!fakedrv_is_broken(&card.f));
 }
 END_TEST
 
 /* A packet that waits for buffers is lost when the link goes down. */
 START_TEST(test_link_starved)
 {
-	attach(BASE | MRG, 64);
-	host_sends(1, 1400);
+	attach(FAKENET_BASE | FAKENET_MRG, 64);
+	fakenet_host_sends(&card, 1, 1400);
 	set_link(false);
 	set_link(true);
-	rx_fill(0, 4);
-	host_sends(2, 50);
-	ck_assert_uint_eq(used(RX(0)), 1);
+	fakenet_fill(&card, 0, 4);
+	fakenet_host_sends(&card, 2, 50);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 1);
 }
 END_TEST
 
 START_TEST(test_link_of_another)
 {
 	struct virtio_dev *d = NULL;
-	struct err e = { 0 };
+	struct err e = {0};
 
-	ck_assert(!rng_new(&f.mem, f.loop, &d, &e));
+	ck_assert(!rng_new(&card.f.mem, card.f.loop, &d, &e));
 	ck_assert_int_eq(net_link(d, true, &e), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(e.text, "rng"));
 	d->ops->free(d);
@@ -560,29 +488,27 @@ END_TEST
 /* The tap goes away under all of its ends. */
 START_TEST(test_gone)
 {
-	attach(BASE | MRG | MQ, 64);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 64);
 	ck_assert_uint_eq(set_pairs(_i ? PAIRS : 2), OK);
 	ck_assert_int_eq(WEXITSTATUS(system("ip link delete tap0")), 0);
-	fakedrv_poll(&f);
+	fakedrv_poll(&card.f);
 	ck_assert_uint_eq(status(), 0);
 	ck_assert_uint_eq(set_pairs(1), OK);
 	ck_assert_uint_eq(set_pairs(PAIRS), OK);
-	guest_sends(1, 3, 100);
-	ck_assert_uint_eq(used(TX(1)), 3);
-	ck_assert(!fakedrv_is_broken(&f));
+	fakenet_guest_sends(&card, 1, 3, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_TX(1)), 3);
+	ck_assert(!fakedrv_is_broken(&card.f));
 }
 END_TEST
-
-#define FRAME 142
 
 /* A rate so low that nothing comes back while the test runs: the burst is all. */
 static struct vmm_net limited(bool rx, bool bytes)
 {
-	struct vmm_limit slow = { .bytes_per_s = 1, .burst_bytes = 5 * FRAME - 1 };
+	struct vmm_limit slow = {.bytes_per_s = 1, .burst_bytes = 5 * FAKENET_FRAME_BYTES - 1};
 	struct vmm_net c = config(2);
 
 	if (!bytes)
-		slow = (struct vmm_limit){ .ops_per_s = 1, .burst_ops = 1000000 };
+		slow = (struct vmm_limit){.ops_per_s = 1, .burst_ops = 1000000};
 	if (rx)
 		c.rx = slow;
 	else
@@ -596,38 +522,39 @@ START_TEST(test_limit)
 	struct vmm_net c = limited(rx, true);
 
 	make(&c, false);
-	attach(BASE | MRG, 256);
-	rx_fill(0, 100);
-	host_sends_flows(20);
-	guest_sends(0, 20, 100);
-	ck_assert_uint_eq(used(RX(0)), rx ? 5 : 20);
-	ck_assert_uint_eq(used(TX(0)), rx ? 20 : 5);
+	attach(FAKENET_BASE | FAKENET_MRG, 256);
+	fakenet_fill(&card, 0, 100);
+	fakenet_flows(&card, 20);
+	fakenet_guest_sends(&card, 0, 20, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), rx ? 5 : 20);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_TX(0)), rx ? 20 : 5);
 	ck_assert_uint_gt((rx ? &net()->rx_limit : &net()->tx_limit)->waits, 0);
 	/* A new driver begins with the same debt. */
-	fakedrv_reset(&f);
-	attach(BASE | MRG, 256);
-	rx_fill(0, 100);
-	guest_sends(0, 20, 100);
-	ck_assert_uint_eq(used(rx ? RX(0) : TX(0)), 0);
+	fakedrv_reset(&card.f);
+	attach(FAKENET_BASE | FAKENET_MRG, 256);
+	fakenet_fill(&card, 0, 100);
+	fakenet_guest_sends(&card, 0, 20, 100);
+	ck_assert_uint_eq(fakenet_used(&card, rx ? FAKENET_RX(0) : FAKENET_TX(0)), 0);
 }
 END_TEST
 
 /* With a limit that is soon there again all packets arrive, in each direction. */
 START_TEST(test_limit_goes_on)
 {
-	struct vmm_limit l = { .ops_per_s = 2000, .burst_ops = 3 };
+	struct vmm_limit l = {.ops_per_s = 2000, .burst_ops = 3};
 	unsigned int rx = 0, tx = 0, steps = 0;
 	struct vmm_net c = config(2);
 	struct err e;
 
 	c.rx = c.tx = l;
 	make(&c, false);
-	attach(BASE | MRG | MQ, 256);
-	rx_fill(0, 100);
-	host_sends_flows(50);
-	guest_sends(0, 50, 100);
-	while ((rx += used(RX(0))) < 50 || (tx += used(TX(0))) < 50) {
-		ck_assert_int_gt(loop_step(f.loop, 5000, &e), 0);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 256);
+	fakenet_fill(&card, 0, 100);
+	fakenet_flows(&card, 50);
+	fakenet_guest_sends(&card, 0, 50, 100);
+	while ((rx += fakenet_used(&card, FAKENET_RX(0))) < 50 ||
+	       (tx += fakenet_used(&card, FAKENET_TX(0))) < 50) {
+		ck_assert_int_gt(loop_step(card.f.loop, 5000, &e), 0);
 		ck_assert_uint_lt(steps++, 10000);
 	}
 	ck_assert_uint_eq(rx, 50);
@@ -641,44 +568,44 @@ START_TEST(test_macvtap)
 {
 	unsigned int i, sum = 0;
 
-	attach(BASE | MRG | MQ, 256);
+	attach(FAKENET_BASE | FAKENET_MRG | FAKENET_MQ, 256);
 	for (i = 0; i < PAIRS; i++)
-		rx_fill(i, 200);
-	host_sends_flows(64);
-	ck_assert_uint_eq(used(RX(0)), 64);
+		fakenet_fill(&card, i, 200);
+	fakenet_flows(&card, 64);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 64);
 	ck_assert_uint_eq(set_pairs(PAIRS), OK);
-	host_sends_flows(64);
+	fakenet_flows(&card, 64);
 	for (i = 0; i < PAIRS; i++)
-		sum += used(RX(i));
+		sum += fakenet_used(&card, FAKENET_RX(i));
 	ck_assert_uint_eq(sum, 64);
 	for (i = 0; i < PAIRS; i++) {
-		guest_sends(i, 10, 200);
-		ck_assert_uint_eq(used(TX(i)), 10);
+		fakenet_guest_sends(&card, i, 10, 200);
+		ck_assert_uint_eq(fakenet_used(&card, FAKENET_TX(i)), 10);
 	}
 	ck_assert_uint_eq(host_gets(), 10 * PAIRS);
 	ck_assert_uint_eq(set_pairs(1), OK);
-	host_sends_flows(64);
-	ck_assert_uint_eq(used(RX(0)), 64);
+	fakenet_flows(&card, 64);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 64);
 	set_link(false);
-	host_sends_flows(10);
+	fakenet_flows(&card, 10);
 	set_link(true);
-	host_sends(1, 100);
-	ck_assert_uint_eq(used(RX(0)), 1);
-	fakedrv_reset(&f);
-	attach(BASE | MRG, 64);
-	rx_fill(0, 10);
-	host_sends(1, 100);
-	ck_assert_uint_eq(used(RX(0)), 1);
+	fakenet_host_sends(&card, 1, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 1);
+	fakedrv_reset(&card.f);
+	attach(FAKENET_BASE | FAKENET_MRG, 64);
+	fakenet_fill(&card, 0, 10);
+	fakenet_host_sends(&card, 1, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 1);
 }
 END_TEST
 
 static void refuse(const struct vmm_net *c, int *fds, size_t n, const char *text)
 {
 	struct virtio_dev *d = NULL;
-	struct err e = { 0 };
+	struct err e = {0};
 	size_t i;
 
-	ck_assert_int_lt(net_new(c, fds, n, &f.mem, f.loop, &d, &e), 0);
+	ck_assert_int_lt(net_new(c, fds, n, &card.f.mem, card.f.loop, &d, &e), 0);
 	ck_assert_msg(strstr(e.text, text), "%s", e.text);
 	for (i = 0; i < n; i++)
 		ck_assert_int_ge(fcntl(fds[i], F_GETFD), 0);
@@ -692,31 +619,31 @@ START_TEST(test_refused)
 	int same = fcntl(a, F_DUPFD_CLOEXEC, 0);
 	struct vmm_net c = config(2);
 
-	refuse(&c, (int[]){ a }, 1, "2 pairs take 2");
-	refuse(&c, (int[]){ a, b, other }, 3, "2 pairs take 2");
-	refuse(&c, (int[]){ a, other }, 2, "taps tap0 and tap1");
-	refuse(&c, (int[]){ plain, plain }, 2, "IFF_MULTI_QUEUE");
-	refuse(&c, (int[]){ a, same }, 2, "open the tap anew");
+	refuse(&c, (int[]){a}, 1, "2 pairs take 2");
+	refuse(&c, (int[]){a, b, other}, 3, "2 pairs take 2");
+	refuse(&c, (int[]){a, other}, 2, "taps tap0 and tap1");
+	refuse(&c, (int[]){plain, plain}, 2, "IFF_MULTI_QUEUE");
+	refuse(&c, (int[]){a, same}, 2, "open the tap anew");
 	c.pairs = 3;
-	refuse(&c, (int[]){ b, a, same }, 3, "open the tap anew");
+	refuse(&c, (int[]){b, a, same}, 3, "open the tap anew");
 	c.pairs = VMM_NET_PAIRS_MAX + 1;
-	refuse(&c, (int[]){ a, b }, 2, "give 1 to 8");
+	refuse(&c, (int[]){a, b}, 2, "give 1 to 8");
 	c.pairs = 2;
 	c.vhost = 1;
-	refuse(&c, (int[]){ a, b }, 2, "2 pairs with vhost take 4");
+	refuse(&c, (int[]){a, b}, 2, "2 pairs with vhost take 4");
 	a = kit_tap_open("tap3", many);
 	b = kit_tap_open("tap3", many);
-	refuse(&c, (int[]){ a, b, same, same }, 4, "vhost of pair 0: not /dev/vhost-net");
+	refuse(&c, (int[]){a, b, same, same}, 4, "vhost of pair 0: not /dev/vhost-net");
 	c.rx.bytes_per_s = 1000;
-	refuse(&c, (int[]){ a, b, same, same }, 4, "no limits");
+	refuse(&c, (int[]){a, b, same, same}, 4, "no limits");
 	c.vhost = 2;
-	refuse(&c, (int[]){ a, b }, 2, "vhost 2");
+	refuse(&c, (int[]){a, b}, 2, "vhost 2");
 	c.vhost = 0;
-	c.rx = (struct vmm_limit){ .burst_bytes = 1 };
-	refuse(&c, (int[]){ a, b }, 2, "rx: limit of bytes");
-	c.rx = (struct vmm_limit){ 0 };
-	c.tx = (struct vmm_limit){ .ops_per_s = UINT64_MAX };
-	refuse(&c, (int[]){ a, b }, 2, "tx: limit of operations");
+	c.rx = (struct vmm_limit){.burst_bytes = 1};
+	refuse(&c, (int[]){a, b}, 2, "rx: limit of bytes");
+	c.rx = (struct vmm_limit){0};
+	c.tx = (struct vmm_limit){.ops_per_s = UINT64_MAX};
+	refuse(&c, (int[]){a, b}, 2, "tx: limit of operations");
 }
 END_TEST
 
@@ -726,12 +653,12 @@ START_TEST(test_single)
 	struct vmm_net c = config((uint16_t)_i);
 
 	make(&c, false);
-	ck_assert_uint_eq(f.d->n_queues, 2);
-	ck_assert(!(f.d->s.offered & MQ));
-	attach(BASE | MRG, 64);
-	rx_fill(0, 10);
-	host_sends(1, 100);
-	ck_assert_uint_eq(used(RX(0)), 1);
+	ck_assert_uint_eq(card.f.d->n_queues, 2);
+	ck_assert(!(card.f.d->s.offered & FAKENET_MQ));
+	attach(FAKENET_BASE | FAKENET_MRG, 64);
+	fakenet_fill(&card, 0, 10);
+	fakenet_host_sends(&card, 1, 100);
+	ck_assert_uint_eq(fakenet_used(&card, FAKENET_RX(0)), 1);
 }
 END_TEST
 
