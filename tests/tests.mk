@@ -49,8 +49,12 @@ $(B)/tests/nic-drive: $(B)/obj/tests/e2e/nic-drive.o $(B)/libruntime.a $(B)/libn
 	$(call link,$(LIBS_NETPLUG) $(LIBS_STORAGE) $(LIBS_RUNTIME) $(LIBS_LIB))
 
 # What stories need besides the programs themselves.
-.PHONY: e2e-programs
+.PHONY: e2e-programs tools
 e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/unit share-programs
+
+# Command-line tools that need no virtual machine; root, on this machine.
+tools: all
+	$(Q)tests/tools/run
 
 e2e: all e2e-programs
 	$(Q)tests/e2e/run
