@@ -34,9 +34,9 @@ fails() {
 	pattern=$2
 	shift 2
 	code=0
-	"$@" > "$WORK/out" 2> "$WORK/err" || code=$?
-	is "exit $code, $(wc -l < "$WORK/err") line" "exit $want, 1 line" || { cat "$WORK/err"; return 1; }
-	grep -q -e "$pattern" "$WORK/err" || { cat "$WORK/err"; return 1; }
+	"$@" > "$WORK/out" 2> "$WORK/err2" || code=$?
+	is "exit $code, $(wc -l < "$WORK/err2") line" "exit $want, 1 line" || { cat "$WORK/err2"; return 1; }
+	grep -q -e "$pattern" "$WORK/err" || { cat "$WORK/err2"; return 1; }
 }
 
 serve --socket "$sock"
