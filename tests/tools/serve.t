@@ -36,7 +36,7 @@ fails() {
 	code=0
 	"$@" > "$WORK/out" 2> "$WORK/err2" || code=$?
 	is "exit $code, $(wc -l < "$WORK/err2") line" "exit $want, 1 line" || { cat "$WORK/err2"; return 1; }
-	grep -q -e "$pattern" "$WORK/err" || { cat "$WORK/err2"; return 1; }
+	grep -q -e "$pattern" "$WORK/err2" || { cat "$WORK/err2"; return 1; }
 }
 
 serve --socket "$sock"
