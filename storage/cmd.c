@@ -18,32 +18,41 @@
 #include "lib/mem.h"
 #include "lib/str.h"
 
+/* clang-format off */
 static const struct command commands[] = {
-	{"inspect", "PATH [--json]", "what is behind a directory, and can it be mapped",
-	 "Tells what is behind a directory: the mount it is on, the layers of an overlay\n"
-	 "(topmost first) with the names that each holds, and whether podvm can map it.\n"
-	 "The exit status is 0 in both cases: scripts read \"supported\" of the JSON.\n",
-	 cmd_inspect},
-	{"plan", "BUNDLE|PATH [--scratch SIZE] [--json]",
-	 "disks that a VM would get, and what they take",
-	 "Maps a root file system as a pod would, shows the disks that the VM would get and\n"
-	 "what they took to make, and lets go of them. Contents of files are not read or\n"
-	 "copied: the disk refers to the layers' files. BUNDLE is a directory with an OCI\n"
-	 "config.json, whose root.path and root.readonly are used; PATH a root file system.\n",
-	 cmd_plan},
-	{"export", "PATH -o IMAGE [--force]", "the read-only disk as an EROFS image",
-	 "Writes the read-only disk that a VM would get for the overlay mounted at PATH\n"
-	 "as an EROFS image: mount it (mount -o loop,ro IMAGE DIR) or check it with\n"
-	 "fsck.erofs. IMAGE appears when it is whole, never before; - is standard output.\n",
-	 cmd_export},
-	{"serve", "PATH [--socket SOCKET]", "the same disk by NBD at a unix socket, nothing copied",
-	 "Serves the read-only disk that a VM would get as NBD at a unix socket, until Ctrl-C\n"
-	 "or SIGTERM. Contents are read from the layers' files when a client asks for them.\n"
-	 "nbdkit does the talking; its filters can be put in between:\n\n"
-	 "  podvm-storage serve $root --filter error --param error-pread-rate=1%\n",
-	 cmd_serve},
-	{NULL, NULL, NULL, NULL, NULL},
+	{ "inspect", "PATH [--json]", "what is behind a directory, and can it be mapped",
+	  "Tells what is behind a directory: the mount it is on, the layers of an overlay\n"
+	  "(topmost first) with the names that each holds, and whether podvm can map it.\n"
+	  "The exit status is 0 in both cases: scripts read \"supported\" of the JSON.\n", cmd_inspect },
+	{ "plan", "BUNDLE|PATH [--scratch SIZE] [--json]",
+	  "disks that a VM would get, and what they take",
+	  "Maps a root file system as a pod would, shows the disks that the VM would get and\n"
+	  "what they took to make, and lets go of them. Contents of files are not read or\n"
+	  "copied: the disk refers to the layers' files. BUNDLE is a directory with an OCI\n"
+	  "config.json, whose root.path and root.readonly are used; PATH a root file system.\n",
+	  cmd_plan },
+	{ "export", "PATH -o IMAGE [--force]", "the read-only disk as an EROFS image",
+	  "Writes the read-only disk that a VM would get for the overlay mounted at PATH\n"
+	  "as an EROFS image: mount it (mount -o loop,ro IMAGE DIR) or check it with\n"
+	  "fsck.erofs. IMAGE appears when it is whole, never before; - is standard output.\n",
+	  cmd_export },
+	{ "serve", "PATH [--socket SOCKET]", "the same disk by NBD at a unix socket, nothing copied",
+	  "Serves the read-only disk that a VM would get as NBD at a unix socket, until Ctrl-C\n"
+	  "or SIGTERM. Contents are read from the layers' files when a client asks for them.\n"
+	  "nbdkit does the talking; its filters can be put in between:\n\n"
+	  "  podvm-storage serve $root --filter error --param error-pread-rate=1%\n", cmd_serve },
+	{ "test", "PATH|--driver DRIVER [--json]", "checks of a root file system or a driver, with a report",
+	  "Checks of the root file system at PATH, or of a storage driver of this host with\n"
+	  "layers or a thin pool that the test makes and removes: how it is mapped, that nothing\n"
+	  "is copied, the tree on the disk against the tree of the mount, entry by entry, and,\n"
+	  "where /dev/kvm runs Linux, the tree in a guest, its writes and their way back.\n"
+	  "Exit status: 0 all passed, 1 a check failed, 3 something could not be tested here.\n", cmd_test },
+	{ "gc", "[--dry-run] [--json]", "remove what crashes have left on this host",
+	  "Finds what crashes have left on this host and removes it: sockets of servers, and\n"
+	  "what tests have made. What a living process uses is never touched.\n", cmd_gc },
+	{ NULL, NULL, NULL, NULL, NULL },
 };
+/* clang-format on */
 
 /**
  * cmd_table() - the verbs, closed by one without a name

@@ -27,6 +27,8 @@ int cmd_inspect(int argc, char **argv, struct err *e);
 int cmd_plan(int argc, char **argv, struct err *e);
 int cmd_export(int argc, char **argv, struct err *e);
 int cmd_serve(int argc, char **argv, struct err *e);
+int cmd_test(int argc, char **argv, struct err *e);
+int cmd_gc(int argc, char **argv, struct err *e);
 
 int cmd_args(const struct opt *table, int argc, char **argv, const char **ret_path, struct err *e);
 void cmd_json_name(struct json_out *o, const char *key, const char *name);

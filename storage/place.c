@@ -37,13 +37,8 @@ int place_make(const char *path, struct err *e)
 	return 0;
 }
 
-/**
- * place_libexec() - a file that was installed with this program
- * @dst: untouched on failure
- *
- * Return: 0; -ENOENT
- */
-int place_libexec(char *dst, size_t room, const char *name, struct err *e)
+/* @name beside this program, else in @installed. */
+static int find(char *dst, size_t room, const char *name, const char *installed, struct err *e)
 {
 	char self[PATH_MAX] = "", path[2 * PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -55,11 +50,34 @@ int place_libexec(char *dst, size_t room, const char *name, struct err *e)
 		if (!access(path, R_OK))
 			return snprintf(dst, room, "%s", path) < (int)room ? 0 : -ENAMETOOLONG;
 	}
-	snprintf(path, sizeof(path), PODVM_LIBEXECDIR "/%s", name);
+	snprintf(path, sizeof(path), "%s/%s", installed, name);
 	if (access(path, R_OK))
 		return err_set(e, ENOENT,
-			       "%s is neither beside this program nor in " PODVM_LIBEXECDIR
-			       ": install it again",
-			       name);
+			       "%s is neither beside this program nor in %s: install it again",
+			       name, installed);
 	return snprintf(dst, room, "%s", path) < (int)room ? 0 : -ENAMETOOLONG;
+}
+
+/**
+ * place_libexec() - a file that was installed with this program
+ * @dst: untouched on failure
+ *
+ * Return: 0; -ENOENT
+ */
+int place_libexec(char *dst, size_t room, const char *name, struct err *e)
+{
+	return find(dst, room, name, PODVM_LIBEXECDIR, e);
+}
+
+/**
+ * place_program() - a program that was installed with this one
+ * @dst: untouched on failure
+ *
+ * Return: 0; -ENOENT
+ */
+int place_program(char *dst, size_t room, const char *name, struct err *e)
+{
+	struct err ignored;
+
+	return find(dst, room, name, "/usr/local/bin", e ? e : &ignored);
 }

@@ -12,6 +12,7 @@
 #define PLACE_TEST PLACE_RUN "/test"
 
 int place_make(const char *path, struct err *e);
+int place_program(char *dst, size_t room, const char *name, struct err *e);
 int place_libexec(char *dst, size_t room, const char *name, struct err *e);
 
 #endif

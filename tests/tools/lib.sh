@@ -12,6 +12,11 @@ tool_begin() {
 	RUN=$WORK/run
 	mkdir "$WORK/disk" "$RUN"
 	mount -t tmpfs -o size=512m podvm-tools "$WORK/disk"
+	# What podvm-storage keeps on a host, of this test alone.
+	mkdir -p /run/podvm-storage
+	mount -t tmpfs podvm-tools /run/podvm-storage
+	TMPDIR=$WORK/disk
+	export TMPDIR
 	trap tool_end EXIT
 	trap 'exit 1' INT TERM
 }

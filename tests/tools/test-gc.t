@@ -1,0 +1,93 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# podvm-storage test and gc: reports, exit status, and nothing left behind, also after
+# a KILL at any point.
+set -eu
+. "$(dirname "$0")/lib.sh"
+plan 25
+
+tool_begin
+tool_layers
+d=$WORK/disk
+s() { podvm-storage "$@"; }
+left() {
+	ls -A /run/podvm-storage/test 2> /dev/null
+	find "$TMPDIR" -maxdepth 1 -name 'podvm-test.*'
+}
+fails() {
+	want=$1
+	pattern=$2
+	shift 2
+	code=0
+	"$@" > "$WORK/out" 2> "$WORK/err" || code=$?
+	is "exit $code, $(wc -l < "$WORK/err") line" "exit $want, 1 line" || { cat "$WORK/err"; return 1; }
+	grep -q -e "$pattern" "$WORK/err" || { cat "$WORK/err"; return 1; }
+}
+
+ok 'a path passes' s test "$d/m" --no-vm
+ok 'the table has a line for the tree' sh -c "podvm-storage test $d/m --no-vm | grep -q '^same tree  *pass'"
+s test "$d/m" --no-vm --json --junit "$WORK/junit.xml" > "$WORK/report"
+q='.failed == 0 and .notPossible == 0 and .passed == (.checks | length) and .passed >= 7
+	and (.checks[] | select(.name == "same tree") | .result == "pass")'
+ok 'JSON' jq -e "$q" "$WORK/report"
+ok 'JUnit' /usr/bin/python3 -c "
+import xml.etree.ElementTree as x
+s = x.parse('$WORK/junit.xml').getroot()
+assert s.tag == 'testsuite' and int(s.get('tests')) == len(s.findall('testcase')) >= 7
+assert s.get('failures') == s.get('skipped') == '0'"
+ok 'nothing is left' is "$(left)" ''
+mount -t tmpfs inside "$d/m/bin"
+code=0
+s test "$d/m" --no-vm --json --junit "$WORK/junit.xml" > "$WORK/report" || code=$?
+ok 'what cannot be mapped is a failure with its reason' jq -e '.failed == 1' "$WORK/report"
+ok 'with exit status 1' is $code 1
+ok 'and in JUnit' grep -q '<failure message=' "$WORK/junit.xml"
+umount "$d/m/bin"
+code=0
+s test "$d/low" --no-vm --json > "$WORK/report" || code=$?
+ok 'what podvm does not do is not possible, and says so' jq -e '.failed == 0 and .notPossible == 1' "$WORK/report"
+ok 'with exit status 3' is $code 3
+code=0
+s test --driver overlay --no-vm --json > "$WORK/report" || code=$?
+ok "this host's overlay driver: no check fails" jq -e '.failed == 0 and .passed > 10' "$WORK/report"
+ok 'the exit status fits' is "$code" "$(jq 'if .notPossible > 0 then 3 else 0 end' "$WORK/report")"
+code=0
+s test --driver devmapper --no-vm --json > "$WORK/report" 2> "$WORK/err" || code=$?
+ok "its device mapper: no check fails" jq -e '.failed == 0 and .passed + .notPossible > 0' "$WORK/report"
+ok 'a machine that does not boot is not possible, never passed' sh -c "podvm-storage test $d/m --json > $WORK/report; jq -e '[.checks[] | select(.name | startswith(\"guest\"))] | length > 0 and (.[0].result == \"pass\" or (length == 1 and .[0].result == \"not possible\"))' $WORK/report"
+ok 'nothing is left by all of these' is "$(left)" ''
+ok 'a driver that is none' fails 2 'overlay or devmapper' s test --driver zfs
+ok 'a path and a driver' fails 2 'path or --driver' s test --driver overlay /
+ok 'a report that cannot be written' fails 1 junit s test "$d/m" --no-vm --json --junit /no/such/file
+
+# ---- gc ----------------------------------------------------------------------------
+ok 'gc finds nothing on a clean host' sh -c 'podvm-storage gc --json | jq -e ".found == [] and .bytes == 0"'
+n=0
+kill_at() {
+	i=5
+	while [ $i -lt 100 ]; do
+		timeout -s KILL "0.$(printf %03d $i)" podvm-storage test --driver overlay --no-vm > /dev/null 2>&1 || :
+		i=$((i + 5))
+		[ -z "$(left)" ] || n=$((n + 1))
+	done
+	[ "$n" -gt 0 ]
+}
+ok 'KILL leaves things' kill_at
+timeout -s KILL 0.02 podvm-storage test --driver overlay --no-vm > /dev/null 2>&1 || :
+before=$(left)
+n=$(s gc --dry-run --json | jq '.found | length')
+ok 'gc --dry-run tells of them' test "$n" -ge 1
+ok 'and removes nothing' is "$(left)" "$before"
+timeout -s KILL 0.3 podvm-storage serve "$d/m" > /dev/null 2>&1 || :
+podvm-storage serve "$d/m" > "$WORK/said" 2>&1 &
+server=$!
+wait_for 10 grep -q serving "$WORK/said"
+s gc --json > "$WORK/gc"
+ok 'gc removes what is dead' jq -e '.failed == 0 and ([.found[] | select(.removed)] | length) >= 1' "$WORK/gc"
+ok 'and nothing of what lives' sh -c "nbdinfo --size 'nbd+unix:///?socket=/run/podvm-storage/serve/$server.sock'"
+kill -TERM $server
+wait $server || :
+server=
+ok 'nothing is left' is "$(left; ls -A /run/podvm-storage/serve)" ''
+tap_end
