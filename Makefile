@@ -18,6 +18,7 @@ PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
 LIBEXECDIR ?= $(PREFIX)/libexec/podvm
 MANDIR     ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 VERSION    := 0.1.0
 
 CC         ?= cc
@@ -240,12 +241,16 @@ $(B)/initramfs-stock.cpio: $(B)/podvm-agent guest/initramfs guest/initramfs.list
 # ---- install ---------------------------------------------------------------------------
 .PHONY: install
 install: all $(KERNEL)
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(MANDIR)/man8
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(MANDIR)/man5 \
+		$(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(COMPLETIONDIR)
 	install -m 755 $(B)/podvm $(B)/podvm-netplug $(B)/podvm-storage $(DESTDIR)$(BINDIR)
 	install -m 755 $(B)/podvm-vmm $(DESTDIR)$(LIBEXECDIR)
 	install -m 644 $(B)/podvm-nbd.so $(DESTDIR)$(LIBEXECDIR)
 	install -m 644 $(B)/initramfs.cpio $(KERNEL) $(DESTDIR)$(LIBEXECDIR)
+	install -m 644 $(wildcard */*.5) $(DESTDIR)$(MANDIR)/man5
 	install -m 644 $(wildcard */*.8) $(DESTDIR)$(MANDIR)/man8
+	install -m 644 runtime/podvm.bash-completion $(DESTDIR)$(COMPLETIONDIR)/podvm
+	for p in podvm-netplug podvm-storage podvm-vmm; do ln -sf podvm $(DESTDIR)$(COMPLETIONDIR)/$$p; done
 
 .PHONY: clean deps
 clean:

@@ -78,13 +78,17 @@ static int make_loop(struct pool *p, int i, const char *file, uint64_t bytes, st
 	return err_set(e, EOPNOTSUPP, "no loop device: %s", strerror(errno));
 }
 
+/* A device and its node, also where no udev runs. */
 static int create(struct pool *p, const char *name, const char *table, struct err *e)
 {
-	const char *const words[] = {"dmsetup", "create", "--noudevsync", name, "--table",
-				     table,	NULL};
+	const char *const words[] = {"dmsetup", "--noudevrules", "--noudevsync", "create",
+				     name,	"--table",	 table,		 NULL};
+	const char *const nodes[] = {"dmsetup", "mknodes", name, NULL};
 	int rc = journal_add(p->t->work->journal, e, "dm", name, NULL);
 
-	return rc < 0 ? rc : run(DMSETUP, words, e);
+	if (!rc)
+		rc = run(DMSETUP, words, e);
+	return rc ? rc : run(DMSETUP, nodes, e);
 }
 
 static int message(const struct pool *p, const char *text, struct err *e)

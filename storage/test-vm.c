@@ -59,8 +59,9 @@ static const char writes[] =
 	"$B mkdir .podvm-test/dir; $B ln -s dir .podvm-test/link; "
 	"[ \"$($B cat .podvm-test/new)\" = written ]; "
 	"t() { $B sed 's/ .*//' /proc/uptime; }; "
-	"s=$(t); $B tar cf - -C / --exclude ./proc --exclude ./sys --exclude ./dev . 2> /dev/null "
-	"| $B wc -c | $B sed 's/^/tar-bytes /'; echo tar-begin $s; echo tar-end $(t); "
+	"s=$(t); $B find . -xdev -type f ! -path './proc/*' ! -path './sys/*' ! -path './dev/*' "
+	"-exec $B cat {} + | $B wc -c | $B sed 's/^/read-bytes /'; "
+	"echo read-begin $s; echo read-end $(t); "
 	"s=$(t); $B dd if=/dev/zero of=.podvm-test/z bs=1M count=64 conv=fsync 2> /dev/null; "
 	"echo write-begin $s; echo write-end $(t); $B rm .podvm-test/z; echo done";
 
@@ -409,16 +410,16 @@ static double figure(const char *text, const char *name)
 
 static void io_row(struct vm *v, const char *text)
 {
-	double tar_s = figure(text, "tar-end ") - figure(text, "tar-begin ");
+	double read_s = figure(text, "read-end ") - figure(text, "read-begin ");
 	double write_s = figure(text, "write-end ") - figure(text, "write-begin ");
-	double mib = figure(text, "tar-bytes ") / (1 << 20);
+	double mib = figure(text, "read-bytes ") / (1 << 20);
 	struct err e = {0};
 	char shown[200];
 
 	/* /proc/uptime has hundredths of a second. */
 	snprintf(shown, sizeof(shown),
-		 "tar of all %.0f MiB: %.0f MiB/s; writing 64 MiB with fsync: %.0f MiB/s", mib,
-		 mib / (tar_s > 0.01 ? tar_s : 0.01), 64 / (write_s > 0.01 ? write_s : 0.01));
+		 "reading all %.0f MiB: %.0f MiB/s; writing 64 MiB with fsync: %.0f MiB/s", mib,
+		 mib / (read_s > 0.01 ? read_s : 0.01), 64 / (write_s > 0.01 ? write_s : 0.01));
 	row(v, 0, "I/O", &e, shown);
 }
 

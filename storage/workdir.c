@@ -14,8 +14,10 @@
  */
 #include "storage/workdir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/mem.h"
 #include "lib/proc.h"
 #include "lib/str.h"
 #include "storage/place.h"
@@ -41,15 +44,40 @@ static int undo_dir(const char *base, const char *name, struct err *e)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+/* Whether the kernel has a device of this name; nodes in /dev may be missing. */
+static bool dm_exists(const char *name)
+{
+	DIR *dir = opendir("/sys/block");
+	bool found = false;
+	struct dirent *d;
+
+	while (dir && !found && (d = readdir(dir))) {
+		_cleanup_free_ char *text = NULL;
+		char path[300];
+
+		snprintf(path, sizeof(path), "%s/dm/name", d->d_name);
+		if (file_read(dirfd(dir), path, 256, &text, NULL, NULL) < 0)
+			continue;
+		text[strcspn(text, "\n")] = 0;
+		found = !strcmp(text, name);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
 static int undo_dm(const char *name, struct err *e)
 {
-	char *const argv[] = {(char *)(uintptr_t) "dmsetup", (char *)(uintptr_t) "remove",
-			      (char *)(uintptr_t) "--retry", (char *)(uintptr_t)name, NULL};
-	char node[PATH_MAX];
+	static const char *const words[] = {"dmsetup", "--noudevrules", "--noudevsync", "remove",
+					    "--retry"};
+	char *argv[ARRAY_LEN(words) + 2] = {NULL};
+	size_t i;
 
-	snprintf(node, sizeof(node), "/dev/mapper/%s", name);
-	if (access(node, F_OK))
+	if (!dm_exists(name))
 		return 0;
+	for (i = 0; i < ARRAY_LEN(words); i++)
+		argv[i] = (char *)(uintptr_t)words[i];
+	argv[i] = (char *)(uintptr_t)name;
 	return proc_run("/usr/sbin/dmsetup", argv, e);
 }
 
