@@ -5,9 +5,10 @@
  * A unix socket with a name. A name that nobody listens at any more, because its
  * server was killed, is taken over; one that somebody listens at is refused, and so is
  * whatever is no socket. Looking, removing and binding happen under a lock of the
- * directory (flock), so that of two servers one gets the name, and a server removes
- * its own name only. The name is bound through the directory's descriptor, so that
- * its path may be longer than sun_path.
+ * directory (flock), so that of two servers one gets the name. A server at its end
+ * removes the name only if nobody listens there by then; the number of its inode would
+ * not do, since file systems give it to the next socket. The name is bound through the
+ * directory's descriptor, so that its path may be longer than sun_path.
  */
 #include "storage/socket.h"
 
@@ -70,7 +71,6 @@ int socket_dead(int dir_fd, const char *name, bool remove)
 static int bind_locked(struct socket_place *p, struct err *e)
 {
 	struct sockaddr_un sa;
-	struct stat st;
 	mode_t mask;
 	int rc = socket_dead(p->dir_fd, p->name, true);
 
@@ -87,14 +87,9 @@ static int bind_locked(struct socket_place *p, struct err *e)
 	mask = umask(0177);
 	rc = bind(p->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? err_sys(e, "bind") : 0;
 	umask(mask);
+	p->bound = !rc;
 	if (!rc && listen(p->fd, BACKLOG) < 0)
 		rc = err_sys(e, "listen");
-	if (!rc && fstatat(p->dir_fd, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		rc = err_sys(e, "stat");
-	if (!rc) {
-		p->ino = st.st_ino;
-		p->dev = st.st_dev;
-	}
 	return rc;
 }
 
@@ -131,18 +126,16 @@ int socket_listen(struct socket_place *p, const char *path, struct err *e)
 }
 
 /**
- * socket_done() - stop listening and remove the name, if it is ours still
+ * socket_done() - stop listening and remove the name, if nobody else listens there now
+ *
+ * Whoever had a copy of the descriptor has closed it by then.
  */
 void socket_done(struct socket_place *p)
 {
-	struct stat st;
-
-	if (p->ino && !flock(p->dir_fd, LOCK_EX)) {
-		if (!fstatat(p->dir_fd, p->name, &st, AT_SYMLINK_NOFOLLOW) && st.st_ino == p->ino &&
-		    st.st_dev == p->dev)
-			unlinkat(p->dir_fd, p->name, 0);
+	fd_close(&p->fd);
+	if (p->bound && !flock(p->dir_fd, LOCK_EX)) {
+		socket_dead(p->dir_fd, p->name, true);
 		flock(p->dir_fd, LOCK_UN);
 	}
-	fd_close(&p->fd);
 	fd_close(&p->dir_fd);
 }

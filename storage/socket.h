@@ -4,7 +4,6 @@
 
 #include <limits.h>
 #include <stdbool.h>
-#include <sys/types.h>
 
 #include "lib/err.h"
 
@@ -13,14 +12,13 @@
  * @fd:     owned
  * @dir_fd: directory, owned
  * @name:   in it
- * @ino, @dev: of the socket's name, to know it again
+ * @bound:  the name was made
  */
 struct socket_place {
 	int fd;
 	int dir_fd;
 	char name[NAME_MAX + 1];
-	ino_t ino;
-	dev_t dev;
+	bool bound;
 };
 
 int socket_listen(struct socket_place *p, const char *path, struct err *e);

@@ -2,8 +2,9 @@
 /*
  * DOC: Theory of operation
  *
- * Boots a guest with podvm-vmm and shares, without a supervisor: each share has the
- * supervisor's broker in this process. The guest's console goes to standard output;
+ * Boots a guest with podvm-vmm, shares and read-only disks, without a supervisor: each
+ * share, and the disks that are made of overlays, have the supervisor's brokers in this
+ * process. The n-th --disk or --rootfs has the serial "disk<n>". The guest's console goes to standard output;
  * a line "PLUG" in it plugs the shares that are given with --hot, "UNPLUG" takes them
  * away, and fails the run if the monitor refuses. Counters of all devices go to
  * standard error at the end. Exit status: 0 when the guest switched itself off.
@@ -35,7 +36,7 @@
 
 struct options {
 	const char *vmm, *append;
-	struct opt_strs shares, hot;
+	struct opt_strs shares, hot, disks, rootfs;
 	uint64_t ram_mib, vcpus, timeout_s;
 	bool help;
 };
@@ -43,6 +44,8 @@ struct options {
 /**
  * struct run - one machine
  * @console: its output, owned
+ * @files: broker of synthetic disks
+ * @map: of disks, by number, owned; NULL for a raw one
  * @line, @len: the line that it writes
  * @refused: UNPLUG failed
  */
@@ -51,6 +54,9 @@ struct run {
 	struct vmm v;
 	struct share_broker broker[SHARES_MAX];
 	unsigned int n_brokers;
+	struct broker files;
+	struct storage_map *map[POD_DISKS_MAX];
+	unsigned int n_disks;
 	int console;
 	char line[8192];
 	size_t len;
@@ -113,6 +119,52 @@ static int plug(struct run *r, const char *text, struct err *e)
 	for (i = 0; i < CHANNELS; i++)
 		fd_close(&ends[i]);
 	return rc;
+}
+
+static int plug_disk(struct run *r, bool synthetic, int fd, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_DISK };
+
+	rq.disk = (struct vmm_disk){ .synthetic = synthetic, .readonly = 1, .number = r->n_disks };
+	snprintf(rq.disk.serial, sizeof(rq.disk.serial), "disk%u", r->n_disks);
+	r->n_disks++;
+	return call(r, &rq, &fd, 1, e);
+}
+
+static int plug_raw(struct run *r, const char *path, struct err *e)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || r->n_disks == POD_DISKS_MAX)
+		return err_sys(e, "%s", path);
+	return plug_disk(r, false, fd, e);
+}
+
+/* The layers of an overlay, as a pod gets them. */
+static int plug_rootfs(struct run *r, const char *path, struct err *e)
+{
+	struct storage_request want = { .rootfs = path, .serial_stem = "disk" };
+	struct vmm_request rq = { .type = VMM_BROKER };
+	const struct storage_disk *d;
+	int rc, end;
+
+	if (r->n_disks == POD_DISKS_MAX)
+		return err_set(e, E2BIG, "more than %d disks", POD_DISKS_MAX);
+	if (!r->files.running) {
+		rc = broker_start(&r->files, &end, e);
+		if (rc < 0)
+			return rc;
+		rc = call(r, &rq, &end, 1, e);
+		fd_close(&end);
+		if (rc < 0)
+			return rc;
+	}
+	rc = storage_map_rootfs(&want, &r->map[r->n_disks], e);
+	if (rc < 0)
+		return rc;
+	broker_add(&r->files, r->n_disks, r->map[r->n_disks]);
+	storage_map_disks(r->map[r->n_disks], &d);
+	return plug_disk(r, true, d->fd, e);
 }
 
 static int unplug(struct run *r, const char *text, struct err *e)
@@ -256,7 +308,9 @@ static int boot(struct run *r, const char *kernel, const char *initramfs, struct
 
 	if ((rc = vmm_spawn(r->o->vmm, &how, &r->v, e)) < 0 ||
 	    (rc = configure(r, kernel, initramfs, e)) < 0 ||
-	    (rc = each(r, &r->o->shares, plug, e)) < 0 || (rc = call(r, &start, NULL, 0, e)) < 0 ||
+	    (rc = each(r, &r->o->shares, plug, e)) < 0 ||
+	    (rc = each(r, &r->o->disks, plug_raw, e)) < 0 ||
+	    (rc = each(r, &r->o->rootfs, plug_rootfs, e)) < 0 || (rc = call(r, &start, NULL, 0, e)) < 0 ||
 	    (rc = watch(r, &ev, e)) < 0)
 		return rc;
 	/* What the guest wrote last is in the pipe by now. */
@@ -284,6 +338,9 @@ int main(int argc, char **argv)
 					      "a share; several may be given"),
 				     OPT_STRS(0, "hot", &o.hot, "TAG[:ro][:none|:always]=DIR",
 					      "a share that the guest asks for"),
+				     OPT_STRS(0, "disk", &o.disks, "FILE", "a raw disk, read-only"),
+				     OPT_STRS(0, "rootfs", &o.rootfs, "DIR",
+					      "a disk of the overlay that is mounted there"),
 				     OPT_U64(0, "ram", &o.ram_mib, "MIB", "guest memory (256)"),
 				     OPT_U64(0, "vcpus", &o.vcpus, "N", "virtual processors (1)"),
 				     OPT_U64(0, "timeout", &o.timeout_s, "S",
@@ -307,6 +364,9 @@ int main(int argc, char **argv)
 	vmm_done(&r.v);
 	while (r.n_brokers)
 		share_broker_stop(&r.broker[--r.n_brokers]);
+	broker_stop(&r.files);
+	while (r.n_disks)
+		storage_map_free(r.map[--r.n_disks]);
 	fd_close(&r.console);
 	return rc < 0;
 }
