@@ -10,7 +10,6 @@ plan 24
 
 tool_begin
 cd "$TOP"
-run() { "$BIN/$@"; }
 help_of() {
 	name=$1
 	shift
