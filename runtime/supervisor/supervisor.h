@@ -135,7 +135,7 @@ void pod_die(struct pod *p, const char *why);
 
 int machine_start(struct pod *p, const struct spec *spec, struct err *e);
 int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
-		 struct err *e);
+		 uint32_t *ret_devfn, struct err *e);
 int machine_unplug(struct pod *p, const char *name, struct err *e);
 int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);

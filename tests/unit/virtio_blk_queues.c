@@ -394,7 +394,7 @@ END_TEST
 
 static int limit(uint64_t bytes, uint64_t ops, uint64_t burst_bytes, uint64_t burst_ops)
 {
-	struct vmm_limit l = { bytes, ops, burst_bytes, burst_ops };
+	struct vmm_set_limit l = { .limit = { bytes, ops, burst_bytes, burst_ops } };
 	struct err e = { 0 };
 	int rc;
 
@@ -421,11 +421,15 @@ static void wait_done(unsigned int n, unsigned int want)
 
 START_TEST(test_limit_ops)
 {
+	const struct vmm_set_limit two = { .tx = { .ops_per_s = 1 } };
 	unsigned int i;
 
 	/* So slow that no token comes while this test runs. */
 	ck_assert_int_eq(limit(0, 1, 0, 3), 0);
 	ck_assert_int_eq(limit(0, 1, 0, 1ull << 51), -EINVAL);
+	pthread_mutex_lock(&k.f.d->lock);
+	ck_assert_int_eq(k.f.d->ops->limit(k.f.d, &two, NULL), -EINVAL);
+	pthread_mutex_unlock(&k.f.d->lock);
 	for (i = 0; i < 12; i++)
 		fakeblk_add(&k, 0, i, VIRTIO_BLK_T_GET_ID, 0, k.data, 512);
 	kick_only(0);

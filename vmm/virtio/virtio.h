@@ -14,7 +14,7 @@
 #define VIRTIO_QUEUES_MAX 17
 
 struct virtio_dev;
-struct vmm_limit;
+struct vmm_set_limit;
 
 /**
  * struct virtio_ops - what a kind of device does
@@ -53,7 +53,7 @@ struct virtio_ops {
 	void (*kick)(struct virtio_dev *d, uint16_t q);
 	void (*free)(struct virtio_dev *d);
 	int (*resize)(struct virtio_dev *d, struct err *e);
-	int (*limit)(struct virtio_dev *d, const struct vmm_limit *cfg, struct err *e);
+	int (*limit)(struct virtio_dev *d, const struct vmm_set_limit *cfg, struct err *e);
 	void (*broken)(struct virtio_dev *d);
 };
 
