@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,6 +253,18 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 	return 0;
 }
 
+/* Whether as many disks as shall have a vector for each queue have them (vmm/vmm.h). */
+static bool vectors_are_short(const struct machine *m)
+{
+	const struct vpci *v;
+	unsigned int n = 0;
+
+	for (v = m->devices; v; v = v->next)
+		n += v->dev->ops->device_id == VIRTIO_ID_BLOCK &&
+		     v->dev->vectors == v->dev->n_queues + 1;
+	return n >= VMM_DISKS_OWN_VECTORS;
+}
+
 /**
  * machine_disk() - plug a disk, also while the guest runs
  * @fd: -1 when it was taken over
@@ -264,7 +277,8 @@ int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, uint32_
 		 struct err *e)
 {
 	struct blk_host host = { .mem = &m->mem, .loop = m->loop, .aio = m->aio,
-				 .broker_fd = m->broker, .vcpus = m->cpus.n };
+				 .broker_fd = m->broker, .vcpus = m->cpus.n,
+				 .one_vector = vectors_are_short(m) };
 	struct virtio_dev *d;
 	int rc;
 

@@ -124,6 +124,13 @@ struct vmm_limit {
 	uint64_t burst_ops;
 };
 
+/*
+ * So many disks have an interrupt vector for each queue; those beyond have one for all
+ * queues together. Linux takes a vector of its own kind on every processor for each of
+ * the former, and of the latter one on any.
+ */
+#define VMM_DISKS_OWN_VECTORS 32
+
 /**
  * struct vmm_disk - a virtio-blk device
  * @serial:    that the guest finds it by, its name; unique in the VM

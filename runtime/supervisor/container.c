@@ -91,12 +91,18 @@ static void drop(struct pod *p, struct container *c)
 	free(c);
 }
 
+static uint32_t disks_max(uint32_t vcpus)
+{
+	uint32_t all = POD_DISK_VECTORS * vcpus, own = VMM_DISKS_OWN_VECTORS * (vcpus + 1);
+	uint32_t max = VMM_DISKS_OWN_VECTORS + (all - own) / 2;
+
+	return max < POD_DISKS_MAX ? max : POD_DISKS_MAX;
+}
+
 static int take_number(struct pod *p, uint32_t *ret, struct err *e)
 {
-	uint32_t i, max = POD_DISK_VECTORS * p->vcpus / (p->vcpus + 1);
+	uint32_t i, max = disks_max(p->vcpus);
 
-	if (max > POD_DISKS_MAX)
-		max = POD_DISKS_MAX;
 	for (i = 0; i < max && p->disk_used[i]; i++)
 		;
 	if (i == max)

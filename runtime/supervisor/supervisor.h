@@ -24,9 +24,10 @@
 #define POD_DISKS_MAX 200
 
 /*
- * And what the guest has interrupt vectors for. Linux keeps one for a disk's
- * queue on each processor, and one for its configuration on any; a processor has
- * some 200 (arch/x86/include/asm/irq_vectors.h), of which a few are taken.
+ * And what the guest has interrupt vectors for: a processor has some 200
+ * (arch/x86/include/asm/irq_vectors.h), of which a few are taken. For a disk with a
+ * vector for each queue Linux keeps one on each processor, and one for its
+ * configuration on any; for one of those beyond (VMM_DISKS_OWN_VECTORS) two on any.
  */
 #define POD_DISK_VECTORS 188
 

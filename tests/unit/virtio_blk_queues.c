@@ -512,6 +512,23 @@ START_TEST(test_limit_at_plug)
 }
 END_TEST
 
+/* Where vectors are short the queues are as many, and share one. */
+START_TEST(test_one_vector)
+{
+	struct vmm_disk cfg = { .serial = "x" };
+
+	ck_assert_uint_eq(k.f.d->vectors, k.f.d->n_queues + 1);
+	fakeblk_done(&k);
+	fakeblk_init(&k, true);
+	k.host.one_vector = true;
+	k.host.vcpus = _i ? 4 : 1;
+	attach(&cfg, FAKEBLK_RAW);
+	ck_assert_uint_eq(k.f.d->n_queues, _i ? 4 : 1);
+	ck_assert_uint_eq(k.f.d->vectors, 2);
+	ck_assert_int_eq(fakeblk_do(&k, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
 /* ---- size ---- */
 
 static int resize(struct err *e)
@@ -829,6 +846,7 @@ static void add_single(TCase *t)
 	tcase_add_test(t, test_limit_bytes);
 	tcase_add_test(t, test_limit_reset);
 	tcase_add_test(t, test_limit_at_plug);
+	tcase_add_loop_test(t, test_one_vector, 0, 2);
 	tcase_add_test(t, test_resize);
 	tcase_add_loop_test(t, test_resize_refused, 0, (int)ARRAY_LEN(wrong_sizes));
 }

@@ -399,6 +399,8 @@ static int make_device(struct blk *b, const struct vmm_disk *cfg, const struct b
 	if (rc < 0)
 		return err_set(e, -rc, "virtio device");
 	virtio_set_queues(&b->d, n);
+	if (h->one_vector && n > 1)
+		b->d.vectors = 2;
 	b->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (b->wake < 0)
 		return err_sys(e, "eventfd");
