@@ -129,6 +129,28 @@ int spec_kv(Podvm__KeyValue ***v, size_t *n, const char *key,
 }
 
 /**
+ * spec_disk_place() - have the agent told where a disk is
+ * @devfn: on PCI bus 0, slot << 3 | function
+ *
+ * Return: 0 or -ENOMEM
+ */
+int spec_disk_place(struct spec *s, const char *serial, uint32_t devfn, struct err *e)
+{
+	Podvm__ContainerCreate *c = s->create;
+	Podvm__DiskPlace *d = mem_new(Podvm__DiskPlace);
+
+	if (!d)
+		return err_set(e, ENOMEM, "out of memory");
+	podvm__disk_place__init(d);
+	d->devfn = devfn;
+	if (spec_strdup(serial, &d->serial, e) || spec_push(&c->disks, &c->n_disks, d, e)) {
+		podvm__disk_place__free_unpacked(d, NULL);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/**
  * spec_path_climbs() - whether a path has a ".." component
  */
 bool spec_path_climbs(const char *path)

@@ -59,6 +59,7 @@ struct spec {
 
 int spec_load(const char *bundle, struct spec **ret, struct err *e);
 int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e);
+int spec_disk_place(struct spec *s, const char *serial, uint32_t devfn, struct err *e);
 void spec_free(struct spec *s);
 int spec_process_load(const char *path, Podvm__Process **ret, struct err *e);
 int spec_signal(const char *name, int *ret, struct err *e);

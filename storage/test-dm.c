@@ -46,7 +46,7 @@ static int run(const char *path, const char *const *words, struct err *e)
 	char *argv[12];
 	size_t i;
 
-	for (i = 0; words[i] && i < ARRAY_LEN(argv) - 1; i++)
+	for (i = 0; i < ARRAY_LEN(argv) - 1 && words[i]; i++)
 		argv[i] = (char *)(uintptr_t)words[i];
 	argv[i] = NULL;
 	return proc_run(path, argv, e);

@@ -47,8 +47,7 @@ static int serve_config(struct control *c, const struct vmm_request *rq, int *fd
 static int serve_disk(struct control *c, const struct vmm_request *rq, int *fds,
 		      struct vmm_reply *rp, struct err *e)
 {
-	(void)rp;
-	return machine_disk(&c->m, &rq->disk, &fds[0], e);
+	return machine_disk(&c->m, &rq->disk, &fds[0], &rp->devfn, e);
 }
 
 static int serve_share(struct control *c, const struct vmm_request *rq, int *fds,
@@ -155,7 +154,7 @@ static int serve_limit(struct control *c, const struct vmm_request *rq, int *fds
 	(void)rp;
 	if (check_name(rq->limit.name, e) < 0)
 		return -EINVAL;
-	return machine_limit(&c->m, rq->limit.name, &rq->limit.limit, e);
+	return machine_limit(&c->m, &rq->limit, e);
 }
 
 static int serve_link(struct control *c, const struct vmm_request *rq, int *fds,

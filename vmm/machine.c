@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,17 +253,32 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 	return 0;
 }
 
+/* Whether as many disks as shall have a vector for each queue have them (vmm/vmm.h). */
+static bool vectors_are_short(const struct machine *m)
+{
+	const struct vpci *v;
+	unsigned int n = 0;
+
+	for (v = m->devices; v; v = v->next)
+		n += v->dev->ops->device_id == VIRTIO_ID_BLOCK &&
+		     v->dev->vectors == v->dev->n_queues + 1;
+	return n >= VMM_DISKS_OWN_VECTORS;
+}
+
 /**
  * machine_disk() - plug a disk, also while the guest runs
  * @fd: -1 when it was taken over
+ * @ret_devfn: its place on bus 0; untouched on failure
  *
  * Return: 0 or minus errno
  * Context: I/O thread
  */
-int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct err *e)
+int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, uint32_t *ret_devfn,
+		 struct err *e)
 {
 	struct blk_host host = { .mem = &m->mem, .loop = m->loop, .aio = m->aio,
-				 .broker_fd = m->broker, .vcpus = m->cpus.n };
+				 .broker_fd = m->broker, .vcpus = m->cpus.n,
+				 .one_vector = vectors_are_short(m) };
 	struct virtio_dev *d;
 	int rc;
 
@@ -273,7 +289,10 @@ int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct 
 	if (rc < 0)
 		return err_wrap(e, "disk %s", cfg->serial);
 	*fd = -1;
-	return plug(m, d, cfg->serial, e);
+	rc = plug(m, d, cfg->serial, e);
+	if (!rc)
+		*ret_devfn = m->devices->fn.devfn;
+	return rc;
 }
 
 /**
@@ -398,27 +417,26 @@ int machine_resize(struct machine *m, const char *name, struct err *e)
 
 /**
  * machine_limit() - change what a device may move
- * @name: as vmm/vmm.h says
+ * @cfg: its name has an end
  *
  * Return: 0; -ENOENT; -ENOTSUP for what takes no limit; -EINVAL for wrong figures
  * Context: I/O thread
  */
-int machine_limit(struct machine *m, const char *name, const struct vmm_limit *cfg,
-		  struct err *e)
+int machine_limit(struct machine *m, const struct vmm_set_limit *cfg, struct err *e)
 {
 	struct virtio_dev *d;
 	struct vpci **at;
-	int rc = find_named(m, name, &at, e);
+	int rc = find_named(m, cfg->name, &at, e);
 
 	if (rc < 0)
 		return rc;
 	d = (*at)->dev;
 	if (!d->ops->limit)
-		return err_set(e, ENOTSUP, "%s takes no limits", name);
+		return err_set(e, ENOTSUP, "%s takes no limits", cfg->name);
 	pthread_mutex_lock(&d->lock);
 	rc = d->ops->limit(d, cfg, e);
 	pthread_mutex_unlock(&d->lock);
-	return rc < 0 ? err_wrap(e, "%s", name) : 0;
+	return rc < 0 ? err_wrap(e, "%s", cfg->name) : 0;
 }
 
 /**

@@ -58,7 +58,8 @@ struct machine {
 int machine_init(struct machine *m, struct err *e);
 int machine_config(struct machine *m, const struct vmm_config *cfg,
 		   int fds[MACHINE_FDS], struct err *e);
-int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, struct err *e);
+int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, uint32_t *ret_devfn,
+		 struct err *e);
 int machine_console_port(struct machine *m, const char *name, int *fd, struct err *e);
 int machine_net(struct machine *m, const struct vmm_net *cfg, int *fds, size_t n_fds,
 		struct err *e);
@@ -67,8 +68,7 @@ int machine_share(struct machine *m, const struct vmm_share *cfg, int *fds, size
 		  struct err *e);
 int machine_unplug(struct machine *m, const char *name, struct err *e);
 int machine_resize(struct machine *m, const char *name, struct err *e);
-int machine_limit(struct machine *m, const char *name, const struct vmm_limit *cfg,
-		  struct err *e);
+int machine_limit(struct machine *m, const struct vmm_set_limit *cfg, struct err *e);
 int machine_start(struct machine *m, struct err *e);
 void machine_pause(struct machine *m);
 void machine_resume(struct machine *m);

@@ -63,7 +63,7 @@ enum vmm_type {
 	VMM_DEVICE, /* counters of device @port, from 0; ENOENT behind the last one */
 	VMM_CONSOLE_PORT, /* @name; fds: stream socket */
 	VMM_RESIZE, /* @name: a raw disk that has grown; the guest is told */
-	VMM_LIMIT,  /* @limit: new limits of a disk */
+	VMM_LIMIT,  /* @limit: new limits of a disk, or of a network interface without vhost */
 	VMM_LINK,   /* link of the network interface @name: @port 1 is up, 0 down */
 	VMM_BALLOON, /* @bytes that the guest shall give up: a multiple of 4096, below its RAM */
 	VMM_MEMORY,  /* @bytes that the guest shall plug: a multiple of @block_bytes */
@@ -124,6 +124,13 @@ struct vmm_limit {
 	uint64_t burst_ops;
 };
 
+/*
+ * So many disks have an interrupt vector for each queue; those beyond have one for all
+ * queues together. Linux takes a vector of its own kind on every processor for each of
+ * the former, and of the latter one on any.
+ */
+#define VMM_DISKS_OWN_VECTORS 32
+
 /**
  * struct vmm_disk - a virtio-blk device
  * @serial:    that the guest finds it by, its name; unique in the VM
@@ -168,11 +175,14 @@ struct vmm_net {
 
 /**
  * struct vmm_set_limit - replace the limits of a device
- * @name: as above
+ * @name:  as above
+ * @limit: of a disk; of what the guest may receive over a network interface
+ * @tx:    of what it may send over that; zeros for a disk
  */
 struct vmm_set_limit {
 	char name[VMM_NAME_BYTES];
 	struct vmm_limit limit;
+	struct vmm_limit tx;
 };
 
 /*
@@ -323,6 +333,7 @@ struct vmm_memory {
  * @type:  of the request, or VMM_EVENT
  * @error: 0 or a positive errno; @text says what to do, NUL-terminated by the reader
  * @event: enum vmm_event when @type is VMM_EVENT
+ * @devfn: of DISK: where the guest finds it on PCI bus 0, slot << 3 | function
  * @stats: of STATS and of an event
  * @device: of DEVICE
  * @memory: of MEMORY_STATE
@@ -331,7 +342,7 @@ struct vmm_reply {
 	uint32_t type;
 	int32_t error;
 	uint32_t event;
-	uint32_t reserved;
+	uint32_t devfn;
 	struct vmm_stats stats;
 	struct vmm_device device;
 	struct vmm_memory memory;

@@ -225,6 +225,7 @@ void container_undo(struct container *ctr, struct conn *pending,
 void container_forget_conn(struct agent *a, const struct conn *c);
 
 /* disk.c */
+int disk_tell(const char *serial, uint32_t devfn, struct err *e);
 int disk_find(const char *serial, char *ret_path, size_t room, struct err *e);
 int disk_wait(const char *serial, char *ret_path, size_t room, struct err *e);
 bool disk_busy(const char *serial);

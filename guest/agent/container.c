@@ -105,6 +105,8 @@ static int note_disks(struct container *c, const Podvm__ContainerCreate *m,
 	if (rc >= 0 && *m->rootfs->scratch_serial)
 		rc = add_disk(c, m->rootfs->scratch_serial,
 			      strlen(m->rootfs->scratch_serial), e);
+	for (i = 0; rc >= 0 && i < m->n_disks; i++)
+		rc = disk_tell(m->disks[i]->serial, m->disks[i]->devfn, e);
 	for (i = 0; rc >= 0 && i < m->n_mounts; i++) {
 		const char *s = m->mounts[i]->source;
 

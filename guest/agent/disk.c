@@ -3,7 +3,9 @@
  * DOC: Theory of operation
  *
  * Disks are known by their virtio-blk serial, never by name: names depend on
- * the order of probing. A disk may be plugged while the pod runs; the machine
+ * the order of probing. To read a serial is a request to its disk, so that a look
+ * at all of them grows with their number; the host therefore tells where on the PCI
+ * bus a disk is (disk_tell()), and only that one is asked. A disk may be plugged while the pod runs; the machine
  * sends no event for that, so whoever misses one asks the PCI bus to look
  * again, which probes what is new before the write returns. The wait is
  * bounded and happens in a container's child, never in the agent's loop.
@@ -23,8 +25,11 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
+#include "lib/str.h"
 
 #define SYS_BLOCK "/sys/block"
+#define SYS_PCI "/sys/bus/pci/devices"
+#define PCI_FUNCTIONS 256
 #define SERIAL_BYTES 20
 #define WAIT_MS 5000
 #define POLL_MS 10
@@ -42,11 +47,89 @@ static bool has_serial(int dir, const char *name, const char *serial)
 	return !strcmp(text, serial);
 }
 
+/* What the host told: by device and function, a serial or nothing. */
+static char told[PCI_FUNCTIONS][SERIAL_BYTES + 1];
+
+static void forget(const char *serial)
+{
+	uint32_t i;
+
+	for (i = 0; i < PCI_FUNCTIONS; i++)
+		if (!strcmp(told[i], serial))
+			told[i][0] = 0;
+}
+
+/**
+ * disk_tell() - where a disk is, or will be, on PCI bus 0
+ * @devfn: slot << 3 | function, below 256; what was told of it before is forgotten
+ *
+ * Return: 0 or -EINVAL
+ */
+int disk_tell(const char *serial, uint32_t devfn, struct err *e)
+{
+	if (devfn >= PCI_FUNCTIONS || !*serial || strlen(serial) > SERIAL_BYTES)
+		return err_set(e, EINVAL, "disk %s at %u: not a place on the bus", serial, devfn);
+	forget(serial);
+	str_copy(told[devfn], sizeof(told[devfn]), serial);
+	return 0;
+}
+
+/* The entry of directory @path that begins with @prefix. Return: false: none */
+static bool entry_of(int dir, const char *path, const char *prefix, char *ret, size_t room)
+{
+	int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *ent = NULL;
+
+	if (!d) {
+		fd_close(&fd);
+		return false;
+	}
+	while ((ent = readdir(d)) &&
+	       (ent->d_name[0] == '.' || strncmp(ent->d_name, prefix, strlen(prefix)) != 0))
+		;
+	if (ent)
+		snprintf(ret, room, "%s", ent->d_name);
+	closedir(d);
+	return ent;
+}
+
+/* Name of the disk at a place of the bus; @pci: SYS_PCI. */
+static bool name_at(int pci, uint32_t devfn, char *ret, size_t room)
+{
+	char path[600], virtio[256];
+
+	snprintf(path, sizeof(path), "0000:00:%02x.%u", devfn >> 3, devfn & 7);
+	if (!entry_of(pci, path, "virtio", virtio, sizeof(virtio)))
+		return false;
+	snprintf(path, sizeof(path), "0000:00:%02x.%u/%s/block", devfn >> 3, devfn & 7, virtio);
+	return entry_of(pci, path, "", ret, room);
+}
+
+static int find_told(uint32_t devfn, char *ret, size_t room, struct err *e)
+{
+	_cleanup_close_ int pci = open(SYS_PCI, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int block = open(SYS_BLOCK, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (pci < 0 || block < 0)
+		return err_sys(e, SYS_PCI " and " SYS_BLOCK);
+	if (!name_at(pci, devfn, ret, room) || !has_serial(block, ret, told[devfn]))
+		return err_set(e, ENOENT, "no disk with serial %s at %02x.%u", told[devfn],
+			       devfn >> 3, devfn & 7);
+	return 0;
+}
+
 static int find_name(const char *serial, char *ret, size_t room, struct err *e)
 {
-	DIR *d = opendir(SYS_BLOCK);
 	struct dirent *ent;
 	int rc = -ENOENT;
+	uint32_t i;
+	DIR *d;
+
+	for (i = 0; *serial && i < PCI_FUNCTIONS; i++)
+		if (!strcmp(told[i], serial))
+			return find_told(i, ret, room, e);
+	d = opendir(SYS_BLOCK);
 
 	if (!d)
 		return err_sys(e, SYS_BLOCK);
@@ -151,4 +234,5 @@ void disk_remove(const char *serial)
 		return;
 	snprintf(path, sizeof(path), SYS_BLOCK "/%s/device/../remove", name);
 	file_write(AT_FDCWD, path, "1", NULL);
+	forget(serial);
 }

@@ -91,12 +91,18 @@ static void drop(struct pod *p, struct container *c)
 	free(c);
 }
 
+static uint32_t disks_max(uint32_t vcpus)
+{
+	uint32_t all = POD_DISK_VECTORS * vcpus, own = VMM_DISKS_OWN_VECTORS * (vcpus + 1);
+	uint32_t max = VMM_DISKS_OWN_VECTORS + (all - own) / 2;
+
+	return max < POD_DISKS_MAX ? max : POD_DISKS_MAX;
+}
+
 static int take_number(struct pod *p, uint32_t *ret, struct err *e)
 {
-	uint32_t i, max = POD_DISK_VECTORS * p->vcpus / (p->vcpus + 1);
+	uint32_t i, max = disks_max(p->vcpus);
 
-	if (max > POD_DISKS_MAX)
-		max = POD_DISKS_MAX;
 	for (i = 0; i < max && p->disk_used[i]; i++)
 		;
 	if (i == max)
@@ -109,16 +115,16 @@ static int take_number(struct pod *p, uint32_t *ret, struct err *e)
 
 /* Plugs disk @i; from then on it is undone by unplug(). */
 static int plug(struct pod *p, struct container *c, size_t i,
-		const struct storage_disk *disk, struct err *e)
+		const struct storage_disk *disk, struct spec *spec, struct err *e)
 {
-	uint32_t number = 0;
+	uint32_t number = 0, devfn = 0;
 	int rc = take_number(p, &number, e);
 
 	if (rc < 0)
 		return rc;
 	if (disk->kind == STORAGE_DISK_SYNTHETIC)
 		broker_add(&p->broker, number, c->map);
-	rc = machine_plug(p, disk, number, e);
+	rc = machine_plug(p, disk, number, &devfn, e);
 	if (rc < 0) {
 		broker_remove(&p->broker, number);
 		p->disk_used[number] = false;
@@ -126,7 +132,7 @@ static int plug(struct pod *p, struct container *c, size_t i,
 	}
 	c->disk[i] = number;
 	c->n_disks = i + 1;
-	return 0;
+	return spec_disk_place(spec, disk->serial, devfn, e);
 }
 
 static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
@@ -158,7 +164,7 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		if (*serial != protobuf_c_empty_string)
 			free(*serial);
 		*serial = copy;
-		rc = plug(p, c, i, &disks[i], e);
+		rc = plug(p, c, i, &disks[i], spec, e);
 		if (rc < 0)
 			return rc;
 	}

@@ -335,11 +335,12 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e)
 /**
  * machine_plug() - give the machine a disk
  * @number: for the broker
+ * @ret_devfn: where the guest finds it on PCI bus 0; untouched on failure
  *
  * Return: 0 or minus errno
  */
 int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
-		 struct err *e)
+		 uint32_t *ret_devfn, struct err *e)
 {
 	struct vmm_request rq = { .type = VMM_DISK };
 	struct vmm_reply rp;
@@ -351,7 +352,10 @@ int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
 	rq.disk.readonly = d->readonly;
 	rq.disk.number = number;
 	rc = vmm_call(&p->vmm, &rq, &d->fd, 1, VMM_ANSWER_MS, &rp, e);
-	return rc < 0 ? err_wrap(e, "disk %s", d->serial) : 0;
+	if (rc < 0)
+		return err_wrap(e, "disk %s", d->serial);
+	*ret_devfn = rp.devfn;
+	return 0;
 }
 
 /**

@@ -24,9 +24,10 @@
 #define POD_DISKS_MAX 200
 
 /*
- * And what the guest has interrupt vectors for. Linux keeps one for a disk's
- * queue on each processor, and one for its configuration on any; a processor has
- * some 200 (arch/x86/include/asm/irq_vectors.h), of which a few are taken.
+ * And what the guest has interrupt vectors for: a processor has some 200
+ * (arch/x86/include/asm/irq_vectors.h), of which a few are taken. For a disk with a
+ * vector for each queue Linux keeps one on each processor, and one for its
+ * configuration on any; for one of those beyond (VMM_DISKS_OWN_VECTORS) two on any.
  */
 #define POD_DISK_VECTORS 188
 
@@ -135,7 +136,7 @@ void pod_die(struct pod *p, const char *why);
 
 int machine_start(struct pod *p, const struct spec *spec, struct err *e);
 int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
-		 struct err *e);
+		 uint32_t *ret_devfn, struct err *e);
 int machine_unplug(struct pod *p, const char *name, struct err *e);
 int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);

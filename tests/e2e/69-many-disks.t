@@ -40,7 +40,7 @@ empty() {
 	done
 }
 
-max=$((188 * vcpus / (vcpus + 1)))
+max=200
 n=$((max / 2 - 1)) # containers beside the keeper
 exec 3>&1
 before=$(disks) fds=$(fds)

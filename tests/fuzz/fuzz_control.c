@@ -355,6 +355,7 @@ static void compose(struct fuzz *f, struct request *r)
 	case VMM_LIMIT:
 		name(rq->limit.name, sizeof(rq->limit.name), (uint8_t)fuzz_take(f, 1));
 		limit(f, &rq->limit.limit);
+		limit(f, &rq->limit.tx);
 		break;
 	case VMM_BALLOON: rq->bytes = fuzz_take(f, 2) * 4096; break;
 	case VMM_MEMORY: rq->bytes = fuzz_take(f, 1) * 2 * MIB; break;

@@ -16,7 +16,7 @@ $(B)/tests/share-load.cpio: $(B)/tests/share-load guest/initramfs guest/initramf
 	$(call say,CPIO,$@)
 	$(Q)guest/initramfs guest/initramfs.list $(B)/tests/share-load $@
 
-$(B)/tests/share-boot: $(B)/obj/tests/share/boot.o $(B)/libruntime.a $(B)/libnetplug.a \
+$(B)/tests/share-boot: $(B)/obj/tests/share/boot.o $(B)/obj/tests/share/plug.o $(B)/libruntime.a $(B)/libnetplug.a \
 		       $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)

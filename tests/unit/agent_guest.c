@@ -247,6 +247,58 @@ static const struct {
 	{ "1", "1", 1, 0 }, { "1000", "1000", 5, -EINVAL }, { "1", "1", UINT32_MAX, -EINVAL },
 };
 
+/* "0000:00:03.2" below @dir, with a disk if @block. */
+static void make_function(const char *dir, const char *place, const char *block)
+{
+	char cmd[300];
+
+	snprintf(cmd, sizeof(cmd), "mkdir -p %s/%s/msi_irqs %s/%s/virtio7/%s", dir, place, dir,
+		 place, block);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+START_TEST(disks_by_their_place)
+{
+	char dir[] = "/tmp/agent-unit-XXXXXX", name[64], cmd[64];
+	int fd;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	make_function(dir, "0000:00:03.2", "block/vdc");
+	make_function(dir, "0000:00:1f.7", "net/eth0");
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert(name_at(fd, 3 << 3 | 2, name, sizeof(name)));
+	ck_assert_str_eq(name, "vdc");
+	ck_assert(!name_at(fd, 3 << 3, name, sizeof(name)));
+	ck_assert(!name_at(fd, 0xff, name, sizeof(name)));
+	close(fd);
+	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+END_TEST
+
+START_TEST(places_that_were_told)
+{
+	char name[64];
+
+	ck_assert_int_eq(disk_tell("d1-ro", 256, NULL), -EINVAL);
+	ck_assert_int_eq(disk_tell("", 1, NULL), -EINVAL);
+	ck_assert_int_eq(disk_tell("123456789012345678901", 1, NULL), -EINVAL);
+	ck_assert_int_eq(disk_tell("12345678901234567890", 0xff, NULL), 0);
+	ck_assert_int_eq(disk_tell("d1-ro", 0, NULL), 0);
+	ck_assert_int_eq(disk_tell("d1-ro", 9, NULL), 0);
+	ck_assert_str_eq(told[0], "");
+	ck_assert_str_eq(told[9], "d1-ro");
+	/* Another disk in the place of one that went. */
+	ck_assert_int_eq(disk_tell("d2-ro", 9, NULL), 0);
+	ck_assert_str_eq(told[9], "d2-ro");
+	ck_assert_int_eq(find_name("d2-ro", name, sizeof(name), NULL), -ENOENT);
+	ck_assert_int_eq(find_name("", name, sizeof(name), NULL), -ENOENT);
+	disk_remove("d2-ro");
+	ck_assert_str_eq(told[0xff], "12345678901234567890");
+}
+END_TEST
+
 START_TEST(processors_come_and_go)
 {
 	char dir[] = "/tmp/agent-unit-XXXXXX", path[64], after[8] = "1";
@@ -309,6 +361,8 @@ Suite *agent_guest_suite(void)
 	tcase_add_test(c, routes_without_a_gateway_come_first);
 	tcase_add_test(c, netlink_message_does_not_overflow);
 	tcase_add_test(c, paths_stay_inside_the_root);
+	tcase_add_test(c, disks_by_their_place);
+	tcase_add_test(c, places_that_were_told);
 	tcase_add_loop_test(c, processors_come_and_go, 0, ARRAY_LEN(cpus));
 	tcase_add_test(c, processor_that_fails);
 	suite_add_tcase(s, c);

@@ -394,7 +394,7 @@ END_TEST
 
 static int limit(uint64_t bytes, uint64_t ops, uint64_t burst_bytes, uint64_t burst_ops)
 {
-	struct vmm_limit l = { bytes, ops, burst_bytes, burst_ops };
+	struct vmm_set_limit l = { .limit = { bytes, ops, burst_bytes, burst_ops } };
 	struct err e = { 0 };
 	int rc;
 
@@ -421,11 +421,15 @@ static void wait_done(unsigned int n, unsigned int want)
 
 START_TEST(test_limit_ops)
 {
+	const struct vmm_set_limit two = { .tx = { .ops_per_s = 1 } };
 	unsigned int i;
 
 	/* So slow that no token comes while this test runs. */
 	ck_assert_int_eq(limit(0, 1, 0, 3), 0);
 	ck_assert_int_eq(limit(0, 1, 0, 1ull << 51), -EINVAL);
+	pthread_mutex_lock(&k.f.d->lock);
+	ck_assert_int_eq(k.f.d->ops->limit(k.f.d, &two, NULL), -EINVAL);
+	pthread_mutex_unlock(&k.f.d->lock);
 	for (i = 0; i < 12; i++)
 		fakeblk_add(&k, 0, i, VIRTIO_BLK_T_GET_ID, 0, k.data, 512);
 	kick_only(0);
@@ -505,6 +509,23 @@ START_TEST(test_limit_at_plug)
 	ck_assert_uint_le(done_of(8), 3);
 	cfg.limit.burst_bytes = 5;
 	fakeblk_refuse(&k, &cfg, disk, "limit of bytes: a burst without a rate");
+}
+END_TEST
+
+/* Where vectors are short the queues are as many, and share one. */
+START_TEST(test_one_vector)
+{
+	struct vmm_disk cfg = { .serial = "x" };
+
+	ck_assert_uint_eq(k.f.d->vectors, k.f.d->n_queues + 1);
+	fakeblk_done(&k);
+	fakeblk_init(&k, true);
+	k.host.one_vector = true;
+	k.host.vcpus = _i ? 4 : 1;
+	attach(&cfg, FAKEBLK_RAW);
+	ck_assert_uint_eq(k.f.d->n_queues, _i ? 4 : 1);
+	ck_assert_uint_eq(k.f.d->vectors, 2);
+	ck_assert_int_eq(fakeblk_do(&k, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
 }
 END_TEST
 
@@ -825,6 +846,7 @@ static void add_single(TCase *t)
 	tcase_add_test(t, test_limit_bytes);
 	tcase_add_test(t, test_limit_reset);
 	tcase_add_test(t, test_limit_at_plug);
+	tcase_add_loop_test(t, test_one_vector, 0, 2);
 	tcase_add_test(t, test_resize);
 	tcase_add_loop_test(t, test_resize_refused, 0, (int)ARRAY_LEN(wrong_sizes));
 }

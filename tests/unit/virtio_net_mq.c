@@ -538,6 +538,50 @@ START_TEST(test_limit)
 }
 END_TEST
 
+static int set_limit(const struct vmm_set_limit *l)
+{
+	struct err e = {0};
+	int rc;
+
+	pthread_mutex_lock(&card.f.d->lock);
+	rc = card.f.d->ops->limit(card.f.d, l, &e);
+	pthread_mutex_unlock(&card.f.d->lock);
+	fakedrv_poll(&card.f);
+	return rc;
+}
+
+/* New limits hold at once, in each direction; wrong ones change nothing. */
+START_TEST(test_limit_changed)
+{
+	const struct vmm_limit slow = {.ops_per_s = 1, .burst_ops = 5};
+	struct vmm_set_limit l = {.name = ""};
+	struct vmm_net c = config(2);
+	bool rx = _i;
+	unsigned int got;
+
+	make(&c, false);
+	attach(FAKENET_BASE | FAKENET_MRG, 256);
+	fakenet_fill(&card, 0, 200);
+	*(rx ? &l.limit : &l.tx) = slow;
+	ck_assert_int_eq(set_limit(&l), 0);
+	fakenet_flows(&card, 20);
+	fakenet_guest_sends(&card, 0, 20, 100);
+	got = fakenet_used(&card, FAKENET_RX(0));
+	ck_assert_uint_ge(got, rx ? 5 : 20);
+	ck_assert_uint_le(got, rx ? 7 : 20);
+	got = fakenet_used(&card, FAKENET_TX(0));
+	ck_assert_uint_ge(got, rx ? 20 : 5);
+	ck_assert_uint_le(got, rx ? 20 : 7);
+	*(rx ? &l.tx : &l.limit) = (struct vmm_limit){.burst_ops = 1};
+	ck_assert_int_eq(set_limit(&l), -EINVAL);
+	ck_assert(limit_is_set(rx ? &net()->rx_limit : &net()->tx_limit));
+	/* Without limits what waits goes, without a kick. */
+	ck_assert_int_eq(set_limit(&(struct vmm_set_limit){.name = ""}), 0);
+	ck_assert_uint_ge(fakenet_used(&card, rx ? FAKENET_RX(0) : FAKENET_TX(0)), 13);
+	ck_assert_uint_gt((rx ? &net()->rx_limit : &net()->tx_limit)->waits, 0);
+}
+END_TEST
+
 /* With a limit that is soon there again all packets arrive, in each direction. */
 START_TEST(test_limit_goes_on)
 {
@@ -688,6 +732,7 @@ static void add_tap_tests(Suite *s)
 	tcase_add_checked_fixture(t, setup_none, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, test_limit, 0, 2);
+	tcase_add_loop_test(t, test_limit_changed, 0, 2);
 	tcase_add_test(t, test_limit_goes_on);
 	tcase_add_test(t, test_refused);
 	tcase_add_loop_test(t, test_single, 0, 2);

@@ -250,11 +250,15 @@ static int set_limit(struct blk *b, const struct vmm_limit *cfg, struct err *e)
 	return 0;
 }
 
-static int blk_limit(struct virtio_dev *d, const struct vmm_limit *cfg, struct err *e)
+static int blk_limit(struct virtio_dev *d, const struct vmm_set_limit *cfg, struct err *e)
 {
+	static const struct vmm_limit none;
 	struct blk *b = blk_of(d);
-	int rc = set_limit(b, cfg, e);
+	int rc;
 
+	if (memcmp(&cfg->tx, &none, sizeof(none)) != 0)
+		return err_set(e, EINVAL, "tx: a disk has one limit for both ways");
+	rc = set_limit(b, &cfg->limit, e);
 	if (rc < 0)
 		return rc;
 	/* Who waits, asks again. */
@@ -395,6 +399,8 @@ static int make_device(struct blk *b, const struct vmm_disk *cfg, const struct b
 	if (rc < 0)
 		return err_set(e, -rc, "virtio device");
 	virtio_set_queues(&b->d, n);
+	if (h->one_vector && n > 1)
+		b->d.vectors = 2;
 	b->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (b->wake < 0)
 		return err_sys(e, "eventfd");

@@ -310,6 +310,40 @@ static void net_free(struct virtio_dev *d)
 	free(n);
 }
 
+/* Both or none. */
+static int set_limits(struct net *n, const struct vmm_limit *rx_cfg,
+		      const struct vmm_limit *tx_cfg, bool vhost, struct err *e)
+{
+	uint64_t now = limit_now_ns();
+	struct limit rx, tx;
+
+	if (limit_init(&rx, rx_cfg, now, e) < 0)
+		return err_wrap(e, "rx");
+	if (limit_init(&tx, tx_cfg, now, e) < 0)
+		return err_wrap(e, "tx");
+	if (vhost && (limit_is_set(&rx) || limit_is_set(&tx)))
+		return err_set(e, EINVAL, "rx, tx: vhost keeps no limits: send no vhost "
+			       "descriptors with them");
+	rx.waits = n->rx_limit.waits;
+	tx.waits = n->tx_limit.waits;
+	n->rx_limit = rx;
+	n->tx_limit = tx;
+	return 0;
+}
+
+static int net_limit(struct virtio_dev *d, const struct vmm_set_limit *cfg, struct err *e)
+{
+	struct net *n = net_of(d);
+	int rc = set_limits(n, &cfg->limit, &cfg->tx, n->kernel, e);
+
+	if (rc < 0)
+		return rc;
+	/* Who waits, asks again. */
+	n->rx_held = n->tx_held = false;
+	eventfd_write(n->wake, 1);
+	return 0;
+}
+
 static const struct virtio_ops net_ops = {
 	.name = "net",
 	.device_id = VIRTIO_ID_NET,
@@ -319,6 +353,7 @@ static const struct virtio_ops net_ops = {
 	.stop = net_stop,
 	.kick = net_kick,
 	.free = net_free,
+	.limit = net_limit,
 	.broken = net_broken,
 };
 
@@ -389,20 +424,13 @@ static int check_config(const struct vmm_net *cfg, size_t n_fds, struct err *e)
 	return 0;
 }
 
-static int set_limits(struct net *n, const struct vmm_net *cfg, struct err *e)
+static int init_limits(struct net *n, const struct vmm_net *cfg, struct err *e)
 {
 	const struct vmm_limit host = { .ops_per_s = HOST_OPS_PER_S,
 					.burst_ops = HOST_OPS_BURST };
-	uint64_t now = limit_now_ns();
+	int rc = set_limits(n, &cfg->rx, &cfg->tx, cfg->vhost, e);
 
-	if (limit_init(&n->rx_limit, &cfg->rx, now, e) < 0)
-		return err_wrap(e, "rx");
-	if (limit_init(&n->tx_limit, &cfg->tx, now, e) < 0)
-		return err_wrap(e, "tx");
-	if (cfg->vhost && (limit_is_set(&n->rx_limit) || limit_is_set(&n->tx_limit)))
-		return err_set(e, EINVAL, "rx, tx: vhost keeps no limits: send no vhost "
-			       "descriptors with them");
-	return limit_init(&n->host, &host, now, e);
+	return rc < 0 ? rc : limit_init(&n->host, &host, limit_now_ns(), e);
 }
 
 static uint64_t features(const struct net *n)
@@ -510,7 +538,7 @@ int net_new(const struct vmm_net *cfg, int *fds, size_t n_fds, const struct gmem
 	n = make(cfg);
 	if (!n)
 		return err_set(e, ENOMEM, "out of memory");
-	if ((rc = set_limits(n, cfg, e)) >= 0 && (rc = net_tap_check(n, fds, e)) >= 0 &&
+	if ((rc = init_limits(n, cfg, e)) >= 0 && (rc = net_tap_check(n, fds, e)) >= 0 &&
 	    (rc = attach(n, fds, mem, loop, e)) >= 0 && cfg->vhost)
 		rc = net_kernel_init(n, fds + n->n_pairs, e);
 	if (rc < 0) {

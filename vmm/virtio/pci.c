@@ -538,7 +538,7 @@ int vpci_new(struct virtio_dev *d, const struct vpci_host *host, struct vpci **r
 		v->kick[i].fd = -1;
 	v->dev = d;
 	v->host = host;
-	rc = msix_init(&v->msix, (uint16_t)(d->n_queues + 1), host->irq, host->arg);
+	rc = msix_init(&v->msix, d->vectors, host->irq, host->arg);
 	if (rc < 0) {
 		free(v);
 		return err_set(e, -rc, "pthread_mutex_init");

@@ -14,7 +14,7 @@
 #define VIRTIO_QUEUES_MAX 17
 
 struct virtio_dev;
-struct vmm_limit;
+struct vmm_set_limit;
 
 /**
  * struct virtio_ops - what a kind of device does
@@ -53,7 +53,7 @@ struct virtio_ops {
 	void (*kick)(struct virtio_dev *d, uint16_t q);
 	void (*free)(struct virtio_dev *d);
 	int (*resize)(struct virtio_dev *d, struct err *e);
-	int (*limit)(struct virtio_dev *d, const struct vmm_limit *cfg, struct err *e);
+	int (*limit)(struct virtio_dev *d, const struct vmm_set_limit *cfg, struct err *e);
 	void (*broken)(struct virtio_dev *d);
 };
 
@@ -101,6 +101,8 @@ struct virtio_count {
  *             a descriptor, or minus errno. NULL: this transport cannot
  * @take_back: undoes @lend; twice is fine. I/O thread, @lock held
  * @n_queues: how many of @q there are
+ * @vectors:  of MSI-X that the driver is offered: one for each queue and one for the
+ *            configuration; where there are two, all queues share the second one
  * @count:    under @lock
  * @running:  between @start and @stop
  * @resetting: a reset waits for virtio_reset_done(); the driver still reads the
@@ -118,6 +120,7 @@ struct virtio_dev {
 	int (*lend)(void *transport, uint16_t q, int call_fd);
 	void (*take_back)(void *transport, uint16_t q);
 	uint16_t n_queues;
+	uint16_t vectors;
 	struct virtio_count count;
 	bool running;
 	bool resetting;
@@ -149,6 +152,7 @@ struct aio;
  * struct blk_host - what a disk needs of the machine; all borrowed, outlives it
  * @broker_fd: lib/broker.h socket; -1 where no synthetic disk names files
  * @vcpus:     of the guest, for the number of queues
+ * @one_vector: for all queues of the disk
  */
 struct blk_host {
 	const struct gmem *mem;
@@ -156,6 +160,7 @@ struct blk_host {
 	struct aio *aio;
 	int broker_fd;
 	uint32_t vcpus;
+	bool one_vector;
 };
 
 int blk_new(const struct vmm_disk *cfg, int fd, const struct blk_host *host,
