@@ -303,9 +303,13 @@ static int catch_signals(struct serve *s, struct err *e)
 
 static int serve(struct serve *s, const char *path, bool json, struct err *e)
 {
+	const struct storage_disk *d;
 	char own[64];
 	int rc = 0;
 
+	storage_map_disks(s->map, &d);
+	if (d->kind != STORAGE_DISK_SYNTHETIC)
+		return err_set(e, EOPNOTSUPP, "it is a block device: nbdkit file DEVICE serves that");
 	if (!path) {
 		snprintf(own, sizeof(own), PLACE_SERVE "/%d.sock", getpid());
 		path = own;

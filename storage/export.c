@@ -174,6 +174,8 @@ int export_disk(struct export *x, struct err *e)
 	int rc = 0;
 
 	storage_map_disks(x->map, &d);
+	if (d->kind != STORAGE_DISK_SYNTHETIC)
+		return err_set(e, EOPNOTSUPP, "it is a block device: that is an image already");
 	if (fstat(d->fd, &st) < 0)
 		return err_sys(e, "disk table");
 	if (!x->stream && ftruncate(x->out_fd, (off_t)d->size_bytes) < 0)
