@@ -99,19 +99,22 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* @text: owned by the list, or freed on failure; NULL is short memory */
 static int names_add(struct names *l, char *text, struct err *e)
 {
-	char **v = l->v;
+	if (text && l->n == l->room) {
+		size_t room = l->room ? 2 * l->room : 64;
+		char **v = realloc(l->v, room * sizeof(*v));
 
-	if (l->n == l->room) {
-		l->room = l->room ? 2 * l->room : 64;
-		v = realloc(l->v, l->room * sizeof(*v));
+		if (v) {
+			l->v = v;
+			l->room = room;
+		}
 	}
-	if (!v || !text) {
+	if (!text || l->n == l->room) {
 		free(text);
 		return err_set(e, ENOMEM, "out of memory");
 	}
-	l->v = v;
 	l->v[l->n++] = text;
 	return 0;
 }

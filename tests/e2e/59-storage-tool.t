@@ -5,7 +5,7 @@
 # driver with a guest, of device mapper, and its disk as a block device by nbd-client.
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 13
+plan 17
 
 story_begin
 make_layers
@@ -26,6 +26,41 @@ podvm-storage test --driver devmapper --json > "$WORK/dm" || :
 jq -r '.checks[] | "# \(.name): \(.result): \(.text)"' "$WORK/dm"
 ok 'devmapper: no check fails' jq -e '.failed == 0' "$WORK/dm"
 ok 'devmapper: a thin snapshot is found out' row dm 'found out'
+
+# ---- tests that are killed ----------------------------------------------------------
+clean() {
+	podvm-storage gc --json > "$WORK/gc"
+	jq -e '.failed == 0' "$WORK/gc" > /dev/null || { cat "$WORK/gc"; return 1; }
+	# A loop device goes a moment after its last user.
+	wait_for 10 same
+}
+same() {
+	snapshot > "$WORK/after"
+	diff "$WORK/before" "$WORK/after" && ! ls -d "$TMPDIR"/podvm-test.* 2> /dev/null &&
+		[ -z "$(ls -A /run/podvm-storage/test)" ]
+}
+sweep() {
+	found=0
+	for s in 0.1 0.2 0.3 0.5 0.7 1 1.5 2; do
+		timeout -s KILL $s podvm-storage test --driver devmapper > /dev/null 2>&1 || :
+		[ ! -e /sys/block/dm-0 ] || found=$((found + 1))
+		clean || { echo "after $s s"; return 1; }
+	done
+	echo "$found of 8 left a device"
+	[ $found -gt 0 ]
+}
+ok 'devmapper: what a KILL leaves is removed by gc, at eight points of time' sweep
+killed_with_guest() {
+	podvm-storage test --driver overlay > /dev/null 2>&1 &
+	tester=$!
+	wait_for 60 pgrep -x podvm-vmm
+	kill -KILL $tester
+	wait $tester || :
+	pgrep -x podvm-vmm
+}
+ok 'overlay: a test is killed, its machine lives on' killed_with_guest
+ok 'overlay: gc ends the machine and removes the rest' clean
+ok 'overlay: no process is left' is "$(podvm_processes)" ''
 
 # ---- NBD by the kernel's client -------------------------------------------------
 modprobe nbd max_part=0

@@ -27,6 +27,7 @@
 #include "storage/report.h"
 #include "storage/socket.h"
 #include "tests/kit/dir.h"
+#include "tests/kit/fault.h"
 #include "tests/kit/kit.h"
 
 Suite *storage_tool_suite(void);
@@ -194,6 +195,48 @@ START_TEST(differences)
 }
 END_TEST
 
+/* Memory is short at each place: an error, never a difference or the lack of one. */
+START_TEST(memory_is_short)
+{
+	size_t before = kit_fds();
+	bool fired = true;
+	unsigned int n;
+	int a, b;
+
+	make_tree("a");
+	make_tree("b");
+	change_attribute();
+	a = open("a", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	b = open("b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (n = 1; fired; n++) {
+		struct compare c = { 0 };
+		struct err e = { 0 };
+		int rc;
+
+		kit_fault_arm(KIT_FAULT_MEMORY, n, ENOMEM);
+		rc = compare_trees(&c, a, b, &e);
+		fired = kit_fault_fired();
+		ck_assert_msg(rc == (fired ? -ENOMEM : 0), "%u: %d %s", n, rc, e.text);
+	}
+	ck_assert_uint_ge(n, 10);
+	close(a);
+	close(b);
+	kit_put("b/config.json", "{\"root\": {\"path\": \"dir\"}}");
+	for (n = 1, fired = true; fired; n++) {
+		struct bundle found;
+		struct err e = { 0 };
+		int rc;
+
+		kit_fault_arm(KIT_FAULT_MEMORY, n, ENOMEM);
+		rc = bundle_find("b", &found, &e);
+		fired = kit_fault_fired();
+		ck_assert_msg(fired ? rc < 0 : !rc, "%u: %d %s", n, rc, e.text);
+	}
+	ck_assert_uint_ge(n, 2);
+	ck_assert_uint_eq(kit_fds(), before);
+}
+END_TEST
+
 START_TEST(report)
 {
 	struct err why = { .code = EOPNOTSUPP, .text = "no <kernel> & \"such\"" }, e = { 0 };
@@ -345,6 +388,8 @@ Suite *storage_tool_suite(void)
 		kit_skip("storage_tool", "differences need root");
 	else
 		tcase_add_loop_test(t, differences, 0, sizeof(changes) / sizeof(changes[0]));
+	if (!geteuid())
+		tcase_add_test(t, memory_is_short);
 	tcase_add_loop_test(t, bundle, 0, sizeof(bundles) / sizeof(bundles[0]));
 	tcase_add_test(t, report);
 	tcase_add_test(t, sockets);
