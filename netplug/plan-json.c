@@ -7,6 +7,7 @@
  * zero by default (a gateway, a metric) are left out.
  */
 #include <errno.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -60,7 +61,7 @@ static void put_port(struct json_out *o, const struct plan_port *p)
 	json_out_obj(o, NULL);
 	json_out_str(o, "interface", p->name);
 	json_out_u64(o, "ifindex", p->ifindex);
-	json_out_str(o, "kind", "veth");
+	json_out_str(o, "kind", p->kind);
 	json_out_str(o, "method", "tc");
 	json_out_str(o, "hook", hooks[p->hook]);
 	json_out_str(o, "tap", p->tap);
@@ -94,12 +95,50 @@ static void put_link(struct json_out *o, const Podvm__Link *l)
 	json_out_end(o);
 }
 
+static void put_metrics(struct json_out *o, const Podvm__Route *r)
+{
+	size_t i;
+
+	if (!r->n_metrics)
+		return;
+	json_out_arr(o, "metrics");
+	for (i = 0; i < r->n_metrics; i++) {
+		json_out_obj(o, NULL);
+		json_out_u64(o, "number", r->metrics[i]->number);
+		json_out_u64(o, "value", r->metrics[i]->value);
+		json_out_end(o);
+	}
+	json_out_end(o);
+}
+
+static void put_nexthops(struct json_out *o, const Podvm__Route *r)
+{
+	size_t i;
+
+	if (!r->n_nexthops)
+		return;
+	json_out_arr(o, "nexthops");
+	for (i = 0; i < r->n_nexthops; i++) {
+		json_out_obj(o, NULL);
+		put_ip(o, "gateway", &r->nexthops[i]->gateway);
+		json_out_str(o, "link", r->nexthops[i]->link);
+		json_out_u64(o, "weight", r->nexthops[i]->weight + 1);
+		put_number(o, "flags", r->nexthops[i]->flags);
+		json_out_end(o);
+	}
+	json_out_end(o);
+}
+
 static void put_route(struct json_out *o, const Podvm__Route *r)
 {
 	json_out_obj(o, NULL);
 	put_prefix(o, "destination", r->family, &r->dst, r->dst_len);
 	put_ip(o, "gateway", &r->gateway);
-	json_out_str(o, "link", r->link);
+	if (*r->link)
+		json_out_str(o, "link", r->link);
+	if (r->type != RTN_UNICAST)
+		json_out_u64(o, "type", r->type);
+	put_number(o, "tos", r->tos);
 	put_ip(o, "source", &r->prefsrc);
 	json_out_u64(o, "table", r->table);
 	json_out_u64(o, "protocol", r->protocol);
@@ -108,6 +147,38 @@ static void put_route(struct json_out *o, const Podvm__Route *r)
 	put_number(o, "flags", r->flags);
 	put_number(o, "mtu", r->mtu);
 	put_number(o, "advmss", r->advmss);
+	put_metrics(o, r);
+	put_nexthops(o, r);
+	json_out_end(o);
+}
+
+/* Attributes by their numbers (FRA_*), values in hexadecimal, as the kernel has them. */
+static void put_rule(struct json_out *o, const Podvm__Rule *r)
+{
+	size_t i, k;
+
+	json_out_obj(o, NULL);
+	json_out_u64(o, "family", r->family);
+	put_number(o, "destinationLength", r->dst_len);
+	put_number(o, "sourceLength", r->src_len);
+	put_number(o, "tos", r->tos);
+	json_out_u64(o, "action", r->action);
+	put_number(o, "flags", r->flags);
+	if (r->remove)
+		json_out_bool(o, "remove", true);
+	json_out_arr(o, "attributes");
+	for (i = 0; i < r->n_attributes; i++) {
+		const ProtobufCBinaryData *v = &r->attributes[i]->value;
+		char hex[2 * SCAN_RULE_VALUE_BYTES + 1] = "";
+
+		for (k = 0; k < v->len && k < SCAN_RULE_VALUE_BYTES; k++)
+			snprintf(hex + 2 * k, 3, "%02x", v->data[k]);
+		json_out_obj(o, NULL);
+		json_out_u64(o, "type", r->attributes[i]->type);
+		json_out_str(o, "value", hex);
+		json_out_end(o);
+	}
+	json_out_end(o);
 	json_out_end(o);
 }
 
@@ -123,6 +194,10 @@ static void put_guest(struct json_out *o, const Podvm__Network *n)
 	json_out_arr(o, "routes");
 	for (i = 0; i < n->n_routes; i++)
 		put_route(o, n->routes[i]);
+	json_out_end(o);
+	json_out_arr(o, "rules");
+	for (i = 0; i < n->n_rules; i++)
+		put_rule(o, n->rules[i]);
 	json_out_end(o);
 	json_out_arr(o, "neighbours");
 	for (i = 0; i < n->n_neighbours; i++) {

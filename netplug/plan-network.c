@@ -117,6 +117,15 @@ static void mask_ip(uint8_t *ip, size_t len, unsigned int bits)
 	}
 }
 
+static bool has_metrics(const struct scan_route *r)
+{
+	size_t i;
+
+	for (i = 1; i <= RTAX_MAX && !r->metric[i]; i++)
+		;
+	return i <= RTAX_MAX;
+}
+
 /* Finds the connected route dst/len of an address, as the guest's kernel makes it. */
 static bool take_connected(const struct scan *s, const struct scan_addr *a,
 			   const uint8_t *of, uint8_t len, uint8_t *taken)
@@ -134,7 +143,7 @@ static bool take_connected(const struct scan *s, const struct scan_addr *a,
 		    r->table != RT_TABLE_MAIN || r->protocol != RTPROT_KERNEL ||
 		    r->type != RTN_UNICAST || r->dst_len != len ||
 		    memcmp(r->dst, dst, sizeof(dst)) || r->has_gateway || r->odd[0] ||
-		    r->mtu || r->advmss || r->flags & RTNH_F_ONLINK ||
+		    has_metrics(r) || r->tos || r->flags & RTNH_F_ONLINK ||
 		    r->priority != (v4 ? 0 : 256) ||
 		    r->scope != (v4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE) ||
 		    r->has_prefsrc != v4 || (v4 && memcmp(r->prefsrc, a->ip, 4)))
@@ -315,6 +324,8 @@ int plan_network(const struct scan *s, const struct netplug_plan *p,
 		      by_link_and_ip);
 	if (!rc)
 		rc = plan_routes(s, p, taken, n, e);
+	if (!rc)
+		rc = plan_rules(s, p, n, e);
 	if (rc < 0) {
 		podvm__network__free_unpacked(n, NULL);
 		return rc;

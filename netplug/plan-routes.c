@@ -2,8 +2,9 @@
 /*
  * DOC: Theory of operation
  *
- * The routes that the guest gets: unicast routes of every table but the local
- * one, which the guest's kernel fills by itself. Those that come with an
+ * The routes that the guest gets: those of every table but the local
+ * one, which the guest's kernel fills by itself, to one gateway or several, and
+ * those that refuse. Those that come with an
  * address are left out (plan-network.c), and so are those that a router
  * announced, since it announces them to the guest as well.
  *
@@ -53,19 +54,38 @@ static const char *type_name(uint8_t type)
 	return type < ARRAY_LEN(names) && names[type] ? names[type] : "unknown";
 }
 
+/* Types of routes that lead nowhere, and need no interface. */
+static bool is_refusal(uint8_t type)
+{
+	return type == RTN_BLACKHOLE || type == RTN_UNREACHABLE || type == RTN_PROHIBIT ||
+	       type == RTN_THROW;
+}
+
+static bool leads_to_ports(const struct netplug_plan *p, const struct scan_route *r)
+{
+	size_t i;
+
+	if (is_refusal(r->type))
+		return true;
+	for (i = 0; i < r->n_hops; i++)
+		if (!plan_port_at(p, r->hop[i].oif))
+			return false;
+	return r->n_hops || plan_port_at(p, r->oif);
+}
+
 static int check_route(const struct scan *s, const struct netplug_plan *p,
 		       const struct scan_route *r, struct err *e)
 {
 	char text[192];
 
 	route_text(s, r, text, sizeof(text));
-	if (r->type != RTN_UNICAST)
+	if (r->type != RTN_UNICAST && !is_refusal(r->type))
 		return err_set(e, EOPNOTSUPP, "%s: type %s cannot be given to the guest "
 			       "yet; remove it", text, type_name(r->type));
 	if (r->odd[0])
 		return err_set(e, EOPNOTSUPP, "%s: %s cannot be given to the guest yet; "
 			       "remove it", text, r->odd);
-	if (!plan_port_at(p, r->oif))
+	if (!leads_to_ports(p, r))
 		return err_set(e, EOPNOTSUPP, "%s: it leads to no interface that the "
 			       "guest gets; remove it", text);
 	return 0;
@@ -82,14 +102,20 @@ static bool own_business(const struct scan *s, const struct scan_route *r)
 	return l && l->flags & IFF_LOOPBACK && r->protocol == RTPROT_KERNEL;
 }
 
+/* Whether the kernel checks that a gateway can be reached. */
+static int via(const struct scan_route *r)
+{
+	return r->has_gateway || r->n_hops;
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct scan_route *const *pa = a, *const *pb = b;
 	const struct scan_route *x = *pa, *y = *pb;
 	int c;
 
-	if (x->has_gateway != y->has_gateway)
-		return x->has_gateway - y->has_gateway;
+	if (via(x) != via(y))
+		return via(x) - via(y);
 	if (x->family != y->family)
 		return x->family - y->family;
 	if (x->table != y->table)
@@ -105,11 +131,48 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int add_route(const struct scan_route *r, const struct plan_port *port,
+static int add_metric(Podvm__Route *m, uint32_t number, uint32_t value, struct err *e)
+{
+	Podvm__Metric *x;
+
+	if (number == RTAX_MTU)
+		m->mtu = value;
+	if (number == RTAX_ADVMSS)
+		m->advmss = value;
+	if (!value || number == RTAX_MTU || number == RTAX_ADVMSS)
+		return 0;
+	x = plan_append(&m->metrics, &m->n_metrics, mem_new(Podvm__Metric));
+	if (!x)
+		return err_set(e, ENOMEM, "out of memory");
+	podvm__metric__init(x);
+	x->number = number;
+	x->value = value;
+	return 0;
+}
+
+static int add_hop(Podvm__Route *m, const struct scan_nexthop *h,
+		   const struct plan_port *port, size_t len, struct err *e)
+{
+	Podvm__Nexthop *x = plan_append(&m->nexthops, &m->n_nexthops, mem_new(Podvm__Nexthop));
+
+	if (!x)
+		return err_set(e, ENOMEM, "out of memory");
+	podvm__nexthop__init(x);
+	x->weight = h->weight;
+	x->flags = h->flags & RTNH_F_ONLINK;
+	x->link = strdup(port->name);
+	if (!x->link || (h->has_gateway && !plan_set_bytes(&x->gateway, h->gateway, len)))
+		return err_set(e, ENOMEM, "out of memory");
+	return 0;
+}
+
+static int add_route(const struct scan_route *r, const struct netplug_plan *p,
 		     Podvm__Network *n, struct err *e)
 {
-	size_t len = r->family == AF_INET6 ? 16 : 4;
+	const struct plan_port *port = plan_port_at(p, r->oif);
+	size_t len = r->family == AF_INET6 ? 16 : 4, i;
 	Podvm__Route *m = plan_append(&n->routes, &n->n_routes, mem_new(Podvm__Route));
+	int rc = 0;
 
 	if (!m)
 		return err_set(e, ENOMEM, "out of memory");
@@ -120,16 +183,20 @@ static int add_route(const struct scan_route *r, const struct plan_port *port,
 	m->protocol = r->protocol;
 	m->scope = r->scope;
 	m->type = r->type;
+	m->tos = r->tos;
 	m->priority = r->priority;
 	m->flags = r->flags & RTNH_F_ONLINK;
-	m->mtu = r->mtu;
-	m->advmss = r->advmss;
-	m->link = strdup(port->name);
-	if (!m->link || (r->dst_len && !plan_set_bytes(&m->dst, r->dst, len)) ||
+	if (port && !r->n_hops && !is_refusal(r->type) && !(m->link = strdup(port->name)))
+		return err_set(e, ENOMEM, "out of memory");
+	if ((r->dst_len && !plan_set_bytes(&m->dst, r->dst, len)) ||
 	    (r->has_gateway && !plan_set_bytes(&m->gateway, r->gateway, len)) ||
 	    (r->has_prefsrc && !plan_set_bytes(&m->prefsrc, r->prefsrc, len)))
 		return err_set(e, ENOMEM, "out of memory");
-	return 0;
+	for (i = 1; i <= RTAX_MAX && !rc; i++)
+		rc = add_metric(m, (uint32_t)i, r->metric[i], e);
+	for (i = 0; i < r->n_hops && !rc; i++)
+		rc = add_hop(m, &r->hop[i], plan_port_at(p, r->hop[i].oif), len, e);
+	return rc;
 }
 
 /**
@@ -159,6 +226,6 @@ int plan_routes(const struct scan *s, const struct netplug_plan *p,
 	}
 	qsort(list, n_list, sizeof(*list), compare);
 	for (i = 0; i < n_list && !rc; i++)
-		rc = add_route(list[i], plan_port_at(p, list[i]->oif), n, e);
+		rc = add_route(list[i], p, n, e);
 	return rc;
 }

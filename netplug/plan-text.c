@@ -6,9 +6,11 @@
  * will be given, written as ip(8) writes it.
  */
 #include <inttypes.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "netplug/cmd.h"
@@ -39,18 +41,91 @@ static void print_address(const Podvm__Address *a, FILE *f)
 	fprintf(f, "\n");
 }
 
+static const char *type_text(uint32_t type)
+{
+	return type == RTN_BLACKHOLE ? "blackhole " : type == RTN_UNREACHABLE ? "unreachable " :
+	       type == RTN_PROHIBIT ? "prohibit " : type == RTN_THROW ? "throw " : "";
+}
+
+static void print_hops(const Podvm__Route *r, FILE *f)
+{
+	char text[48];
+	size_t i;
+
+	for (i = 0; i < r->n_nexthops; i++) {
+		const Podvm__Nexthop *h = r->nexthops[i];
+
+		fprintf(f, " nexthop%s%s dev %s weight %u%s", h->gateway.len ? " via " : "",
+			h->gateway.len ? ip(&h->gateway, text) : "", h->link, h->weight + 1,
+			h->flags & RTNH_F_ONLINK ? " onlink" : "");
+	}
+}
+
+static const Podvm__Attribute *attr(const Podvm__Rule *r, uint32_t type)
+{
+	size_t i;
+
+	for (i = 0; i < r->n_attributes; i++)
+		if (r->attributes[i]->type == type)
+			return r->attributes[i];
+	return NULL;
+}
+
+static uint32_t attr_u32(const Podvm__Rule *r, uint32_t type, uint32_t absent)
+{
+	const Podvm__Attribute *a = attr(r, type);
+
+	if (a && a->value.len == sizeof(absent))
+		memcpy(&absent, a->value.data, sizeof(absent));
+	return absent;
+}
+
+static bool is_shown(uint32_t type)
+{
+	return type == FRA_PRIORITY || type == FRA_TABLE || type == FRA_SRC || type == FRA_DST ||
+	       type == FRA_PROTOCOL;
+}
+
+/* Who, where to, by which table; --json has the rest. */
+static void print_rule(const Podvm__Rule *r, FILE *f)
+{
+	const Podvm__Attribute *src = attr(r, FRA_SRC), *dst = attr(r, FRA_DST);
+	char text[48];
+	size_t i;
+
+	fprintf(f, "  rule %s%u:", r->remove ? "removed: " : "", attr_u32(r, FRA_PRIORITY, 0));
+	fprintf(f, "%s from ", r->flags & FIB_RULE_INVERT ? " not" : "");
+	if (src)
+		fprintf(f, "%s/%u", ip(&src->value, text), r->src_len);
+	else
+		fprintf(f, "all (%s)", r->family == AF_INET6 ? "IPv6" : "IPv4");
+	if (dst)
+		fprintf(f, " to %s/%u", ip(&dst->value, text), r->dst_len);
+	for (i = 0; i < r->n_attributes && is_shown(r->attributes[i]->type); i++)
+		;
+	fprintf(f, "%s", i < r->n_attributes ? " and more conditions" : "");
+	if (r->action == FR_ACT_TO_TBL)
+		fprintf(f, " table %u\n", attr_u32(r, FRA_TABLE, r->table));
+	else
+		fprintf(f, " action %u\n", r->action);
+}
+
 static void print_route(const Podvm__Route *r, FILE *f)
 {
 	char text[48];
+	size_t i;
 
-	fprintf(f, "  route ");
+	fprintf(f, "  route %s", type_text(r->type));
 	if (r->dst.len)
 		fprintf(f, "%s/%u", ip(&r->dst, text), r->dst_len);
 	else
 		fprintf(f, "default (%s)", r->family == AF_INET6 ? "IPv6" : "IPv4");
 	if (r->gateway.len)
 		fprintf(f, " via %s", ip(&r->gateway, text));
-	fprintf(f, " dev %s", r->link);
+	if (*r->link)
+		fprintf(f, " dev %s", r->link);
+	if (r->tos)
+		fprintf(f, " tos 0x%x", r->tos);
 	if (r->prefsrc.len)
 		fprintf(f, " src %s", ip(&r->prefsrc, text));
 	if (r->table != RT_TABLE_MAIN)
@@ -61,6 +136,9 @@ static void print_route(const Podvm__Route *r, FILE *f)
 		fprintf(f, " mtu %u", r->mtu);
 	if (r->advmss)
 		fprintf(f, " advmss %u", r->advmss);
+	for (i = 0; i < r->n_metrics; i++)
+		fprintf(f, " metric-%u %u", r->metrics[i]->number, r->metrics[i]->value);
+	print_hops(r, f);
 	fprintf(f, "%s\n", r->flags & RTNH_F_ONLINK ? " onlink" : "");
 }
 
@@ -75,8 +153,8 @@ void plan_print(const struct netplug_plan *p, const char *netns, FILE *f)
 
 	fprintf(f, "network namespace %s\n\non the host:\n", netns);
 	for (i = 0; i < p->n_ports; i++)
-		fprintf(f, "  %s (veth): tap %s, mtu %u; %s; u32 redirects both ways\n",
-			p->port[i].name, p->port[i].tap, p->port[i].mtu,
+		fprintf(f, "  %s (%s): tap %s, mtu %u; %s; u32 redirects both ways\n",
+			p->port[i].name, p->port[i].kind, p->port[i].tap, p->port[i].mtu,
 			p->port[i].hook == PLAN_HOOK_CLSACT ? "shares clsact" :
 			p->port[i].hook == PLAN_HOOK_INGRESS ? "shares ingress" :
 			"adds ingress");
@@ -94,6 +172,8 @@ void plan_print(const struct netplug_plan *p, const char *netns, FILE *f)
 	}
 	for (i = 0; i < n->n_routes; i++)
 		print_route(n->routes[i], f);
+	for (i = 0; i < n->n_rules; i++)
+		print_rule(n->rules[i], f);
 	for (i = 0; i < n->n_neighbours; i++) {
 		const uint8_t *m = n->neighbours[i]->mac.data;
 		char text[48];

@@ -4,23 +4,29 @@
  *
  * Decides, from what scan.c read and nothing else, what becomes of each
  * interface of a pod's network namespace: the same namespace gives the same
- * plan. A veth is joined by tc (tc.c). The loopback interface and the fallback
+ * plan. Ethernet interfaces whose other side is outside of the namespace are joined
+ * by tc (tc.c): veth; macvlan, in any mode; vlan; ipvlan in L2 mode, whose lower
+ * interface knows the guest by its addresses, which stay on the host's side. The loopback interface and the fallback
  * devices that tunnel modules put into every namespace are left alone. Any
  * other interface is refused by name: a pod that silently lacks one of its
  * networks is worse than one that does not start.
  *
- * Refused as well: rules other than the kernel's own, proxied neighbours,
- * addresses on lo, and, on the interfaces that are joined, ingress filters
+ * An interface on top of another one of the same namespace is refused: what
+ * arrives at the lower one goes to the guest before the upper one sees it.
+ *
+ * Refused as well: proxied neighbours, addresses on lo, and, on the interfaces that are joined, ingress filters
  * that exist already (a packet that they accept would go to the host's stack,
  * not to the guest) and disciplines that send by the packet's time stamp (a
  * redirected packet may still have that of its arrival: fq, etf, taprio).
  *
- * What the guest gets is put together in plan-network.c and plan-routes.c.
+ * What the guest gets is put together in plan-network.c, plan-routes.c and
+ * plan-rules.c.
  */
 #include "netplug/plan.h"
 
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -83,15 +89,35 @@ static int already_joined(const struct scan_link *l, struct err *e)
 		       "VM already; end that pod first", l->name);
 }
 
-static int check_link(const struct scan_link *l, struct err *e)
+static int check_kind(const struct scan *s, const struct scan_link *l, struct err *e)
 {
+	static const char *const kinds[] = { "veth", "macvlan", "ipvlan", "vlan" };
+	const struct scan_link *lower = l->lower_here ? scan_link_at(s, l->peer) : NULL;
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(kinds) && strcmp(l->kind, kinds[i]); i++)
+		;
+	if (i == ARRAY_LEN(kinds))
+		return err_set(e, EOPNOTSUPP, "interface %s: kind %s cannot be joined yet; veth, macvlan, ipvlan and vlan can: use a CNI plugin that makes one (bridge, ptp, macvlan, ...), or remove the interface",
+			       l->name, l->kind[0] ? l->kind : "none (a device of the host)");
+	if (!strcmp(l->kind, "ipvlan") && l->mode != IPVLAN_MODE_L2)
+		return err_set(e, EOPNOTSUPP, "interface %s: ipvlan in L3 mode has no link layer that could be joined; use mode l2, or macvlan",
+			       l->name);
+	if (lower && strcmp(l->kind, "veth"))
+		return err_set(e, EOPNOTSUPP, "interface %s: it is on top of %s of the same namespace, whose packets go to the guest; make it in the guest, or remove it",
+			       l->name, lower->name);
+	return 0;
+}
+
+static int check_link(const struct scan *s, const struct scan_link *l, struct err *e)
+{
+	int rc;
+
 	if (!strcmp(l->kind, "tun") && str_starts(l->alias, SCAN_TAP_ALIAS))
 		return already_joined(l, e);
-	if (strcmp(l->kind, "veth"))
-		return err_set(e, EOPNOTSUPP, "interface %s: kind %s cannot be joined "
-			       "yet; only veth can: use a CNI plugin that makes one "
-			       "(bridge, ptp, ...), or remove the interface", l->name,
-			       l->kind[0] ? l->kind : "none (a device of the host)");
+	rc = check_kind(s, l, e);
+	if (rc < 0)
+		return rc;
 	if (!(l->flags & IFF_UP))
 		return err_set(e, ENETDOWN, "interface %s: it is down, and the guest "
 			       "would get it up; set it up or remove it", l->name);
@@ -145,7 +171,7 @@ static int add_port(const struct scan *s, const struct scan_link *l,
 	struct plan_port *port = &p->port[p->n_ports];
 	int rc;
 
-	rc = check_link(l, e);
+	rc = check_link(s, l, e);
 	if (rc < 0)
 		return rc;
 	if (p->n_ports == NETPLUG_PORTS_MAX)
@@ -155,45 +181,12 @@ static int add_port(const struct scan *s, const struct scan_link *l,
 	if (rc < 0)
 		return rc;
 	memcpy(port->name, l->name, sizeof(port->name));
+	memcpy(port->kind, l->kind, sizeof(port->kind));
 	memcpy(port->mac, l->mac, sizeof(port->mac));
 	port->ifindex = l->ifindex;
 	port->mtu = l->mtu;
 	pick_tap(s, p, port);
 	p->n_ports++;
-	return 0;
-}
-
-static bool default_rule(const struct scan_rule *r)
-{
-	return r->plain &&
-	       ((r->priority == 0 && r->table == RT_TABLE_LOCAL) ||
-		(r->priority == 32766 && r->table == RT_TABLE_MAIN) ||
-		(r->priority == 32767 && r->table == RT_TABLE_DEFAULT &&
-		 r->family == AF_INET));
-}
-
-static int check_rules(const struct scan *s, struct err *e)
-{
-	unsigned int v4 = 0, v6 = 0;
-	size_t i;
-
-	for (i = 0; i < s->n_rules; i++) {
-		const struct scan_rule *r = &s->rule[i];
-
-		if (!default_rule(r))
-			return err_set(e, EOPNOTSUPP, "%s rule %u (table %u): policy "
-				       "routing cannot be given to the guest yet; remove "
-				       "the rule, or the CNI plugin (such as sbr) that "
-				       "makes it", r->family == AF_INET ? "IPv4" : "IPv6",
-				       r->priority, r->table);
-		v4 += r->family == AF_INET;
-		v6 += r->family == AF_INET6;
-	}
-	/* A kernel without policy routing or IPv6 has none at all. */
-	if ((v4 && v4 != 3) || (v6 && v6 != 2))
-		return err_set(e, EOPNOTSUPP, "%s rules: one of the kernel's own is "
-			       "missing or there twice, which cannot be given to the "
-			       "guest yet", v4 && v4 != 3 ? "IPv4" : "IPv6");
 	return 0;
 }
 
@@ -264,9 +257,7 @@ static int decide(const struct scan *s, struct netplug_plan *p, struct err *e)
 		if (rc < 0)
 			return rc;
 	}
-	rc = check_rules(s, e);
-	if (!rc)
-		rc = check_rest(s, p, e);
+	rc = check_rest(s, p, e);
 	if (!rc)
 		rc = plan_network(s, p, &p->network, e);
 	if (rc < 0)

@@ -14,12 +14,14 @@ enum plan_hook { PLAN_HOOK_NONE, PLAN_HOOK_INGRESS, PLAN_HOOK_CLSACT };
 /**
  * struct plan_port - one interface that gets a tap beside it
  * @name:    of the interface
+ * @kind:    of it, as IFLA_INFO_KIND
  * @ifindex: of the interface
  * @tap:     name that the tap gets
  * @hook:    shared where there is one, else an ingress qdisc is made
  */
 struct plan_port {
 	char name[SCAN_NAME_BYTES];
+	char kind[SCAN_NAME_BYTES];
 	char tap[SCAN_NAME_BYTES];
 	uint32_t ifindex;
 	uint32_t mtu;
@@ -42,6 +44,8 @@ int plan_network(const struct scan *s, const struct netplug_plan *p,
 		 Podvm__Network **ret, struct err *e);
 int plan_routes(const struct scan *s, const struct netplug_plan *p,
 		uint8_t *taken, Podvm__Network *n, struct err *e);
+int plan_rules(const struct scan *s, const struct netplug_plan *p, Podvm__Network *n,
+	       struct err *e);
 const struct plan_port *plan_port_at(const struct netplug_plan *p,
 				     uint32_t ifindex);
 bool plan_set_bytes(ProtobufCBinaryData *b, const void *data, size_t len);

@@ -40,6 +40,13 @@
 #define IFA_PROTO 11
 #endif
 
+/* Also attributes of rules that later kernels have: a rule is not read by half. */
+#define RULE_TYPES 64
+
+/* FRA_SPORT_MASK, FRA_DPORT_MASK of Linux 6.15. */
+#define RULE_SPORT_MASK 28
+#define RULE_DPORT_MASK 29
+
 /**
  * scan_grow() - room for one more object, zeroed
  * @array: of @n objects of @size bytes; moved and counted up
@@ -79,6 +86,7 @@ static int short_message(struct err *e)
 static int on_link(const struct nlmsghdr *h, void *arg, struct err *e)
 {
 	const struct nlattr *tb[IFLA_MAX + 1], *info[IFLA_INFO_MAX + 1];
+	const struct nlattr *data[IFLA_IPVLAN_MAX + 1];
 	struct rtnl_link_stats64 st;
 	const struct ifinfomsg *m = nl_attrs(h, sizeof(*m), tb, IFLA_MAX + 1);
 	struct scan *s = arg;
@@ -94,11 +102,16 @@ static int on_link(const struct nlmsghdr *h, void *arg, struct err *e)
 	l->arphrd = m->ifi_type;
 	l->mtu = nl_u32(tb[IFLA_MTU], 0);
 	l->peer = nl_u32(tb[IFLA_LINK], 0);
+	l->lower_here = l->peer && l->peer != l->ifindex && !tb[IFLA_LINK_NETNSID];
 	l->mac_len = nl_bytes(tb[IFLA_ADDRESS], l->mac, sizeof(l->mac));
 	nl_str(tb[IFLA_IFNAME], l->name, sizeof(l->name));
 	nl_str(tb[IFLA_IFALIAS], l->alias, sizeof(l->alias));
 	nl_nested(tb[IFLA_LINKINFO], info, IFLA_INFO_MAX + 1);
 	nl_str(info[IFLA_INFO_KIND], l->kind, sizeof(l->kind));
+	if (!strcmp(l->kind, "ipvlan")) {
+		nl_nested(info[IFLA_INFO_DATA], data, IFLA_IPVLAN_MAX + 1);
+		nl_bytes(data[IFLA_IPVLAN_MODE], &l->mode, sizeof(l->mode));
+	}
 	nl_struct(tb[IFLA_STATS64], &st, sizeof(st));
 	l->rx_packets = st.rx_packets;
 	l->rx_bytes = st.rx_bytes;
@@ -151,18 +164,17 @@ static int on_addr(const struct nlmsghdr *h, void *arg, struct err *e)
 	return 0;
 }
 
-/* Metrics: MTU and advertised MSS have a place, no other has. */
+/* Metrics are numbers but for the name of a congestion control. */
 static void read_metrics(const struct nlattr *nest, struct scan_route *r)
 {
 	const struct nlattr *mx[RTAX_MAX + 1];
 	int i;
 
 	nl_nested(nest, mx, RTAX_MAX + 1);
-	r->mtu = nl_u32(mx[RTAX_MTU], 0);
-	r->advmss = nl_u32(mx[RTAX_ADVMSS], 0);
 	for (i = 1; i <= RTAX_MAX; i++)
-		if (mx[i] && i != RTAX_MTU && i != RTAX_ADVMSS && !r->odd[0])
-			snprintf(r->odd, sizeof(r->odd), "metric number %d", i);
+		r->metric[i] = i == RTAX_CC_ALGO ? 0 : nl_u32(mx[i], 0);
+	if (mx[RTAX_CC_ALGO] && !r->odd[0])
+		snprintf(r->odd, sizeof(r->odd), "congestion control");
 }
 
 static const char *odd_attribute(const struct rtmsg *m,
@@ -171,15 +183,61 @@ static const char *odd_attribute(const struct rtmsg *m,
 	struct rta_cacheinfo ci = { 0 };
 
 	nl_struct(tb[RTA_CACHEINFO], &ci, sizeof(ci));
-	return tb[RTA_MULTIPATH] ? "multipath" :
-	       tb[RTA_ENCAP_TYPE] && nl_u32(tb[RTA_ENCAP_TYPE], 0) ? "encapsulation" :
+	return tb[RTA_ENCAP_TYPE] && nl_u32(tb[RTA_ENCAP_TYPE], 0) ? "encapsulation" :
 	       tb[RTA_NH_ID] ? "nexthop object" :
 	       tb[RTA_VIA] ? "gateway of other family" :
 	       m->rtm_src_len ? "source prefix" :
-	       m->rtm_tos ? "TOS" :
 	       tb[RTA_FLOW] && nl_u32(tb[RTA_FLOW], 0) ? "realm" :
 	       nl_u32(tb[RTA_PREF], 0) ? "router preference" :
 	       ci.rta_expires ? "lifetime" : "";
+}
+
+static const char *read_hop(const struct rtnexthop *nh, size_t len, struct scan_route *r)
+{
+	const struct rtattr *a = RTNH_DATA(nh);
+	unsigned int left = (unsigned int)(len - sizeof(*nh));
+	struct scan_nexthop *h = &r->hop[r->n_hops++];
+
+	h->oif = (uint32_t)nh->rtnh_ifindex;
+	h->weight = nh->rtnh_hops;
+	h->flags = nh->rtnh_flags;
+	for (; RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+		uint16_t type = a->rta_type & NLA_TYPE_MASK;
+
+		if (type == RTA_VIA)
+			return "gateway of other family";
+		if (type == RTA_ENCAP_TYPE)
+			return "encapsulation";
+		if (type == RTA_FLOW)
+			return "realm";
+		if (type != RTA_GATEWAY || RTA_PAYLOAD(a) != ip_len(r->family))
+			continue;
+		memcpy(h->gateway, RTA_DATA(a), RTA_PAYLOAD(a));
+		h->has_gateway = true;
+	}
+	return "";
+}
+
+/* The ways of a multipath route. Return: what is odd about it, or "" */
+static const char *read_hops(const struct nlattr *nest, struct scan_route *r)
+{
+	uint8_t buf[1024] __attribute__((aligned(4)));
+	size_t len = nl_bytes(nest, buf, sizeof(buf)), at = 0;
+	const char *odd = "";
+
+	if (nest && !len)
+		return "more ways than can be read";
+	while (!odd[0] && at + sizeof(struct rtnexthop) <= len) {
+		const struct rtnexthop *nh = (const void *)(buf + at);
+
+		if (nh->rtnh_len < sizeof(*nh) || nh->rtnh_len > len - at)
+			return "a broken list of ways";
+		if (r->n_hops == SCAN_NEXTHOPS_MAX)
+			return "more than 8 ways";
+		odd = read_hop(nh, nh->rtnh_len, r);
+		at += RTNH_ALIGN(nh->rtnh_len);
+	}
+	return odd;
 }
 
 static int on_route(const struct nlmsghdr *h, void *arg, struct err *e)
@@ -188,6 +246,7 @@ static int on_route(const struct nlmsghdr *h, void *arg, struct err *e)
 	const struct rtmsg *m = nl_attrs(h, sizeof(*m), tb, RTA_MAX + 1);
 	struct scan *s = arg;
 	struct scan_route *r;
+	const char *odd;
 	uint32_t table;
 	size_t len;
 
@@ -206,6 +265,7 @@ static int on_route(const struct nlmsghdr *h, void *arg, struct err *e)
 	r->protocol = m->rtm_protocol;
 	r->scope = m->rtm_scope;
 	r->type = m->rtm_type;
+	r->tos = m->rtm_tos;
 	r->flags = m->rtm_flags;
 	r->table = table;
 	r->oif = nl_u32(tb[RTA_OIF], 0);
@@ -213,7 +273,10 @@ static int on_route(const struct nlmsghdr *h, void *arg, struct err *e)
 	nl_bytes(tb[RTA_DST], r->dst, len);
 	r->has_gateway = nl_bytes(tb[RTA_GATEWAY], r->gateway, len) == len;
 	r->has_prefsrc = nl_bytes(tb[RTA_PREFSRC], r->prefsrc, len) == len;
-	snprintf(r->odd, sizeof(r->odd), "%s", odd_attribute(m, tb));
+	odd = odd_attribute(m, tb);
+	if (!odd[0])
+		odd = read_hops(tb[RTA_MULTIPATH], r);
+	snprintf(r->odd, sizeof(r->odd), "%s", odd);
 	read_metrics(tb[RTA_METRICS], r);
 	return 0;
 }
@@ -243,18 +306,54 @@ static int on_neigh(const struct nlmsghdr *h, void *arg, struct err *e)
 	return 0;
 }
 
+/* Keeps an attribute of a rule; what selects by things that no guest has is odd. */
+static void read_rule_attr(const struct nlattr *a, uint16_t type, struct scan_rule *r)
+{
+	struct scan_rule_attr *to = &r->attr[r->n_attrs];
+
+	switch (type) {
+	case FRA_TABLE: case FRA_PRIORITY: case FRA_PROTOCOL:
+		break;
+	case FRA_DST: case FRA_SRC: case FRA_IIFNAME: case FRA_OIFNAME: case FRA_FWMARK:
+	case FRA_FWMASK: case FRA_GOTO: case FRA_UID_RANGE: case FRA_IP_PROTO:
+	case FRA_SPORT_RANGE: case FRA_DPORT_RANGE:
+		r->plain = false;
+		break;
+	case FRA_SUPPRESS_PREFIXLEN: case FRA_SUPPRESS_IFGROUP:
+		if (nl_u32(a, UINT32_MAX) == UINT32_MAX)
+			return;
+		r->plain = false;
+		if (type == FRA_SUPPRESS_IFGROUP)
+			r->odd = "a group of interfaces";
+		break;
+	case RULE_SPORT_MASK: case RULE_DPORT_MASK:
+		/* All bits of one port: what the range says already. */
+		if (nl_u32(a, 0) == UINT16_MAX)
+			return;
+		r->odd = "a mask of ports";
+		r->plain = false;
+		return;
+	case FRA_PAD:
+		return;
+	default:
+		r->plain = false;
+		r->odd = type == FRA_L3MDEV ? "a VRF" : type == FRA_FLOW ? "a realm" :
+			 type == FRA_TUN_ID ? "a tunnel" : "an unknown condition";
+		return;
+	}
+	to->type = type;
+	to->len = (uint16_t)nl_bytes(a, to->value, sizeof(to->value));
+	if (to->len)
+		r->n_attrs++;
+}
+
 static int on_rule(const struct nlmsghdr *h, void *arg, struct err *e)
 {
-	static const uint8_t selectors[] = {
-		FRA_IIFNAME, FRA_OIFNAME, FRA_FWMARK, FRA_FWMASK, FRA_FLOW,
-		FRA_TUN_ID, FRA_GOTO, FRA_L3MDEV, FRA_UID_RANGE, FRA_IP_PROTO,
-		FRA_SPORT_RANGE, FRA_DPORT_RANGE,
-	};
-	const struct nlattr *tb[FRA_MAX + 1];
-	const struct fib_rule_hdr *m = nl_attrs(h, sizeof(*m), tb, FRA_MAX + 1);
+	const struct nlattr *tb[RULE_TYPES];
+	const struct fib_rule_hdr *m = nl_attrs(h, sizeof(*m), tb, RULE_TYPES);
 	struct scan *s = arg;
 	struct scan_rule *r;
-	size_t i;
+	uint16_t i;
 
 	if (!m)
 		return short_message(e);
@@ -264,14 +363,19 @@ static int on_rule(const struct nlmsghdr *h, void *arg, struct err *e)
 	if (!r)
 		return -e->code;
 	r->family = m->family;
+	r->dst_len = m->dst_len;
+	r->src_len = m->src_len;
+	r->tos = m->tos;
+	r->action = m->action;
+	r->head_table = m->table;
+	r->flags = m->flags & FIB_RULE_INVERT;
 	r->priority = nl_u32(tb[FRA_PRIORITY], 0);
 	r->table = nl_u32(tb[FRA_TABLE], m->table);
 	r->plain = !m->dst_len && !m->src_len && !m->tos &&
-		   m->action == FR_ACT_TO_TBL && !(m->flags & FIB_RULE_INVERT) &&
-		   nl_u32(tb[FRA_SUPPRESS_PREFIXLEN], UINT32_MAX) == UINT32_MAX &&
-		   nl_u32(tb[FRA_SUPPRESS_IFGROUP], UINT32_MAX) == UINT32_MAX;
-	for (i = 0; i < ARRAY_LEN(selectors); i++)
-		r->plain &= !tb[selectors[i]];
+		   m->action == FR_ACT_TO_TBL && !r->flags;
+	for (i = 1; i < RULE_TYPES; i++)
+		if (tb[i] && r->n_attrs < SCAN_RULE_ATTRS_MAX)
+			read_rule_attr(tb[i], i, r);
 	return 0;
 }
 

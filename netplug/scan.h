@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <linux/rtnetlink.h>
 
 #include "lib/err.h"
 #include "netplug/nl.h"
@@ -25,7 +26,10 @@
  * struct scan_link - an interface
  * @alias:     empty if none
  * @kind:      IFLA_INFO_KIND, empty for a device that has none
- * @peer:      IFLA_LINK: of a veth the peer's index in its own namespace; 0 if none
+ * @peer:      IFLA_LINK: of a veth the peer's index in its own namespace, of a macvlan
+ *             and its like the lower interface's; 0 if none
+ * @lower_here: @peer is an interface of this namespace
+ * @mode:      of an ipvlan: IPVLAN_MODE_*
  * @flags:     IFF_*
  * @mac_len:   bytes of @mac
  * @arphrd:    ARPHRD_*
@@ -36,6 +40,8 @@ struct scan_link {
 	char kind[SCAN_NAME_BYTES];
 	uint32_t ifindex;
 	uint32_t peer;
+	bool lower_here;
+	uint16_t mode;
 	uint32_t flags;
 	uint32_t mtu;
 	uint16_t arphrd;
@@ -63,16 +69,35 @@ struct scan_addr {
 	uint8_t ip[16], peer[16], bcast[4];
 };
 
+/* Ways of a multipath route. */
+#define SCAN_NEXTHOPS_MAX 8
+
+/**
+ * struct scan_nexthop - one way of a multipath route
+ * @weight: as the kernel counts it, from 0
+ */
+struct scan_nexthop {
+	uint32_t oif;
+	uint8_t weight, flags;
+	bool has_gateway;
+	uint8_t gateway[16];
+};
+
 /**
  * struct scan_route - a route outside of the local table
- * @oif: 0 if none
- * @odd: what the plan has no word for ("multipath", ...), else empty
+ * @oif:    0 if none
+ * @metric: by RTAX_*, 0 if not set
+ * @hop:    @n_hops of them; a route of one way has none
+ * @odd:    what the plan has no word for ("nexthop object", ...), else empty
  */
 struct scan_route {
-	uint8_t family, dst_len, protocol, scope, type;
+	uint8_t family, dst_len, protocol, scope, type, tos;
 	bool has_gateway, has_prefsrc;
-	uint32_t oif, table, priority, flags, mtu, advmss;
+	uint32_t oif, table, priority, flags;
+	uint32_t metric[RTAX_MAX + 1];
 	uint8_t dst[16], gateway[16], prefsrc[16];
+	struct scan_nexthop hop[SCAN_NEXTHOPS_MAX];
+	size_t n_hops;
 	char odd[32];
 };
 
@@ -88,14 +113,28 @@ struct scan_neigh {
 	size_t mac_len;
 };
 
+/* Attributes of a rule: each once, the longest is an IPv6 address or a name. */
+#define SCAN_RULE_ATTRS_MAX 20
+#define SCAN_RULE_VALUE_BYTES 16
+
+struct scan_rule_attr {
+	uint16_t type, len;
+	uint8_t value[SCAN_RULE_VALUE_BYTES];
+};
+
 /**
  * struct scan_rule - a policy routing rule
  * @plain: selects everything and only looks @table up
+ * @attr:  as the kernel gave them, @n_attrs of them
+ * @odd:   what the plan has no word for, else empty
  */
 struct scan_rule {
-	uint8_t family;
+	uint8_t family, dst_len, src_len, tos, action, head_table;
 	bool plain;
-	uint32_t priority, table;
+	uint32_t priority, table, flags;
+	struct scan_rule_attr attr[SCAN_RULE_ATTRS_MAX];
+	size_t n_attrs;
+	const char *odd;
 };
 
 struct scan_qdisc {

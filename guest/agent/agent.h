@@ -270,6 +270,7 @@ void rtm_start(struct rtm_msg *m, uint16_t type, uint16_t flags, const void *hea
 void rtm_put(struct rtm_msg *m, uint16_t type, const void *data, size_t len);
 void rtm_put_u32(struct rtm_msg *m, uint16_t type, uint32_t v);
 size_t rtm_nest(struct rtm_msg *m, uint16_t type);
+size_t rtm_put_head(struct rtm_msg *m, const void *head, size_t len);
 void rtm_nest_end(struct rtm_msg *m, size_t at);
 int rtm_talk(int fd, struct rtm_msg *m, struct err *e);
 int rtm_links(int fd, struct rtm_link **ret, size_t *ret_n, struct err *e);

@@ -11,7 +11,8 @@
  *   plan's addresses may be there), up, addresses without duplicate detection
  *   (the host's CNI plugin has claimed them already), permanent neighbours;
  * - routes: those without a gateway first, narrow scopes first; what the kernel
- *   refuses as unreachable is tried again while others still succeed.
+ *   refuses as unreachable is tried again while others still succeed;
+ * - rules, in their order: among equal priorities the earlier one comes first.
  * What is there already, as the kernel's own prefix routes are, is a success.
  *
  * Source: rtnetlink(7); kernel Documentation/networking/ip-sysctl.rst.
@@ -19,6 +20,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -295,12 +297,57 @@ static int check_route(const Podvm__Route *r, struct err *e)
 	return 0;
 }
 
-static int add_route(int nl, const Podvm__Route *r, int oif, struct err *e)
+static void put_metrics(struct rtm_msg *m, const Podvm__Route *r)
+{
+	size_t nest, i;
+
+	if (!r->mtu && !r->advmss && !r->n_metrics)
+		return;
+	nest = rtm_nest(m, RTA_METRICS);
+	if (r->mtu)
+		rtm_put_u32(m, RTAX_MTU, r->mtu);
+	if (r->advmss)
+		rtm_put_u32(m, RTAX_ADVMSS, r->advmss);
+	for (i = 0; i < r->n_metrics; i++)
+		rtm_put_u32(m, (uint16_t)r->metrics[i]->number, r->metrics[i]->value);
+	rtm_nest_end(m, nest);
+}
+
+/* RTA_MULTIPATH: each way is a header without a type, then its attributes. */
+static int put_nexthops(struct rtm_msg *m, const Podvm__Route *r, const Podvm__Network *n,
+			const int *index, struct err *e)
+{
+	size_t len = r->family == AF_INET ? 4 : 16, nest = rtm_nest(m, RTA_MULTIPATH), i, at;
+
+	for (i = 0; i < r->n_nexthops; i++) {
+		const Podvm__Nexthop *h = r->nexthops[i];
+		struct rtnexthop nh = { .rtnh_flags = (uint8_t)(h->flags & RTNH_F_ONLINK),
+					.rtnh_hops = (uint8_t)h->weight,
+					.rtnh_ifindex = index_of(n, index, h->link) };
+
+		if (!nh.rtnh_ifindex)
+			return err_set(e, ENODEV, "the plan has no link %s", h->link);
+		if (h->gateway.len && h->gateway.len != len)
+			return err_set(e, EINVAL, "malformed gateway");
+		at = rtm_put_head(m, &nh, sizeof(nh));
+		if (h->gateway.len)
+			rtm_put(m, RTA_GATEWAY, h->gateway.data, len);
+		/* As of an attribute, the length comes first (struct rtnexthop). */
+		rtm_nest_end(m, at);
+	}
+	rtm_nest_end(m, nest);
+	return 0;
+}
+
+static int add_route(int nl, const Podvm__Route *r, const Podvm__Network *n, const int *index,
+		     struct err *e)
 {
 	uint32_t table = r->table ? r->table : RT_TABLE_MAIN;
+	int oif = *r->link ? index_of(n, index, r->link) : 0;
 	struct rtmsg rt = {
 		.rtm_family = (uint8_t)r->family,
 		.rtm_dst_len = (uint8_t)r->dst_len,
+		.rtm_tos = (uint8_t)r->tos,
 		.rtm_table = table < 256 ? (uint8_t)table : RT_TABLE_UNSPEC,
 		.rtm_protocol = r->protocol ? (uint8_t)r->protocol : RTPROT_BOOT,
 		.rtm_scope = (uint8_t)r->scope,
@@ -308,7 +355,6 @@ static int add_route(int nl, const Podvm__Route *r, int oif, struct err *e)
 		.rtm_flags = r->flags & RTNH_F_ONLINK,
 	};
 	struct rtm_msg m;
-	size_t nest;
 	int rc;
 
 	rtm_start(&m, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, &rt, sizeof(rt));
@@ -322,21 +368,16 @@ static int add_route(int nl, const Podvm__Route *r, int oif, struct err *e)
 		rtm_put(&m, RTA_PREFSRC, r->prefsrc.data, r->prefsrc.len);
 	if (r->priority)
 		rtm_put_u32(&m, RTA_PRIORITY, r->priority);
-	if (r->mtu || r->advmss) {
-		nest = rtm_nest(&m, RTA_METRICS);
-		if (r->mtu)
-			rtm_put_u32(&m, RTAX_MTU, r->mtu);
-		if (r->advmss)
-			rtm_put_u32(&m, RTAX_ADVMSS, r->advmss);
-		rtm_nest_end(&m, nest);
-	}
+	put_metrics(&m, r);
+	if (r->n_nexthops && (rc = put_nexthops(&m, r, n, index, e)) < 0)
+		return rc;
 	rc = rtm_talk(nl, &m, e);
 	return rc == -EEXIST ? 0 : rc;
 }
 
 static int route_rank(const Podvm__Route *r)
 {
-	return (r->gateway.len ? 512 : 0) + 255 - (int)(r->scope & 255);
+	return (r->gateway.len || r->n_nexthops ? 512 : 0) + 255 - (int)(r->scope & 255);
 }
 
 /* Insertion sort: stable, and a pod has few routes. */
@@ -376,7 +417,8 @@ static int add_routes(int nl, const Podvm__Network *n, const int *index,
 
 	if (!left)
 		return err_set(e, ENOMEM, "out of memory");
-	memcpy(left, n->routes, n_left * sizeof(*left));
+	if (n_left)
+		memcpy(left, n->routes, n_left * sizeof(*left));
 	order_routes(left, n_left);
 	do {
 		before = n_left;
@@ -389,7 +431,7 @@ static int add_routes(int nl, const Podvm__Network *n, const int *index,
 				rc = err_set(e, ENODEV, "the plan has no such link");
 			if (rc < 0)
 				return route_failed(r, e);
-			rc = add_route(nl, r, oif, e);
+			rc = add_route(nl, r, n, index, e);
 			if (rc < 0 && !worth_a_retry(rc))
 				return route_failed(r, e);
 			if (rc < 0)
@@ -398,6 +440,39 @@ static int add_routes(int nl, const Podvm__Network *n, const int *index,
 	} while (n_left && n_left < before);
 	/* @e is of the last one that failed, which is the last one left. */
 	return n_left ? route_failed(left[n_left - 1], e) : 0;
+}
+
+static int add_rule(int nl, const Podvm__Rule *r, struct err *e)
+{
+	struct fib_rule_hdr h = { .family = (uint8_t)r->family,
+				  .dst_len = (uint8_t)r->dst_len,
+				  .src_len = (uint8_t)r->src_len,
+				  .tos = (uint8_t)r->tos,
+				  .table = (uint8_t)r->table,
+				  .action = (uint8_t)r->action,
+				  .flags = r->flags };
+	struct rtm_msg m;
+	size_t i;
+	int rc;
+
+	rtm_start(&m, r->remove ? RTM_DELRULE : RTM_NEWRULE, r->remove ? 0 : NLM_F_CREATE, &h,
+		  sizeof(h));
+	for (i = 0; i < r->n_attributes; i++)
+		rtm_put(&m, (uint16_t)r->attributes[i]->type, r->attributes[i]->value.data,
+			r->attributes[i]->value.len);
+	rc = rtm_talk(nl, &m, e);
+	return r->remove && rc == -ENOENT ? 0 : rc;
+}
+
+static int add_rules(int nl, const Podvm__Network *n, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < n->n_rules; i++)
+		if (add_rule(nl, n->rules[i], e) < 0)
+			return err_wrap(e, "%s rule number %zu of the plan",
+					n->rules[i]->family == AF_INET ? "IPv4" : "IPv6", i + 1);
+	return 0;
 }
 
 /**
@@ -429,7 +504,9 @@ int net_setup(const Podvm__Network *n, struct err *e)
 		rc = configure(nl, index[i], n->links[i], e);
 	for (i = 0; rc >= 0 && i < n->n_neighbours; i++)
 		rc = add_neighbour(nl, n, index, n->neighbours[i], e);
-	return rc < 0 ? rc : add_routes(nl, n, index, e);
+	if (rc >= 0)
+		rc = add_routes(nl, n, index, e);
+	return rc < 0 ? rc : add_rules(nl, n, e);
 }
 
 /**

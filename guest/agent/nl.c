@@ -99,6 +99,25 @@ size_t rtm_nest(struct rtm_msg *m, uint16_t type)
 }
 
 /**
+ * rtm_put_head() - append a header of a list inside an attribute
+ * @head: its first 16 bits are its length, with all that follows
+ *
+ * Return: for rtm_nest_end(), which writes the length
+ */
+size_t rtm_put_head(struct rtm_msg *m, const void *head, size_t len)
+{
+	size_t at = m->len;
+
+	if (m->overflow || sizeof(m->b) - at < NLA_ALIGN(len)) {
+		m->overflow = true;
+		return at;
+	}
+	memcpy(m->b + at, head, len);
+	m->len += NLA_ALIGN(len);
+	return at;
+}
+
+/**
  * rtm_nest_end() - end the nested attribute that began at @at
  */
 void rtm_nest_end(struct rtm_msg *m, size_t at)

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -307,37 +308,36 @@ static const struct {
 	{ "ip link set eth0 down", "interface eth0: it is down" },
 	{ "ip link add br0 type bridge", "interface br0: kind bridge cannot be joined yet" },
 	{ "ip link add link eth0 mv0 type macvlan mode bridge",
-	  "interface mv0: kind macvlan cannot be joined yet" },
+	  "interface mv0: it is on top of eth0 of the same namespace" },
 	{ "ip tuntap add mode tun name tun5", "interface tun5: kind tun cannot be joined yet" },
 	{ "ip link set eth0 mtu 65535", "interface eth0: MTU 65535" },
 	{ "tc qdisc add dev eth0 ingress && tc filter add dev eth0 ingress pref 7 "
 	  "protocol ip u32 match u32 0 0 classid 1:1",
 	  "interface eth0: it has an ingress filter already (u32, pref 7)" },
-	{ "ip rule add from 10.1.0.2 table 100 pref 100", "IPv4 rule 100 (table 100)" },
-	{ "ip -6 rule add fwmark 1 table 9 pref 55", "IPv6 rule 55 (table 9)" },
-	{ "ip rule del pref 32767", "IPv4 rules: one of the kernel's own is missing" },
+	{ "ip rule add iif nope table 5 pref 100",
+	  "IPv4 rule 100 (table 5): it asks for interface \"nope\"" },
+	{ "ip rule add suppress_ifgroup 3 table 5 pref 100",
+	  "IPv4 rule 100 (table 5): it asks for a group of interfaces" },
+	{ "ip -6 rule add l3mdev pref 100", "IPv6 rule 100 (table 0): it asks for a VRF" },
 	{ "ip addr add 10.7.7.7/32 dev lo", "interface lo: address 10.7.7.7/32" },
 	{ "ip addr add 10.1.0.2/24 dev eth0 valid_lft 900 preferred_lft 900",
 	  "address 10.1.0.2/24 has a limited lifetime" },
 	{ "ip neigh add proxy 10.1.0.77 dev eth0", "neighbour proxy for 10.1.0.77" },
 	{ "ip -6 neigh add proxy 2001:db8::77 dev eth0", "neighbour proxy for 2001:db8::77" },
-	{ "ip route add blackhole 10.3.0.0/16", "route 10.3.0.0/16: type blackhole" },
-	{ "ip route add unreachable 10.3.0.0/16", "route 10.3.0.0/16: type unreachable" },
-	{ "ip route add prohibit 10.3.0.0/16 table 7",
-	  "route 10.3.0.0/16 table 7: type prohibit" },
-	{ "ip -6 route add blackhole 2001:db8:3::/64", "type blackhole" },
-	{ "ip addr add 10.1.0.2/24 dev eth0 && ip route add 10.3.0.0/16 nexthop via "
-	  "10.1.0.1 nexthop via 10.1.0.3", "route 10.3.0.0/16: multipath" },
-	{ "ip addr add 2001:db8::2/64 dev eth0 nodad && ip -6 route add 2001:db8:3::/64 "
-	  "nexthop via 2001:db8::1 nexthop via 2001:db8::3",
-	  "route 2001:db8:3::/64: multipath" },
+	{ "ip route add local 10.3.0.0/16 dev eth0 table 7",
+	  "route 10.3.0.0/16 dev eth0 table 7: type local" },
+	{ "ip addr add 10.1.0.2/24 dev eth0 && ip route add 10.3.0.0/16 $(for i in "
+	  "$(seq 11 19); do echo nexthop via 10.1.0.$i; done)",
+	  "route 10.3.0.0/16: more than 8 ways" },
+	{ "ip link add v0 type veth peer name w0 netns $HOST && ip link set v0 up && "
+	  "ip addr add 10.1.0.2/24 dev eth0 && ip route add 10.3.0.0/16 "
+	  "nexthop via 10.1.0.1 nexthop via inet6 fe80::1 dev v0", "gateway of other family" },
 	{ "ip addr add 10.1.0.2/24 dev eth0 && ip nexthop add id 5 via 10.1.0.1 dev eth0 "
 	  "&& ip route add 10.3.0.0/16 nhid 5",
 	  "route 10.3.0.0/16 via 10.1.0.1 dev eth0: nexthop object" },
 	{ "ip addr add 10.1.0.2/24 dev eth0 && ip route add 10.3.0.0/16 via inet6 "
 	  "fe80::1 dev eth0", "gateway of other family" },
-	{ "ip route add 10.3.0.0/16 dev eth0 tos 0x10", "TOS" },
-	{ "ip route add 10.3.0.0/16 dev eth0 window 1000", "metric number 3" },
+	{ "ip route add 10.3.0.0/16 dev eth0 congctl reno", "congestion control" },
 	{ "ip route add 10.3.0.0/16 dev lo", "leads to no interface that the guest gets" },
 	{ "ip -6 route add 2001:db8:4::/64 dev eth0 expires 300", "lifetime" },
 	{ "for i in $(seq 16); do ip link add v$i type veth peer name w$i netns $HOST && "
@@ -367,10 +367,11 @@ static const struct {
 	uint32_t flags, addr_flags;
 	const char *want;
 } pure[] = {
-	{ "macvlan", "eth1", NULL, IFF_UP, 0, "interface eth1: kind macvlan cannot" },
-	{ "ipvlan", "eth1", NULL, IFF_UP, 0, "interface eth1: kind ipvlan cannot" },
+	{ "macvlan", "eth1", NULL, IFF_UP, 0, NULL },
+	{ "macvlan", "eth1", NULL, 0, 0, "interface eth1: it is down" },
+	{ "ipvlan", "eth1", NULL, IFF_UP, 0, NULL },
 	{ "dummy", "eth1", NULL, IFF_UP, 0, "interface eth1: kind dummy cannot" },
-	{ "vlan", "eth1", NULL, IFF_UP, 0, "interface eth1: kind vlan cannot" },
+	{ "vlan", "eth1", NULL, IFF_UP, 0, NULL },
 	{ "wireguard", "wg0", NULL, 0, 0, "interface wg0: kind wireguard cannot" },
 	{ "", "eth1", NULL, IFF_UP, 0, "interface eth1: kind none (a device of the host)" },
 	{ "ipip", "tunl0", NULL, IFF_UP, 0, "interface tunl0: kind ipip cannot" },
@@ -412,6 +413,46 @@ START_TEST(pure_decision)
 	} else {
 		ck_assert_msg(!plan_make(&s, &p, &e), "%s", e.text);
 	}
+	netplug_plan_free(p);
+}
+END_TEST
+
+/* Kinds that cannot be joined in some of their forms. */
+START_TEST(kinds_in_part)
+{
+	static const struct {
+		const char *kind;
+		uint16_t mode;
+		uint32_t lower;
+		bool here;
+		const char *want;
+	} rows[] = {
+		{ "ipvlan", IPVLAN_MODE_L3, 7, false, "ipvlan in L3 mode" },
+		{ "ipvlan", IPVLAN_MODE_L3S, 7, false, "ipvlan in L3 mode" },
+		{ "ipvlan", IPVLAN_MODE_L2, 7, false, NULL },
+		{ "vlan", 0, 3, false, NULL },
+		{ "vlan", 0, 3, true, "interface eth1: it is on top of eth0" },
+		{ "macvlan", 0, 3, true, "interface eth1: it is on top of eth0" },
+		{ "veth", 0, 3, true, NULL },
+	};
+	struct scan_link links[] = {
+		{ .name = "eth1", .ifindex = 2, .mtu = 1500, .mac_len = 6,
+		  .arphrd = ARPHRD_ETHER, .flags = IFF_UP, .peer = rows[_i].lower,
+		  .lower_here = rows[_i].here, .mode = rows[_i].mode, .mac = { 2 } },
+		{ .name = "eth0", .kind = "veth", .ifindex = 3, .mtu = 1500, .mac_len = 6,
+		  .arphrd = ARPHRD_ETHER, .flags = IFF_UP, .mac = { 2, 1 } },
+	};
+	struct scan s = { .link = links, .n_links = 2 };
+	struct netplug_plan *p = NULL;
+	struct err e = { 0 };
+	int rc;
+
+	ck_assert_int_eq(str_copy(links[0].kind, sizeof(links[0].kind), rows[_i].kind), 0);
+	rc = plan_make(&s, &p, &e);
+	ck_assert_msg(rc < 0 ? rows[_i].want && strstr(e.text, rows[_i].want) : !rows[_i].want,
+		      "row %d: %s", _i, e.text);
+	if (!rc)
+		ck_assert_str_eq(p->port[0].kind, rows[_i].kind);
 	netplug_plan_free(p);
 }
 END_TEST
@@ -670,6 +711,7 @@ Suite *netplug_plan_suite(void)
 	const char *missing = kit_net_missing(false);
 
 	tcase_add_loop_test(t, pure_decision, 0, ARRAY_LEN(pure));
+	tcase_add_loop_test(t, kinds_in_part, 0, 7);
 	tcase_add_test(t, too_much);
 	tcase_set_timeout(t, 30);
 	suite_add_tcase(s, t);
