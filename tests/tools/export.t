@@ -66,8 +66,9 @@ echo '{"root": {"path": "/"}}' > "$d/m/config.json"
 q='.bundle == null and .path == "'$d/m'"'
 ok "an image's own config.json leads nowhere" j plan "$d/m" --json
 rm "$d/m/config.json"
+tool_stale
 code=0
-s plan --json "$d/low" > "$WORK/plan" 2> /dev/null || code=$?
+s plan --json "$d/stale" > "$WORK/plan" 2> /dev/null || code=$?
 ok 'what cannot be mapped is a failure' is "$code" 1
 ok 'and the JSON tells the reason' jq -e '.supported == false and (.reason | length) > 0' "$WORK/plan"
 

@@ -50,3 +50,14 @@ tool_layers() {
 	mount -t overlay overlay -o "lowerdir=$d/mid:$d/low,upperdir=$d/up,workdir=$d/work" "$d/m"
 	echo changed > "$d/m/etc/motd"
 }
+
+# tool_stale - an overlay at $WORK/disk/stale whose lower directory is another one by now
+tool_stale() {
+	d=$WORK/disk
+	mkdir -p "$d/s" "$d/s-up" "$d/s-work" "$d/stale"
+	echo x > "$d/s/file"
+	mount -t overlay overlay -o "lowerdir=$d/s,upperdir=$d/s-up,workdir=$d/s-work" "$d/stale"
+	mv "$d/s" "$d/s-was"
+	mkdir -m 700 "$d/s"
+	echo y > "$d/s/other"
+}

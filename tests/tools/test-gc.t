@@ -37,13 +37,12 @@ s = x.parse('$WORK/junit.xml').getroot()
 assert s.tag == 'testsuite' and int(s.get('tests')) == len(s.findall('testcase')) >= 7
 assert s.get('failures') == s.get('skipped') == '0'"
 ok 'nothing is left' is "$(left)" ''
-mount -t tmpfs inside "$d/m/bin"
+tool_stale
 code=0
-s test "$d/m" --no-vm --json --junit "$WORK/junit.xml" > "$WORK/report" || code=$?
+s test "$d/stale" --no-vm --json --junit "$WORK/junit.xml" > "$WORK/report" || code=$?
 ok 'what cannot be mapped is a failure with its reason' jq -e '.failed == 1' "$WORK/report"
 ok 'with exit status 1' is $code 1
 ok 'and in JUnit' grep -q '<failure message=' "$WORK/junit.xml"
-umount "$d/m/bin"
 code=0
 s test "$d/low" --no-vm --json > "$WORK/report" || code=$?
 ok 'what podvm does not do is not possible, and says so' jq -e '.failed == 0 and .notPossible == 1' "$WORK/report"
