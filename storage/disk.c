@@ -166,12 +166,35 @@ static uint32_t keep(struct storage_map *m, const char *text)
 	return (uint32_t)at;
 }
 
-/* Remembers every file; files of a directory follow each other and share its path. */
+/* Where the last file was, and its text in the map's names. */
+struct last_dir {
+	const struct tree_node *node;
+	uint32_t at;
+};
+
+/* The directory of a file in its layer; files of one follow each other and share it. */
+static int keep_dir(struct storage_map *m, const struct tree_inode *f,
+		    struct last_dir *last, uint32_t *ret, struct err *e)
+{
+	const struct tree_node *up = f->home ? f->home->parent : NULL;
+	char path[TREE_PATH_BYTES] = ".";
+
+	if (!up || up != last->node) {
+		if (up && tree_path(up, path) < 0)
+			return err_set(e, ENAMETOOLONG, "a path is too long");
+		last->at = keep(m, path);
+		last->node = up;
+	}
+	*ret = last->at;
+	return 0;
+}
+
+/* Remembers every file of the disk. */
 static int take_files(struct storage_map *m, const struct erofs *d, struct err *e)
 {
-	const struct tree_node *last = NULL;
-	char path[TREE_PATH_BYTES];
+	struct last_dir last = { 0 };
 	uint32_t dir = 0, i;
+	int rc;
 
 	m->files = d->n_files < 8192 ? malloc(d->n_files * sizeof(*m->files) + 1) :
 				      tree_big_alloc(d->n_files * sizeof(*m->files));
@@ -181,19 +204,16 @@ static int take_files(struct storage_map *m, const struct erofs *d, struct err *
 	for (i = 0; i < d->n_files; i++) {
 		const struct tree_inode *f = d->file[i]->data ? d->file[i]->data :
 								d->file[i];
-		const struct tree_node *up = f->node->parent;
 
-		if (up != last) {
-			if (tree_path(up, path) < 0)
-				return err_set(e, ENAMETOOLONG, "a path is too long");
-			dir = keep(m, path);
-			last = up;
-		}
+		rc = keep_dir(m, f, &last, &dir, e);
+		if (rc < 0)
+			return rc;
 		m->files[i] = (struct disk_file){
 			.dev = (uint32_t)f->dev, .ino = f->ino, .size = f->size,
 			.mtime_s = f->mtime_s, .mtime_ns = f->mtime_ns,
 			.ctime_s = f->ctime_s, .ctime_ns = f->ctime_ns,
-			.dir = dir, .name = keep(m, f->node->name), .layer = f->layer,
+			.dir = dir, .name = keep(m, f->home ? f->home->name : f->path),
+			.layer = f->layer,
 		};
 		m->stats.data_bytes += f->size;
 		if (m->names.failed || m->names.len > UINT32_MAX - 2 * TREE_PATH_BYTES)

@@ -3,21 +3,8 @@
  * DOC: Theory of operation
  *
  * A stack is read layer by layer (scan.c), by up to SCAN_THREADS threads that
- * have a working directory of their own, and then folded from the top down, in
- * memory alone: the tree of the layers above takes what the next one below adds.
- *
- *	above              below               result
- *	nothing            anything            below, with all that is in it
- *	directory          directory           merged, attributes from above
- *	opaque directory   anything            above
- *	directory          anything else       above, and opaque from here on
- *	anything else      anything            above
- *
- * "Anything else" includes whiteouts; they stay in the tree because they hide
- * names of the layers further down, and are left out when the disk is laid out.
- * Nodes move from a lower tree into the merged one and are never shared; so
- * every node has one parent, whose path is the same in its own layer. Merging
- * recurses as deep as a path has names (TREE_PATH_BYTES / 2), in small frames.
+ * have a working directory of their own, and then merged (merge.c). Data-only
+ * layers are not read: files in them are looked up by name.
  *
  * The layers come from mount options, that is from path names that may mean
  * something else by now (another mount namespace, an unmounted idmapped mount).
@@ -39,15 +26,22 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "storage/merge.h"
 #include "storage/scan.h"
 
 /* More do not help: the largest layer takes most of the time. */
 #define SCAN_THREADS 4
 
+/**
+ * struct layers - a stack that was read
+ * @scan: one for each layer but the data-only ones; owned
+ * @n:    how many
+ * @root: of the merged tree
+ */
 struct layers {
 	atomic_llong budget;
 	struct arena arena[SCAN_THREADS];
-	struct scan *scan;	/* owned */
+	struct scan *scan;
 	size_t n;
 	struct tree_node *root;
 };
@@ -129,87 +123,17 @@ static int run_crew(struct crew *c, struct err *e)
 	return c->rc;
 }
 
-static int take_content(struct tree_node *up, struct tree_node *lo)
+static int merge(struct layers *l, const struct overlay *o, struct err *e)
 {
-	struct tree_inode *u = up->inode, *d = lo->inode;
+	struct tree_node *root[OVERLAY_LAYERS_MAX];
+	struct merge m = { .o = o, .root = root, .n = l->n, .arena = &l->arena[0] };
+	size_t i;
 
-	if (lo->flags & TREE_WHITEOUT || !S_ISREG(d->mode) || d->size != u->size)
-		return -EIO;
-	u->data = d;
-	u->metacopy = d->metacopy;
-	return 0;
-}
-
-/* Kept out of the recursion's stack frames, which a hostile image can pile up. */
-__attribute__((noinline)) static int no_content(const struct tree_node *n, struct err *e)
-{
-	char path[TREE_PATH_BYTES], shown[400];
-
-	if (tree_path(n, path) < 0)
-		str_copy(path, sizeof(path), "(long path)");
-	str_quote(shown, sizeof(shown), path);
-	return err_set(e, EIO, "%s: overlay: the content of a metadata-only copy is not in the layer below", shown);
-}
-
-/* Both trees have the name. */
-static int merge_node(struct arena *a, struct tree_node *up, struct tree_node *lo,
-		      struct err *e)
-{
-	if (up->flags & TREE_WHITEOUT)
-		return 0;
-	if (tree_is_dir(up)) {
-		if (up->flags & TREE_OPAQUE)
-			return 0;
-		if (!(lo->flags & TREE_WHITEOUT) && tree_is_dir(lo))
-			return layers_merge_dir(a, up, lo, e);
-		up->flags |= TREE_OPAQUE;
-		return 0;
+	for (i = 0; i < l->n; i++) {
+		root[i] = l->scan[i].root;
+		m.marks |= l->scan[i].marks;
 	}
-	if (!up->inode->metacopy || !take_content(up, lo))
-		return 0;
-	return no_content(up, e);
-}
-
-/**
- * layers_merge_dir() - fold a directory of a lower layer into the tree above
- * @a:  for the new list of children
- * @up: takes nodes of @lo
- * @lo: must not be used afterwards
- *
- * Return: 0; -ENOMEM; -EIO for a metacopy without content
- */
-int layers_merge_dir(struct arena *a, struct tree_node *up, struct tree_node *lo,
-		     struct err *e)
-{
-	struct tree_node **child;
-	size_t i = 0, k = 0, n = 0;
-	int rc;
-
-	child = arena_alloc(a, ((size_t)up->n_children + lo->n_children) * sizeof(*child));
-	if (!child)
-		return err_set(e, ENOMEM, "out of memory, or the layers need more than %u MiB of metadata",
-			       TREE_BYTES_MAX >> 20);
-	while (i < up->n_children || k < lo->n_children) {
-		int order = i == up->n_children ? 1 : k == lo->n_children ? -1 :
-			    tree_compare(up->child[i], lo->child[k]);
-
-		if (!order) {
-			rc = merge_node(a, up->child[i], lo->child[k++], e);
-			if (rc < 0)
-				return rc;
-		}
-		if (order <= 0) {
-			child[n++] = up->child[i++];
-		} else {
-			lo->child[k]->parent = up;
-			child[n++] = lo->child[k++];
-		}
-	}
-	up->child = child;
-	up->n_children = (uint32_t)n;
-	if (lo->flags & TREE_OPAQUE)
-		up->flags |= TREE_OPAQUE;
-	return 0;
+	return merge_layers(&m, &l->root, e);
 }
 
 /**
@@ -233,21 +157,19 @@ int layers_read(const struct overlay *o, struct layers **ret, struct err *e)
 		free(l);
 		return err_set(e, ENOMEM, "out of memory");
 	}
-	l->n = o->n_layers;
+	l->n = o->n_layers - o->n_data;
 	for (i = 0; i < SCAN_THREADS; i++)
 		l->arena[i].budget = &l->budget;
 	atomic_store(&l->budget, TREE_BYTES_MAX);
 	for (i = 0; i < l->n; i++)
 		l->scan[i] = (struct scan){
 			.fd = o->layer[i].fd, .index = (uint16_t)i,
-			.userxattr = o->userxattr,
+			.userxattr = o->userxattr, .upper = o->has_upper && !i,
 		};
 	c.l = l;
 	rc = run_crew(&c, e);
 	if (!rc)
-		l->root = l->scan[0].root;
-	for (i = 1; !rc && i < l->n; i++)
-		rc = layers_merge_dir(&l->arena[0], l->root, l->scan[i].root, e);
+		rc = merge(l, o, e);
 	if (rc < 0) {
 		layers_free(l);
 		return rc;
@@ -267,11 +189,11 @@ struct tree_node *layers_root(struct layers *l)
 }
 
 /**
- * layers_count() - names in a layer, before merging
+ * layers_count() - names in a layer, before merging; 0 in data-only ones
  */
 uint64_t layers_count(const struct layers *l, size_t layer)
 {
-	return l->scan[layer].n_nodes;
+	return layer < l->n ? l->scan[layer].n_nodes : 0;
 }
 
 static int mismatch(struct err *e, const char *name, const char *how)

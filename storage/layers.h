@@ -13,7 +13,4 @@ uint64_t layers_count(const struct layers *l, size_t layer);
 int layers_verify(const struct layers *l, int rootfs_fd, struct err *e);
 void layers_free(struct layers *l);
 
-int layers_merge_dir(struct arena *a, struct tree_node *up, struct tree_node *lo,
-		     struct err *e);
-
 #endif

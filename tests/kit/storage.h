@@ -20,6 +20,7 @@ int kit_overlay(const char *options, const char *point);
 int kit_export(const char *rootfs, const char *image, struct err *e);
 int kit_erofs(const char *image, const char *point);
 int kit_fsck(const char *image, struct err *e);
+int kit_dump(const char *image, struct err *e);
 
 void kit_file(const char *path, const void *data, size_t len);
 void kit_dirs(const char *path);
