@@ -148,7 +148,7 @@ int cmd_inspect(int argc, char **argv, struct err *e)
 		return rc;
 	rc = source_check(s, &why);
 	if (!rc)
-		rc = layers_read(s->overlay, &l, &why);
+		rc = layers_read(s->overlay, NULL, &l, &why);
 	if (!rc)
 		layers_verify(l, s->fd, &why);
 	rc = 0;

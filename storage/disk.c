@@ -35,6 +35,7 @@
 
 #include "lib/disktab.h"
 #include "lib/fd.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "storage/scratch.h"
@@ -54,6 +55,8 @@ static_assert(EROFS_BLOCK_BYTES == DISKTAB_BLOCK_BYTES, "a block is a block");
  * struct storage_map - a mapped rootfs
  * @layer_fd:  directories of the layers, topmost first, owned
  * @has_upper: layer 0 is the upper directory
+ * @userxattr: of the mount
+ * @cache:     of layers, owned; NULL without one
  * @files:     by number, owned
  * @names:     what files refer to, owned
  * @disks:     their descriptors are owned
@@ -61,7 +64,8 @@ static_assert(EROFS_BLOCK_BYTES == DISKTAB_BLOCK_BYTES, "a block is a block");
 struct storage_map {
 	int *layer_fd;
 	size_t n_layers;
-	bool has_upper;
+	bool has_upper, userxattr;
+	struct cache *cache;
 	struct disk_file *files;
 	uint32_t n_files;
 	struct strbuf names;
@@ -246,7 +250,7 @@ static int map_lower(struct storage_map *m, const struct storage_request *req,
 	int fd = -1, rc;
 	size_t i;
 
-	rc = layers_read(s->overlay, &l, e);
+	rc = layers_read(s->overlay, m->cache, &l, e);
 	if (!rc)
 		rc = layers_verify(l, s->fd, e);
 	scanned = now_us();
@@ -263,6 +267,7 @@ static int map_lower(struct storage_map *m, const struct storage_request *req,
 		rc = take_files(m, d, e);
 	if (!rc) {
 		m->stats.layers = s->overlay->n_layers;
+		m->stats.cached = layers_cached(l);
 		for (i = 0; i < s->overlay->n_layers; i++)
 			m->stats.layer_names += layers_count(l, i);
 		m->stats.names = d->n_names;
@@ -307,9 +312,19 @@ static int take_layers(struct storage_map *m, struct source *s, struct err *e)
 		return err_set(e, ENOMEM, "out of memory");
 	m->n_layers = s->overlay->n_layers;
 	m->has_upper = s->overlay->has_upper;
+	m->userxattr = s->overlay->userxattr;
 	for (i = 0; i < m->n_layers; i++)
 		m->layer_fd[i] = fd_steal(&s->overlay->layer[i].fd);
 	return 0;
+}
+
+/* Without a cache all goes on, only slower. */
+static void take_cache(struct storage_map *m, const char *dir)
+{
+	struct err why;
+
+	if (dir && cache_open(dir, &m->cache, &why) < 0)
+		log_warn("storage: %s", why.text);
 }
 
 /**
@@ -340,6 +355,7 @@ int storage_map_rootfs(const struct storage_request *req,
 	if (!rc)
 		rc = source_check(s, e);
 	if (!rc) {
+		take_cache(m, req->cache_dir);
 		rc = map_lower(m, req, s, e);
 		if (!rc)
 			rc = map_scratch(m, req, s, e);
@@ -408,6 +424,18 @@ static bool unchanged(const struct disk_file *f, const struct stat *st, bool upp
 			  (uint32_t)st->st_ctim.tv_nsec == f->ctime_ns));
 }
 
+/* A file that changed: what is remembered of its layer may be wrong, the next map reads it. */
+static int stale(const struct storage_map *m, const struct disk_file *f, const char *path,
+		 const char *why, struct err *e)
+{
+	char shown[400];
+
+	if (m->cache)
+		cache_drop(m->cache, m->layer_fd[f->layer], m->userxattr);
+	str_quote(shown, sizeof(shown), path);
+	return err_set(e, ESTALE, "layer %u: %s: %s", f->layer, shown, why);
+}
+
 /**
  * storage_map_open() - open a file behind a synthetic disk
  * @file:   its number in the disk's table; may come from a hostile monitor
@@ -434,17 +462,15 @@ int storage_map_open(const struct storage_map *m, uint32_t file, int *ret_fd,
 		return err_set(e, ENAMETOOLONG, "file %u: path too long", file);
 	fd = open_beneath(m->layer_fd[f->layer], path);
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		code = errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
-		       errno == EXDEV || errno == ENXIO ? ESTALE : errno;
+		code = errno;
+		if (code == ENOENT || code == ENOTDIR || code == ELOOP || code == EXDEV ||
+		    code == ENXIO)
+			return stale(m, f, path, strerror(code), e);
 		str_quote(shown, sizeof(shown), path);
-		return err_set(e, code, "layer %u: %s: %s", f->layer, shown,
-			       strerror(errno));
+		return err_set(e, code, "layer %u: %s: %s", f->layer, shown, strerror(code));
 	}
-	if (!unchanged(f, &st, m->has_upper && !f->layer)) {
-		str_quote(shown, sizeof(shown), path);
-		return err_set(e, ESTALE, "layer %u: %s: changed since its disk was made",
-			       f->layer, shown);
-	}
+	if (!unchanged(f, &st, m->has_upper && !f->layer))
+		return stale(m, f, path, "changed since its disk was made", e);
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
 		return err_sys(e, "fcntl");
@@ -467,6 +493,7 @@ void storage_map_free(struct storage_map *m)
 		fd_close(&m->disks[i].fd);
 	for (i = 0; i < m->n_layers; i++)
 		fd_close(&m->layer_fd[i]);
+	cache_free(m->cache);
 	free(m->layer_fd);
 	free(m->files);
 	strbuf_done(&m->names);

@@ -3,7 +3,8 @@
  * DOC: Theory of operation
  *
  * A stack is read layer by layer (scan.c), by up to SCAN_THREADS threads that
- * have a working directory of their own, and then merged (merge.c). Data-only
+ * have a working directory of their own, or taken from the cache (cache.c) if it
+ * has them unchanged, and then merged (merge.c). Data-only
  * layers are not read: files in them are looked up by name.
  *
  * The layers come from mount options, that is from path names that may mean
@@ -21,9 +22,11 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "storage/merge.h"
@@ -36,6 +39,7 @@
  * struct layers - a stack that was read
  * @scan: one for each layer but the data-only ones; owned
  * @n:    how many
+ * @cached: of them came from the cache
  * @root: of the merged tree
  */
 struct layers {
@@ -43,6 +47,7 @@ struct layers {
 	struct arena arena[SCAN_THREADS];
 	struct scan *scan;
 	size_t n;
+	atomic_size_t cached;
 	struct tree_node *root;
 };
 
@@ -55,6 +60,7 @@ struct layers {
 struct crew {
 	struct layers *l;
 	const struct overlay *o;
+	const struct cache *cache;
 	atomic_size_t next, n_threads;
 	pthread_mutex_t lock;
 	int rc;
@@ -70,6 +76,23 @@ static void fail(struct crew *c, int rc, const struct err *e)
 	}
 	pthread_mutex_unlock(&c->lock);
 	atomic_store(&c->next, c->l->n);
+}
+
+/* From the cache, or by reading it; then the cache gets it. That it cannot is no failure. */
+static int get_layer(struct crew *c, struct scan *s, struct err *e)
+{
+	int64_t now = time(NULL);
+	struct err why;
+	int rc = c->cache ? cache_load(c->cache, s, e) : 0;
+
+	if (rc == 1)
+		atomic_fetch_add(&c->l->cached, 1);
+	if (rc)
+		return rc < 0 ? rc : 0;
+	rc = scan_layer(s, e);
+	if (!rc && c->cache && cache_store(c->cache, s, now, &why) < 0)
+		log_warn("storage: %s", why.text);
+	return rc;
 }
 
 static void *scan_thread(void *arg)
@@ -88,7 +111,7 @@ static void *scan_thread(void *arg)
 	a = &c->l->arena[atomic_fetch_add(&c->n_threads, 1)];
 	while ((i = atomic_fetch_add(&c->next, 1)) < c->l->n) {
 		c->l->scan[i].arena = a;
-		rc = scan_layer(&c->l->scan[i], &e);
+		rc = get_layer(c, &c->l->scan[i], &e);
 		if (rc < 0) {
 			str_quote(shown, sizeof(shown), c->o->layer[i].path);
 			err_wrap(&e, "layer %s", shown);
@@ -138,15 +161,17 @@ static int merge(struct layers *l, const struct overlay *o, struct err *e)
 
 /**
  * layers_read() - read and merge the layers of an overlay
- * @o:   with open layers, borrowed for the call
- * @ret: owned by the caller, layers_free(); untouched on failure
+ * @o:     with open layers, borrowed for the call
+ * @cache: of layers, borrowed for the call; NULL: all are read
+ * @ret:   owned by the caller, layers_free(); untouched on failure
  *
  * Return: 0 or minus errno, with the layer and the file named
  * Context: starts threads and waits for them; they touch nothing of the caller's
  */
-int layers_read(const struct overlay *o, struct layers **ret, struct err *e)
+int layers_read(const struct overlay *o, const struct cache *cache, struct layers **ret,
+		struct err *e)
 {
-	struct crew c = { .o = o, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct crew c = { .o = o, .cache = cache, .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct layers *l = mem_new(struct layers);
 	size_t i;
 	int rc;
@@ -186,6 +211,14 @@ int layers_read(const struct overlay *o, struct layers **ret, struct err *e)
 struct tree_node *layers_root(struct layers *l)
 {
 	return l->root;
+}
+
+/**
+ * layers_cached() - how many layers came from the cache
+ */
+size_t layers_cached(const struct layers *l)
+{
+	return atomic_load(&l->cached);
 }
 
 /**

@@ -3,9 +3,9 @@
 # Tests, demo, bench, lint. Included by the top Makefile.
 
 # ---- unit tests -------------------------------------------------------------
-# Calls that tests/kit/fault.c and tests/kit/aio.c stand in front of.
+# Calls that tests/kit/fault.c, aio.c and storage.c stand in front of.
 UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64 pthread_create \
-	uring_add uring_submit uring_peek uring_pop preadv64v2 pwritev64v2 fdatasync fallocate64
+	uring_add uring_submit uring_peek uring_pop preadv64v2 pwritev64v2 fdatasync fallocate64 time
 UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
 
 $(B)/obj/tests/suites.h: $(wildcard tests/unit) tests/tests.mk

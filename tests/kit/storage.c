@@ -29,7 +29,7 @@
 #include "lib/proc.h"
 #include "lib/str.h"
 #include "storage/cmd.h"
-#include "storage/storage.h"
+#include "storage/disk.h"
 
 #define LIST_BYTES 65536
 #define PIECE_BYTES 65536
@@ -139,21 +139,57 @@ int kit_overlay(const char *options, const char *point)
 }
 
 /**
- * kit_export() - map a rootfs and write its disk into a new file
+ * kit_export_cached() - map a rootfs with a cache of layers, write its disk into a new file
+ * @cache:      directory; NULL: none
+ * @ret_cached: layers that came from it; may be NULL
  */
-int kit_export(const char *rootfs, const char *image, struct err *e)
+int kit_export_cached(const char *rootfs, const char *cache, const char *image,
+		      uint64_t *ret_cached, struct err *e)
 {
-	struct storage_request req = { .rootfs = rootfs, .serial_stem = "t" };
+	struct storage_request req = { .rootfs = rootfs, .serial_stem = "t", .cache_dir = cache };
 	_cleanup_close_ int fd = -1;
 	struct storage_map *m;
 	int rc = storage_map_rootfs(&req, &m, e);
 
 	if (rc < 0)
 		return rc;
+	if (ret_cached)
+		*ret_cached = storage_map_stats(m)->cached;
 	fd = open(image, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	rc = fd < 0 ? err_sys(e, "%s", image) : export_image(m, fd, e);
 	storage_map_free(m);
 	return rc;
+}
+
+/**
+ * kit_export() - map a rootfs and write its disk into a new file
+ */
+int kit_export(const char *rootfs, const char *image, struct err *e)
+{
+	return kit_export_cached(rootfs, NULL, image, NULL, e);
+}
+
+static int64_t time_shift;
+
+time_t __wrap_time(time_t *t);
+time_t __real_time(time_t *t);
+
+/* What time() says to our objects. */
+time_t __wrap_time(time_t *t)
+{
+	time_t now = __real_time(NULL) + time_shift;
+
+	if (t)
+		*t = now;
+	return now;
+}
+
+/**
+ * kit_time_shift() - let time() be so much later: what was just made becomes old
+ */
+void kit_time_shift(int64_t seconds)
+{
+	time_shift = seconds;
 }
 
 /**

@@ -18,6 +18,9 @@ void kit_storage_leave(void);
 
 int kit_overlay(const char *options, const char *point);
 int kit_export(const char *rootfs, const char *image, struct err *e);
+int kit_export_cached(const char *rootfs, const char *cache, const char *image,
+		      uint64_t *ret_cached, struct err *e);
+void kit_time_shift(int64_t seconds);
 int kit_erofs(const char *image, const char *point);
 int kit_fsck(const char *image, struct err *e);
 int kit_dump(const char *image, struct err *e);
