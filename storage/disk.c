@@ -241,6 +241,46 @@ static int add_disk(struct storage_map *m, const struct storage_request *req,
 	return 0;
 }
 
+/* The merged layers, as they are mounted; @ret_cached: of them from the cache. */
+static int read_once(const struct storage_map *m, const struct source *s, struct layers **ret,
+		     size_t *ret_cached, struct err *e)
+{
+	struct layers *l = NULL;
+	int rc = layers_read(s->overlay, m->cache, &l, e);
+
+	if (rc < 0)
+		return rc;
+	*ret_cached = layers_cached(l);
+	rc = layers_verify(l, s->fd, e);
+	if (rc < 0) {
+		layers_free(l);
+		return rc;
+	}
+	*ret = l;
+	return 0;
+}
+
+/*
+ * If the layers are not those that are mounted, what is remembered of them may be
+ * wrong (a file was changed in place): then it is forgotten, once.
+ */
+static int read_layers(const struct storage_map *m, const struct source *s,
+		       struct layers **ret, struct err *e)
+{
+	struct err why = { 0 };
+	size_t cached = 0, i;
+	int rc = read_once(m, s, ret, &cached, &why);
+
+	if (rc == -ESTALE && cached) {
+		for (i = 0; i < s->overlay->n_layers; i++)
+			cache_drop(m->cache, s->overlay->layer[i].fd, s->overlay->userxattr);
+		return read_once(m, s, ret, &cached, e);
+	}
+	if (rc < 0 && e)
+		*e = why;
+	return rc;
+}
+
 static int map_lower(struct storage_map *m, const struct storage_request *req,
 		     struct source *s, struct err *e)
 {
@@ -250,9 +290,7 @@ static int map_lower(struct storage_map *m, const struct storage_request *req,
 	int fd = -1, rc;
 	size_t i;
 
-	rc = layers_read(s->overlay, m->cache, &l, e);
-	if (!rc)
-		rc = layers_verify(l, s->fd, e);
+	rc = read_layers(m, s, &l, e);
 	scanned = now_us();
 	if (!rc)
 		rc = erofs_layout(layers_root(l), &d, e);

@@ -9,7 +9,9 @@
  *
  * The layers come from mount options, that is from path names that may mean
  * something else by now (another mount namespace, an unmounted idmapped mount).
- * layers_verify() compares the merged root with the root that the kernel shows.
+ * layers_verify() compares the merged root with the root that the kernel shows, and
+ * of each layer below the upper one a few files: one that was replaced by a copy has
+ * other times of change.
  *
  * Source: linux Documentation/filesystems/overlayfs.rst
  */
@@ -53,6 +55,7 @@ struct layers {
 
 /**
  * struct crew - threads that share the layers of a stack
+ * @warned: that a layer could not be kept; once is enough
  * @next: first layer that nobody has taken
  * @n_threads: that have taken an arena
  * @lock: of @rc and @err: the first failure
@@ -61,6 +64,7 @@ struct crew {
 	struct layers *l;
 	const struct overlay *o;
 	const struct cache *cache;
+	atomic_bool warned;
 	atomic_size_t next, n_threads;
 	pthread_mutex_t lock;
 	int rc;
@@ -90,7 +94,8 @@ static int get_layer(struct crew *c, struct scan *s, struct err *e)
 	if (rc)
 		return rc < 0 ? rc : 0;
 	rc = scan_layer(s, e);
-	if (!rc && c->cache && cache_store(c->cache, s, now, &why) < 0)
+	if (!rc && c->cache && cache_store(c->cache, s, now, &why) < 0 &&
+	    !atomic_exchange(&c->warned, true))
 		log_warn("storage: %s", why.text);
 	return rc;
 }
@@ -229,6 +234,68 @@ uint64_t layers_count(const struct layers *l, size_t layer)
 	return layer < l->n ? l->scan[layer].n_nodes : 0;
 }
 
+/* Files of each layer that are compared with what is mounted. */
+#define SAMPLES 2
+
+static bool same_file(const struct stat *st, const struct tree_inode *i)
+{
+	return st->st_mode == i->mode && st->st_uid == i->uid && st->st_gid == i->gid &&
+	       (uint64_t)st->st_size == i->size && st->st_mtim.tv_sec == i->mtime_s &&
+	       (uint32_t)st->st_mtim.tv_nsec == i->mtime_ns && st->st_ctim.tv_sec == i->ctime_s &&
+	       (uint32_t)st->st_ctim.tv_nsec == i->ctime_ns;
+}
+
+/* Regular files, and symlinks; other files' sizes are not in the tree. */
+static bool is_sample(const struct tree_node *n)
+{
+	return !(n->flags & TREE_WHITEOUT) && (S_ISREG(n->inode->mode) || S_ISLNK(n->inode->mode));
+}
+
+/**
+ * struct sampler - comparing some files of each layer
+ * @left: how many of each layer are still to be compared
+ * @open: layers of which any are
+ * @bad:  first that is another file
+ */
+struct sampler {
+	int rootfs_fd;
+	uint8_t left[OVERLAY_LAYERS_MAX];
+	size_t open;
+	const struct tree_node *bad;
+};
+
+static void sample(struct sampler *s, const struct tree_node *dir)
+{
+	char path[TREE_PATH_BYTES];
+	struct stat st;
+	uint32_t i;
+
+	for (i = 0; s->open && !s->bad && i < dir->n_children; i++) {
+		const struct tree_node *n = dir->child[i];
+		uint8_t *left = &s->left[n->inode->layer];
+
+		if (!is_sample(n) || !*left)
+			continue;
+		if (!--*left)
+			s->open--;
+		if (tree_path(n, path) < 0 ||
+		    fstatat(s->rootfs_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    !same_file(&st, n->inode))
+			s->bad = n;
+	}
+}
+
+/* Frames are small: a tree is as deep as a path has names. */
+static void sample_below(struct sampler *s, const struct tree_node *dir)
+{
+	uint32_t i;
+
+	sample(s, dir);
+	for (i = 0; s->open && !s->bad && i < dir->n_children; i++)
+		if (!(dir->child[i]->flags & TREE_WHITEOUT) && tree_is_dir(dir->child[i]))
+			sample_below(s, dir->child[i]);
+}
+
 static int mismatch(struct err *e, const char *name, const char *how)
 {
 	char shown[300];
@@ -238,11 +305,31 @@ static int mismatch(struct err *e, const char *name, const char *how)
 		       shown, how);
 }
 
+/* Layers may be another copy of what is mounted, with the same names. */
+static int verify_files(const struct layers *l, int rootfs_fd, struct err *e)
+{
+	struct sampler s = { .rootfs_fd = rootfs_fd };
+	char path[TREE_PATH_BYTES];
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		/* In the upper one, engines change modes while a container is prepared. */
+		s.left[i] = l->scan[i].upper ? 0 : SAMPLES;
+		s.open += s.left[i] > 0;
+	}
+	sample_below(&s, l->root);
+	if (!s.bad)
+		return 0;
+	return mismatch(e, tree_path(s.bad, path) < 0 ? "a file" : path, "another file");
+}
+
 /**
- * layers_verify() - compare the merged root directory with the mounted one
+ * layers_verify() - compare the merged tree with the mounted one
  * @rootfs_fd: root of the overlay mount, O_RDONLY, borrowed
  *
- * Return: 0; -ESTALE when names, mode or owners differ; else minus errno
+ * The root directory is compared as a whole, and a few files of each layer.
+ *
+ * Return: 0; -ESTALE when names, modes, owners or times differ; else minus errno
  */
 int layers_verify(const struct layers *l, int rootfs_fd, struct err *e)
 {
@@ -277,7 +364,7 @@ int layers_verify(const struct layers *l, int rootfs_fd, struct err *e)
 	if (!rc && seen != wanted)
 		rc = mismatch(e, "/", "short of names that they have");
 	closedir(dir);
-	return rc;
+	return rc ? rc : verify_files(l, rootfs_fd, e);
 }
 
 /**

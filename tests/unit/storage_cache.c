@@ -39,6 +39,7 @@ static void layers(void)
 	kit_dirs("low/empty");
 	kit_file("low/etc/a", "aaa", 3);
 	kit_file("low/etc/none", "", 0);
+	kit_file("low/etc/zz", "zzz", 3);
 	ck_assert_int_eq(symlink("a", "low/etc/s"), 0);
 	ck_assert_int_eq(link("low/etc/a", "low/etc/conf.d/b"), 0);
 	ck_assert_int_eq(setxattr("low/etc", "trusted.x", "value", 5, 0), 0);
@@ -131,8 +132,8 @@ START_TEST(upper_is_read)
 	kit_file("m/new", "new", 3);
 	m = map("c");
 	ck_assert_uint_eq(storage_map_stats(m)->cached, 2);
-	/* a, b: one file; c, u, new. */
-	ck_assert_uint_eq(storage_map_stats(m)->files, 4);
+	/* a, b: one file; zz, c, u, new. */
+	ck_assert_uint_eq(storage_map_stats(m)->files, 5);
 	storage_map_free(m);
 }
 END_TEST
@@ -250,7 +251,7 @@ START_TEST(change_in_place)
 	mount_layers();
 	kit_time_shift(OLD);
 	known("c");
-	kit_file("low/etc/a", "new", 3);
+	kit_file("low/etc/zz", "new", 3);
 	m = map("c");
 	ck_assert_uint_eq(storage_map_stats(m)->cached, 2);
 	for (i = 0; i < storage_map_stats(m)->files; i++) {
@@ -271,6 +272,30 @@ START_TEST(change_in_place)
 		close(fd);
 	}
 	storage_map_free(m);
+}
+END_TEST
+
+/* One of those that are compared with what is mounted: all is read anew at once. */
+START_TEST(change_in_place_seen)
+{
+	struct storage_map *m;
+	struct err e = { 0 };
+	uint32_t i;
+	int fd;
+
+	layers();
+	mount_layers();
+	kit_time_shift(OLD);
+	known("c");
+	kit_file("low/etc/a", "new", 3);
+	m = map("c");
+	ck_assert_uint_eq(storage_map_stats(m)->cached, 0);
+	for (i = 0; i < storage_map_stats(m)->files; i++) {
+		ck_assert_msg(storage_map_open(m, i, &fd, &e) == 0, "%s", e.text);
+		close(fd);
+	}
+	storage_map_free(m);
+	ck_assert_uint_eq(known("c"), 2);
 }
 END_TEST
 
@@ -540,6 +565,7 @@ Suite *storage_cache_suite(void)
 	tcase_add_test(t, upper_is_read);
 	tcase_add_loop_test(t, change_noticed, 0, (int)ARRAY_LEN(changes));
 	tcase_add_test(t, change_in_place);
+	tcase_add_test(t, change_in_place_seen);
 	tcase_add_test(t, mount_in_layer);
 	tcase_add_test(t, damaged);
 	tcase_add_test(t, of_another_layer);
