@@ -33,13 +33,14 @@ struct arena {
 
 /**
  * struct tree_xattr - an extended attribute, as it goes onto the disk
- * @name: whole name with its namespace
+ * @name:  whole name with its namespace
+ * @entry: number among those of the disk; set by storage/erofs-xattr.c
  */
 struct tree_xattr {
 	struct tree_xattr *next;
 	const char *name;
 	const void *value;
-	uint32_t len;
+	uint32_t len, entry;
 };
 
 enum tree_layout { TREE_LAYOUT_NONE, TREE_LAYOUT_INLINE, TREE_LAYOUT_BLOCKS };
