@@ -48,9 +48,23 @@ $(B)/tests/nic-drive: $(B)/obj/tests/e2e/nic-drive.o $(B)/libruntime.a $(B)/libn
 	$(Q)mkdir -p $(@D)
 	$(call link,$(LIBS_NETPLUG) $(LIBS_STORAGE) $(LIBS_RUNTIME) $(LIBS_LIB))
 
+STACK_WRAP := -Wl,--wrap=time
+$(B)/tests/tree-stack: $(B)/obj/tests/e2e/tree-stack.o $(B)/obj/tests/kit/stack.o \
+		       $(B)/obj/tests/kit/storage.o $(B)/libstorage.a $(B)/liblib.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(STACK_WRAP) $(LIBS_STORAGE) $(LIBS_LIB) $(call pc,$(LIB_CHECK),--libs))
+
+# Runs in a container, of which it is the only program.
+$(B)/tests/tree-list: $(B)/agent/tests/e2e/tree-list.o
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(AGENT_LINK) $(CFLAGS) $^ $(LDFLAGS) -o $@
+
 # What stories need besides the programs themselves.
 .PHONY: e2e-programs
-e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/unit share-programs
+e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/tree-list \
+	      $(B)/tests/tree-stack $(B)/tests/unit share-programs
 
 e2e: all e2e-programs
 	$(Q)tests/e2e/run

@@ -44,6 +44,7 @@
 /**
  * struct maker - state of making a stack
  * @own:    prefix of overlayfs's attributes
+ * @base:   directory below all layers of the last mount; NULL: none
  * @modern: the kernel knows attributes as whiteouts (Linux 6.8)
  * @roomy:  the layers are on a tmpfs that takes long attributes
  * @links:  files of the layer that may get another name
@@ -51,12 +52,12 @@
  */
 struct maker {
 	uint64_t rng;
-	const char *own;
+	const char *own, *base;
 	bool modern, roomy, user;
 	char links[32][PATH_MAX];
 	unsigned int n_links, left;
 	struct stack_made *made;
-	char cwd[256];
+	char cwd[256], point[PATH_MAX];
 };
 
 static unsigned int pick(struct maker *k, unsigned int n)
@@ -368,6 +369,8 @@ static void mount_stack(struct maker *k, unsigned int first, unsigned int n, boo
 	at = (size_t)snprintf(opts, sizeof(opts), "%s%slowerdir=", k->user ? "userxattr," : "", more);
 	for (i = first + upper; i < n; i++)
 		at += (size_t)snprintf(opts + at, sizeof(opts) - at, "%s/L%u:", k->cwd, i);
+	if (k->base && !strcmp(point, k->point))
+		at += (size_t)snprintf(opts + at, sizeof(opts) - at, "%s:", k->base);
 	opts[--at] = 0;
 	if (upper) {
 		char work[16];
@@ -618,14 +621,18 @@ static void data_only(struct maker *k, const char *point)
  * @seed:  decides everything, with what the kernel can do
  * @point: directory to mount it on, absolute or in the working directory; the layers
  *         are made beside it or on a tmpfs at "t" that becomes the working directory
+ * @base:  one more layer below all, absolute; not for data-only stacks, which are not
+ *         made then; NULL: none
  */
-void stack_make(uint64_t seed, const char *point, struct stack_made *ret)
+void stack_make(uint64_t seed, const char *point, const char *base, struct stack_made *ret)
 {
 	struct maker *k = mem_new(struct maker);
-	char at[PATH_MAX];
+	const char *at;
 
 	ck_assert_ptr_nonnull(k);
-	ck_assert_ptr_nonnull(realpath(point, at));
+	ck_assert_ptr_nonnull(realpath(point, k->point));
+	at = k->point;
+	k->base = base;
 	k->rng = seed;
 	k->made = ret;
 	*ret = (struct stack_made){ .kind = "" };
@@ -637,9 +644,9 @@ void stack_make(uint64_t seed, const char *point, struct stack_made *ret)
 		k->roomy = kit_kernel(6, 6);
 	}
 	ck_assert_ptr_nonnull(getcwd(k->cwd, sizeof(k->cwd)));
-	k->user = one_in(k, 6);
+	k->user = one_in(k, 6) && (k->roomy || !base);
 	k->own = k->user ? "user.overlay." : "trusted.overlay.";
-	if (one_in(k, 8) && !k->user && kit_kernel(6, 5))
+	if (one_in(k, 8) && !k->user && !base && kit_kernel(6, 5))
 		data_only(k, at);
 	else if (one_in(k, 2))
 		lived(k, at);

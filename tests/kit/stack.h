@@ -17,6 +17,6 @@ struct stack_made {
 	const char *kind;
 };
 
-void stack_make(uint64_t seed, const char *point, struct stack_made *ret);
+void stack_make(uint64_t seed, const char *point, const char *base, struct stack_made *ret);
 
 #endif

@@ -62,7 +62,7 @@ static void compare(uint64_t seed)
 	snprintf(cached, sizeof(cached), "%s/cached", cwd);
 	kit_dirs("m");
 	kit_dirs("e");
-	stack_make(seed, "m", &made);
+	stack_make(seed, "m", NULL, &made);
 	ck_assert_int_eq(chdir(cwd), 0);
 #define WHICH "PROPERTY_SEED=%llu (%s, %u layers): "
 #define WHICH_ARGS (unsigned long long)seed, made.kind, made.layers
