@@ -312,9 +312,11 @@ static int check_index(const struct overlay *o, struct err *e)
 	DIR *dir;
 	int rc = 0;
 
-	if (o->index != OVERLAY_ON || !o->work || o->work[0] != '/' ||
-	    snprintf(path, sizeof(path), "%s/index", o->work) >= (int)sizeof(path))
+	if (o->index != OVERLAY_ON || !o->work)
 		return 0;
+	if (o->work[0] != '/' ||
+	    snprintf(path, sizeof(path), "%s/index", o->work) >= (int)sizeof(path))
+		return err_set(e, EOPNOTSUPP, "overlay: with index=on the work directory must be found: mount with index=off, or an absolute workdir");
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir)

@@ -274,6 +274,37 @@ START_TEST(data_only)
 }
 END_TEST
 
+/* As many layers as the kernel takes, by names that fit its page of options. */
+START_TEST(most_layers)
+{
+	char opts[4096], path[64], cwd[256];
+	unsigned int i;
+	size_t at;
+
+	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+	kit_dirs("m");
+	kit_dirs("e");
+	at = (size_t)snprintf(opts, sizeof(opts), "lowerdir=");
+	for (i = 0; i < 500; i++) {
+		snprintf(path, sizeof(path), "%u/d%u", i, i % 50);
+		kit_dirs(path);
+		snprintf(path, sizeof(path), "%u/d%u/f%u", i, i % 50, i % 100);
+		kit_file(path, path, strlen(path));
+		snprintf(path, sizeof(path), "%u/w%u", i, i);
+		/* Each hides what the next one has. */
+		kit_file(path, "", 0);
+		snprintf(path, sizeof(path), "%u/w%u", i, i + 1);
+		ck_assert_int_eq(mknod(path, S_IFCHR, 0), 0);
+		at += (size_t)snprintf(opts + at, sizeof(opts) - at, "%u:", i);
+	}
+	opts[at - 1] = 0;
+	ck_assert_msg(kit_overlay(opts, "m") == 0, "%s", strerror(errno));
+	same_as_kernel();
+	ck_assert_int_ne(access("e/w1", F_OK), 0);
+	ck_assert_int_eq(access("e/w0", F_OK), 0);
+}
+END_TEST
+
 /* index=on shows a changed file of several names under all of them. */
 START_TEST(index_in_use)
 {
@@ -294,6 +325,10 @@ START_TEST(index_in_use)
 	kit_file("m/f", "new", 3);
 	ck_assert_int_eq(map(&e), -EOPNOTSUPP);
 	ck_assert_msg(strstr(e.text, "index=off"), "%s", e.text);
+	ck_assert_int_eq(umount("m"), 0);
+	ck_assert_int_eq(kit_overlay("index=on,lowerdir=low:low2,upperdir=up,workdir=w", "m"), 0);
+	ck_assert_int_eq(map(&e), -EOPNOTSUPP);
+	ck_assert_msg(strstr(e.text, "absolute workdir"), "%s", e.text);
 }
 END_TEST
 
@@ -465,6 +500,7 @@ Suite *storage_layers_suite(void)
 		tcase_add_test(t, data_only);
 	else
 		kit_skip("storage_layers data_only", "needs Linux 6.5");
+	tcase_add_test(t, most_layers);
 	tcase_add_test(t, index_in_use);
 	tcase_add_test(t, metacopy);
 	tcase_add_test(t, stale_options);

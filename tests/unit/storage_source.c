@@ -239,7 +239,7 @@ END_TEST
 
 START_TEST(real_lowerdir_plus)
 {
-	char cwd[256], a[300], b[300];
+	char cwd[256], a[300], b[300], c[300];
 	struct source *s = NULL;
 	struct err e = { 0 };
 	int fs, fd;
@@ -248,20 +248,27 @@ START_TEST(real_lowerdir_plus)
 	kit_dirs("a:\\b");
 	kit_dirs("c,d");
 	kit_dirs("m");
+	kit_dirs("data::x");
 	snprintf(a, sizeof(a), "%s/a:\\b", cwd);
 	snprintf(b, sizeof(b), "%s/c,d", cwd);
+	snprintf(c, sizeof(c), "%s/data::x", cwd);
 	fs = (int)syscall(SYS_fsopen, "overlay", 1);
 	ck_assert_int_ge(fs, 0);
 	ck_assert_int_eq(syscall(SYS_fsconfig, fs, 1, "lowerdir+", a, 0), 0);
 	ck_assert_int_eq(syscall(SYS_fsconfig, fs, 1, "lowerdir+", b, 0), 0);
+	ck_assert_int_eq(syscall(SYS_fsconfig, fs, 1, "metacopy", "on", 0), 0);
+	ck_assert_int_eq(syscall(SYS_fsconfig, fs, 1, "datadir+", c, 0), 0);
 	ck_assert_int_eq(syscall(SYS_fsconfig, fs, 6, NULL, NULL, 0), 0);
 	fd = (int)syscall(SYS_fsmount, fs, 1, 0);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(syscall(SYS_move_mount, fd, "", AT_FDCWD, "m", 4), 0);
 	ck_assert_msg(source_probe("m", &s, &e) == 0, "%s", e.text);
-	ck_assert_uint_eq(s->overlay->n_layers, 2);
+	ck_assert_uint_eq(s->overlay->n_layers, 3);
+	ck_assert_uint_eq(s->overlay->n_data, 1);
 	same_dir(s->overlay->layer[0].fd, "a:\\b");
 	same_dir(s->overlay->layer[1].fd, "c,d");
+	same_dir(s->overlay->layer[2].fd, "data::x");
+	ck_assert_int_eq(s->overlay->metacopy, OVERLAY_ON);
 	source_free(s);
 	close(fd);
 	close(fs);
