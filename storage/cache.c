@@ -21,7 +21,9 @@
  *
  * Files appear whole: written without a name (O_TMPFILE), then linked. There is
  * nothing to clean up after a crash, and the checksum finds what a crash of the host
- * cut short; so nothing is synced. Of several writers one wins. Where the disk is
+ * cut short; so nothing is synced. Where the file system cannot do that, a file is
+ * written under the name with a dot before it; one that a crash left there is removed
+ * by the next writer that finds it old. Of several writers one wins. Where the disk is
  * nearly full nothing is written. Reading is by copy, never by mapping: a file that
  * shrinks does no harm.
  *
@@ -57,6 +59,9 @@
 
 /* A file's time of use is written down once a day. */
 #define USED_S 86400
+
+/* After that, nobody is still writing a file. */
+#define ABANDONED_S 600
 
 /* Free space that is left to others: this, and as much as the file takes, 4 times. */
 #define SPARE_BYTES (64u << 20)
@@ -284,12 +289,48 @@ static bool has_room(const struct cache *c, size_t len)
 	       (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize / 4 > len + SPARE_BYTES / 4;
 }
 
+/* What a crash left under a name that is in our way; another writer may be at it. */
+static void remove_old(const struct cache *c, const char *name)
+{
+	struct stat st;
+
+	if (!fstatat(c->fd, name, &st, AT_SYMLINK_NOFOLLOW) &&
+	    llabs(time(NULL) - st.st_mtime) > ABANDONED_S)
+		unlinkat(c->fd, name, 0);
+}
+
+/* For file systems without O_TMPFILE. Return: 0, also if another writer is at it. */
+static int write_named(const struct cache *c, const char *name, const void *buf, size_t len,
+		       struct err *e)
+{
+	char hidden[NAME_BYTES + 1];
+	int fd, rc;
+
+	snprintf(hidden, sizeof(hidden), ".%s", name);
+	fd = openat(c->fd, hidden, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == EEXIST) {
+		remove_old(c, hidden);
+		return 0;
+	}
+	if (fd < 0)
+		return err_sys(e, "layer cache: a new file");
+	rc = write_full(fd, buf, len, e);
+	fd_close(&fd);
+	if (!rc && renameat(c->fd, hidden, c->fd, name) < 0)
+		rc = err_sys(e, "rename");
+	if (rc < 0)
+		unlinkat(c->fd, hidden, 0);
+	return rc < 0 ? err_wrap(e, "layer cache") : 0;
+}
+
 static int write_file(const struct cache *c, const char *name, const void *buf, size_t len,
 		      struct err *e)
 {
 	_cleanup_close_ int fd = openat(c->fd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 	int rc;
 
+	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT))
+		return write_named(c, name, buf, len, e);
 	if (fd < 0)
 		return err_sys(e, "layer cache: a file without a name");
 	rc = write_full(fd, buf, len, e);

@@ -5,7 +5,8 @@
 # ---- unit tests -------------------------------------------------------------
 # Calls that tests/kit/fault.c, aio.c and storage.c stand in front of.
 UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64 pthread_create \
-	uring_add uring_submit uring_peek uring_pop preadv64v2 pwritev64v2 fdatasync fallocate64 time
+	uring_add uring_submit uring_peek uring_pop preadv64v2 pwritev64v2 fdatasync fallocate64 time \
+	openat64
 UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
 
 $(B)/obj/tests/suites.h: $(wildcard tests/unit) tests/tests.mk
@@ -48,7 +49,7 @@ $(B)/tests/nic-drive: $(B)/obj/tests/e2e/nic-drive.o $(B)/libruntime.a $(B)/libn
 	$(Q)mkdir -p $(@D)
 	$(call link,$(LIBS_NETPLUG) $(LIBS_STORAGE) $(LIBS_RUNTIME) $(LIBS_LIB))
 
-STACK_WRAP := -Wl,--wrap=time
+STACK_WRAP := -Wl,--wrap=time -Wl,--wrap=openat64
 $(B)/tests/tree-stack: $(B)/obj/tests/e2e/tree-stack.o $(B)/obj/tests/kit/stack.o \
 		       $(B)/obj/tests/kit/storage.o $(B)/libstorage.a $(B)/liblib.a
 	$(call say,LD,$@)

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +191,37 @@ time_t __wrap_time(time_t *t)
 void kit_time_shift(int64_t seconds)
 {
 	time_shift = seconds;
+}
+
+static bool no_tmpfile;
+
+int __wrap_openat64(int fd, const char *path, int flags, ...);
+int __real_openat64(int fd, const char *path, int flags, ...);
+
+/* Only what makes a file has a mode; reading it otherwise does no harm. */
+int __wrap_openat64(int fd, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	if (flags & (O_CREAT | O_TMPFILE)) {
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	if (no_tmpfile && (flags & O_TMPFILE) == O_TMPFILE) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	return __real_openat64(fd, path, flags, mode);
+}
+
+/**
+ * kit_no_tmpfile() - from now on the file system has no files without a name
+ */
+void kit_no_tmpfile(void)
+{
+	no_tmpfile = true;
 }
 
 /**

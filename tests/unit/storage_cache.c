@@ -11,11 +11,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -506,6 +508,75 @@ START_TEST(concurrent)
 }
 END_TEST
 
+/* A file system that has no files without a name, and what a crash leaves there. */
+START_TEST(no_tmpfile)
+{
+	const struct timespec old[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+	char path[300], hidden[320];
+	struct stat st;
+
+	layers();
+	mount_layers();
+	kit_time_shift(OLD);
+	kit_no_tmpfile();
+	known("c");
+	ck_assert_int_eq(entries("c"), 2);
+	ck_assert_uint_eq(known("c"), 2);
+	snprintf(path, sizeof(path), "%s", first_entry());
+	snprintf(hidden, sizeof(hidden), "c/.%s", path + 2);
+	ck_assert_int_ne(lstat(hidden, &st), 0);
+	/* Another writer is at it: it is left alone. */
+	ck_assert_int_eq(rename(path, hidden), 0);
+	ck_assert_uint_eq(known("c"), 1);
+	ck_assert_int_eq(lstat(hidden, &st), 0);
+	/* It is long dead. */
+	ck_assert_int_eq(utimensat(AT_FDCWD, hidden, old, 0), 0);
+	ck_assert_uint_eq(known("c"), 1);
+	ck_assert_int_ne(lstat(hidden, &st), 0);
+	ck_assert_uint_eq(known("c"), 1);
+	ck_assert_uint_eq(known("c"), 2);
+}
+END_TEST
+
+static int good_entry(void *arg, const struct cache_entry *x, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	ck_assert_msg(!x->gone && x->layer[0] == '/', "%s", x->name);
+	return 0;
+}
+
+/* SIGKILL at any moment: a file is there whole or not at all. */
+START_TEST(killed)
+{
+	struct cache *c = NULL;
+	struct err e = { 0 };
+	unsigned int i;
+
+	layers();
+	mount_layers();
+	kit_time_shift(OLD);
+	for (i = 0; i < 60; i++) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			known("c");
+			_exit(0);
+		}
+		usleep(200 * i);
+		ck_assert_int_eq(kill(pid, SIGKILL), 0);
+		ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+		ck_assert_int_eq(cache_open("c", &c, &e), 0);
+		ck_assert_int_eq(cache_each(c, good_entry, NULL, &e), 0);
+		cache_free(c);
+		if (i % 3 == 0)
+			dir_remove(AT_FDCWD, "c", &e);
+	}
+	known("c");
+	ck_assert_uint_eq(known("c"), 2);
+}
+END_TEST
+
 struct seen {
 	int gone, there, damaged;
 };
@@ -573,6 +644,8 @@ Suite *storage_cache_suite(void)
 	tcase_add_test(t, full_disk);
 	tcase_add_test(t, faults);
 	tcase_add_test(t, concurrent);
+	tcase_add_test(t, no_tmpfile);
+	tcase_add_test(t, killed);
 	tcase_add_test(t, swept);
 	tcase_set_timeout(t, 120);
 	suite_add_tcase(s, t);
