@@ -12,6 +12,9 @@
 /* Read when PODVM_CONFIG is not in the environment; it need not exist. */
 #define CONFIG_PATH "/etc/podvm/podvm.json"
 
+/* Where layers are remembered, unless "layerCache" says another directory or "off". */
+#define CONFIG_LAYER_CACHE "/var/lib/podvm/cache/layers"
+
 /**
  * struct config - the host's settings; every one has a default
  * @vmm, @kernel, @initramfs: files
@@ -22,6 +25,7 @@
  * @ram_max_bytes: the same for memory; 0: it cannot
  * @pages, @merge, @prefault: of guest RAM, as in vmm/vmm.h
  * @scratch_bytes: capacity of a container's writable disk (sparse)
+ * @layer_cache:   directory where layers are remembered; "": nowhere
  * @boot_timeout_ms: until the agent must have called
  * @vhost_net:     let the kernel move a pod's packets where it can
  */
@@ -38,6 +42,7 @@ struct config {
 	bool merge;
 	bool prefault;
 	uint64_t scratch_bytes;
+	char layer_cache[PATH_MAX];
 	uint64_t boot_timeout_ms;
 	bool vhost_net;
 };

@@ -31,6 +31,7 @@ static size_t figures(const struct storage_map *m, struct figure v[FIGURES_MAX])
 	size_t n = 0;
 
 	v[n++] = (struct figure){"layers", "layers", s->layers};
+	v[n++] = (struct figure){"cachedLayers", "layers from the cache", s->cached};
 	v[n++] = (struct figure){"layerNames", "names in the layers", s->layer_names};
 	v[n++] = (struct figure){"names", "names in the merged tree", s->names};
 	v[n++] = (struct figure){"inodes", "inodes", s->inodes};
@@ -120,14 +121,14 @@ static void print_table(const struct bundle *b, const struct storage_map *m)
 		printf("%-28s %15llu\n", v[i].text, (unsigned long long)v[i].value);
 }
 
-static int plan(const struct bundle *b, uint64_t scratch, bool json, struct err *e)
+static int plan(const struct bundle *b, struct storage_request req, bool json, struct err *e)
 {
-	struct storage_request req = {
-		.serial_stem = "plan", .rootfs = b->rootfs, .scratch_bytes = scratch};
 	struct storage_map *m = NULL;
 	struct err ignored;
-	int rc = storage_map_rootfs(&req, &m, e);
+	int rc;
 
+	req.rootfs = b->rootfs;
+	rc = storage_map_rootfs(&req, &m, e);
 	if (json && rc < 0)
 		print_json(b, NULL, e, &ignored);
 	else if (json)
@@ -146,11 +147,12 @@ static int plan(const struct bundle *b, uint64_t scratch, bool json, struct err 
 int cmd_plan(int argc, char **argv, struct err *e)
 {
 	const char *path, *scratch = NULL;
-	uint64_t scratch_bytes = 0;
+	struct storage_request req = { .serial_stem = "plan" };
 	bool json = false;
 	const struct opt table[] = {
 		OPT_STR('s', "scratch", &scratch, "SIZE",
 			"writable disk too, such as 10G (default: none)"),
+		OPT_STR('c', "cache", &req.cache_dir, "DIR", "remember layers there, as pods do (default: nowhere)"),
 		OPT_FLAG('j', "json", &json, "print JSON"),
 		OPT_END,
 	};
@@ -161,7 +163,7 @@ int cmd_plan(int argc, char **argv, struct err *e)
 		return rc;
 	if (!path)
 		return err_set(e, EINVAL, "needs a bundle or a path; see plan --help");
-	if (scratch && parse_size(scratch, &scratch_bytes) < 0)
+	if (scratch && parse_size(scratch, &req.scratch_bytes) < 0)
 		return err_set(e, EINVAL, "--scratch: not a size such as 512M or 10G");
 	rc = bundle_find(path, &b, e);
 	if (rc < 0)
@@ -170,5 +172,5 @@ int cmd_plan(int argc, char **argv, struct err *e)
 		return err_set(e, EINVAL,
 			       "--scratch: /root/readonly of the bundle is true: the container "
 			       "gets no writable disk; leave --scratch out");
-	return plan(&b, scratch_bytes, json, e);
+	return plan(&b, req, json, e);
 }

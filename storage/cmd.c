@@ -24,7 +24,7 @@ static const struct command commands[] = {
 	  "Tells what is behind a directory: the mount it is on, the layers of an overlay\n"
 	  "(topmost first) with the names that each holds, and whether podvm can map it.\n"
 	  "The exit status is 0 in both cases: scripts read \"supported\" of the JSON.\n", cmd_inspect },
-	{ "plan", "BUNDLE|PATH [--scratch SIZE] [--json]",
+	{ "plan", "BUNDLE|PATH [--scratch SIZE] [--cache DIR]",
 	  "disks that a VM would get, and what they take",
 	  "Maps a root file system as a pod would, shows the disks that the VM would get and\n"
 	  "what they took to make, and lets go of them. Contents of files are not read or\n"

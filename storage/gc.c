@@ -24,6 +24,7 @@
 
 #include "lib/fd.h"
 #include "lib/mem.h"
+#include "storage/cache.h"
 #include "storage/place.h"
 #include "storage/socket.h"
 #include "storage/workdir.h"
@@ -165,9 +166,45 @@ static int tests(struct gc *g, struct err *e)
 	return each(PLACE_TEST, one_test, g, e);
 }
 
+/* ---- what is remembered of layers that are gone --------------------------------- */
+static int remove_nothing(void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	return 0;
+}
+
+/* The cache removes what it is told to: who reads the entry meanwhile has it open. */
+static int one_entry(void *arg, const struct cache_entry *x, struct err *e)
+{
+	struct gc *g = arg;
+
+	(void)e;
+	if (!x->gone)
+		return 0;
+	gc_found(g, "layer cache", x->layer[0] ? x->layer : x->name, x->bytes, remove_nothing, NULL);
+	return !g->dry;
+}
+
+static int layers(struct gc *g, struct err *e)
+{
+	struct cache *c;
+	int rc;
+
+	if (access(PLACE_CACHE, F_OK))
+		return 0;
+	rc = cache_open(PLACE_CACHE, &c, e);
+	if (rc < 0)
+		return rc;
+	rc = cache_each(c, one_entry, g, e);
+	cache_free(c);
+	return rc;
+}
+
 /* What else leaves things behind adds its collector here. */
 static const struct gc_collector collectors[] = {
 	{"server socket", "sockets below " PLACE_SERVE " that no server listens at", sockets},
+	{"layer cache", "what is remembered in " PLACE_CACHE " of layers that are gone", layers},
 	{"test", "working directories, devices and pods of tests that were killed", tests},
 	{NULL, NULL, NULL},
 };

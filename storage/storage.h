@@ -41,11 +41,13 @@ struct storage_disk {
  * @rootfs:        directory on the host, the mount point of an overlay
  * @serial_stem:   at most 16 bytes; serials are it and a suffix
  * @scratch_bytes: capacity of the writable disk; 0: none (memory in the guest)
+ * @cache_dir:     where layers are remembered, absolute; NULL: nowhere
  */
 struct storage_request {
 	const char *rootfs;
 	const char *serial_stem;
 	uint64_t scratch_bytes;
+	const char *cache_dir;
 };
 
 struct storage_map;
