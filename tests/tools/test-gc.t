@@ -5,7 +5,7 @@
 # a KILL at any point.
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 25
+plan 29
 
 tool_begin
 tool_layers
@@ -63,6 +63,31 @@ ok 'a report that cannot be written' fails 1 junit s test "$d/m" --no-vm --json 
 # ---- gc ----------------------------------------------------------------------------
 ok 'gc finds nothing on a clean host' sh -c 'podvm-storage gc --json | jq -e ".found == [] and .bytes == 0"'
 n=0
+# ---- gc: what is remembered of layers ------------------------------------------------
+mkdir -p /var/lib/podvm
+mount -t tmpfs podvm-tools /var/lib/podvm
+cache=/var/lib/podvm/cache/layers
+mkdir -p "$d/gone/low" "$d/gone/m" "$d/gone/up" "$d/gone/work"
+echo x > "$d/gone/low/file"
+mount -t overlay overlay -o "lowerdir=$d/gone/low,upperdir=$d/gone/up,workdir=$d/gone/work" "$d/gone/m"
+sleep 3 # a layer that was changed a moment ago is not remembered
+s plan --cache $cache "$d/gone/m" > /dev/null
+s plan --cache $cache "$d/m" > /dev/null
+entries() { find $cache -type f | wc -l; }
+all=$(entries)
+ok 'layers that are there are kept' sh -c 'podvm-storage gc --json | jq -e ".found == []"'
+umount "$d/gone/m"
+rm -rf "$d/gone"
+gone='[.found[] | select(.kind == "layer cache" and (.what | endswith("/gone/low")))] | length == 1'
+ok 'gc --dry-run tells of one that is gone' sh -c "podvm-storage gc --dry-run --json | jq -e '($gone) and .bytes > 0'"
+ok 'and keeps it' is "$(entries)" "$all"
+forgets() {
+	s gc --json | jq -e "$gone" && is "$(entries)" $((all - 1)) &&
+		s plan --json --cache $cache "$d/m" | jq -e '.stats.cachedLayers > 0'
+}
+ok 'gc forgets it, and no other' forgets
+umount /var/lib/podvm
+
 kill_at() {
 	i=5
 	while [ $i -lt 100 ]; do
