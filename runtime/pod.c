@@ -38,6 +38,7 @@
 #include "lib/str.h"
 #include "netplug/netplug.h"
 #include "runtime/cgroup.h"
+#include "storage/storage.h"
 
 /* A pod that is being started by another command gets this long. */
 #define POD_START_MS 90000
@@ -173,6 +174,16 @@ static int undo_proc(const struct journal_rec *r, struct err *e)
 	return 0;
 }
 
+/* What cannot be had any more, such as a mount of what a guest has broken, is only told. */
+static int undo_handover(const struct journal_rec *r, struct err *e)
+{
+	int rc = storage_undo_handover(r, e);
+
+	if (rc > 0)
+		log_warn("clean-up: %s", e ? e->text : "a rootfs was not mounted again");
+	return rc < 0 ? rc : 0;
+}
+
 /**
  * pod_undo() - undo one record of a pod's journal; a journal_undo_fn
  */
@@ -183,6 +194,8 @@ int pod_undo(void *arg, const struct journal_rec *r, struct err *e)
 		return netplug_undo(r, e);
 	if (!strcmp(r->word[0], "cgroup"))
 		return cgroup_undo(r, e);
+	if (!strcmp(r->word[0], "handover"))
+		return undo_handover(r, e);
 	if (!strcmp(r->word[0], "proc"))
 		return undo_proc(r, e);
 	return err_set(e, EINVAL, "journal: unknown record %s", r->word[0]);

@@ -78,6 +78,7 @@ static void drop(struct pod *p, struct container *c)
 	struct err e;
 
 	unplug(p, c);
+	blockroot_give_back(c);
 	storage_map_free(c->map);
 	if (c->cgroup[0] && cgroup_remove(c->cgroup, &e) < 0)
 		log_warn("container %s: %s", c->id, e.text);
@@ -139,12 +140,18 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		      struct err *e)
 {
 	struct storage_request rq = { .rootfs = spec->rootfs,
-				      .scratch_bytes = p->config.scratch_bytes };
+				      .scratch_bytes = p->config.scratch_bytes,
+				      .readonly = spec->create->rootfs->readonly,
+				      .leave = p->config.block_rootfs == CONFIG_BLOCK_LEAVE };
 	Podvm__Rootfs *fs = spec->create->rootfs;
 	const struct storage_disk *disks;
+	struct storage_root root;
 	char stem[17];
 	size_t i, n;
 	int rc;
+
+	if (p->config.block_rootfs != CONFIG_BLOCK_REFUSE)
+		rq.journal = p->journal;
 
 	snprintf(stem, sizeof(stem), "d%u", p->n_disks++);
 	rq.serial_stem = stem;
@@ -154,6 +161,12 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 	if (rc < 0)
 		return err_wrap(e, "/root/path");
 	n = storage_map_disks(c->map, &disks);
+	if (storage_map_root(c->map, &root)) {
+		rc = blockroot_describe(fs, &root, disks[0].serial, e);
+		if (!rc)
+			rc = machine_journal(p, e);
+		return rc ? rc : plug(p, c, 0, &disks[0], spec, e);
+	}
 	for (i = 0; i < n; i++) {
 		bool lower = disks[i].kind == STORAGE_DISK_SYNTHETIC;
 		char **serial = lower ? &fs->lower_serial : &fs->scratch_serial;

@@ -138,6 +138,7 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e);
 int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
 		 uint32_t *ret_devfn, struct err *e);
 int machine_unplug(struct pod *p, const char *name, struct err *e);
+int machine_journal(struct pod *p, struct err *e);
 int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);
 /* Room for what machine_size() has for the guest kernel's command line. */
@@ -182,6 +183,10 @@ int container_pids(struct pod *p, const char *id, Podvm__Response **ret,
 void container_exited(struct pod *p, const Podvm__Exited *x);
 void container_abandon(struct pod *p, const void *owner);
 void container_forget_all(struct pod *p);
+
+int blockroot_describe(Podvm__Rootfs *fs, const struct storage_root *root, const char *serial,
+		       struct err *e);
+void blockroot_give_back(struct container *c);
 
 int control_open(struct pod *p, struct err *e);
 

@@ -125,6 +125,8 @@ static const struct {
 	{ "{\"bootTimeoutMs\":18446744073709551615}", "/bootTimeoutMs: must be 1 to" },
 	{ "{\"vhostNet\":true}", "/vhostNet: must be string, not boolean" },
 	{ "{\"vhostNet\":\"on\"}", "/vhostNet: must be auto or off" },
+	{ "{\"blockRootfs\":true}", "/blockRootfs: must be string, not boolean" },
+	{ "{\"blockRootfs\":\"mount\"}", "/blockRootfs: must be return, leave-unmounted or refuse" },
 	{ "{\"vmm\":1}", "/vmm: must be string, not int" },
 	{ "{\"kernel\":\"a\\u0000b\"}", "/kernel: holds a NUL character" },
 };
