@@ -270,6 +270,25 @@ int blockdev_autoclear(int fd, bool on, struct err *e)
 	return 0;
 }
 
+/**
+ * blockdev_in_use() - the words for a device that something else has
+ *
+ * Return: -EBUSY
+ */
+int blockdev_in_use(uint32_t major, uint32_t minor, struct err *e)
+{
+	char who[200], where[200];
+
+	holders_name(major, minor, false, who, sizeof(who));
+	if (*who)
+		return err_set(e, EBUSY, "the device is open elsewhere, by %s", who);
+	holders_mount(major, minor, where, sizeof(where));
+	if (*where)
+		return err_set(e, EBUSY, "the device is open elsewhere: it is mounted in the mount namespace of %s",
+			       where);
+	return err_set(e, EBUSY, "the device is open elsewhere: by the kernel (swap, a partition of it, another mount), or a process that hides");
+}
+
 /* ---- the host's mount of one ----------------------------------------------- */
 
 static int fill_mount(struct blockmount *b, const struct mount_entry *m, char *mountinfo,

@@ -76,6 +76,7 @@ void blockdev_done(struct blockdev *d);
 const char *blockdev_kind_name(const struct blockdev *d);
 int blockdev_open(const struct blockdev *d, int flags, int *ret_fd, struct err *e);
 int blockdev_autoclear(int fd, bool on, struct err *e);
+int blockdev_in_use(uint32_t major, uint32_t minor, struct err *e);
 bool blockdev_same(uint32_t major, uint32_t minor, uint64_t seq);
 
 int blockmount_new(const struct mount_entry *m, char *mountinfo, struct blockmount **ret,

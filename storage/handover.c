@@ -130,20 +130,6 @@ static int unmount(struct handover *h, struct err *e)
 	return 0;
 }
 
-static int in_use(const struct handover *h, struct err *e)
-{
-	char who[200];
-
-	holders_name(h->rec.major, h->rec.minor, false, who, sizeof(who));
-	if (*who)
-		return err_set(e, EBUSY, "the device is open elsewhere, by %s", who);
-	holders_mount(h->rec.major, h->rec.minor, who, sizeof(who));
-	if (*who)
-		return err_set(e, EBUSY, "the device is open elsewhere: it is also mounted in the mount namespace of %s",
-			       who);
-	return err_set(e, EBUSY, "the device is open elsewhere: by the kernel (swap, another mount), or a process that hides");
-}
-
 /* Waits for those who pass by. */
 static int claim(struct handover *h, const struct blockdev *d, struct err *e)
 {
@@ -154,7 +140,7 @@ static int claim(struct handover *h, const struct blockdev *d, struct err *e)
 
 	while ((rc = blockdev_open(d, flags, &h->fd, e)) == -EBUSY && clock_ms() < end)
 		nanosleep(&nap, NULL);
-	return rc == -EBUSY ? in_use(h, e) : rc;
+	return rc == -EBUSY ? blockdev_in_use(h->rec.major, h->rec.minor, e) : rc;
 }
 
 static bool alone(const struct blockdev *d)
@@ -171,7 +157,7 @@ static int check_alone(const struct handover *h, const struct blockdev *d, struc
 
 	while (!alone(d)) {
 		if (clock_ms() > end)
-			return in_use(h, e);
+			return blockdev_in_use(h->rec.major, h->rec.minor, e);
 		nanosleep(&nap, NULL);
 	}
 	return 0;

@@ -81,6 +81,8 @@ int storage_map_open(const struct storage_map *m, uint32_t file, int *ret_fd,
 bool storage_map_root(const struct storage_map *m, struct storage_root *ret);
 int storage_map_give_back(struct storage_map *m, struct err *e);
 void storage_map_free(struct storage_map *m);
+int storage_rawvol_open(uint32_t major, uint32_t minor, bool readonly, int *ret_fd,
+			struct err *e);
 int storage_undo_handover(const struct journal_rec *r, struct err *e);
 
 /**

@@ -101,12 +101,15 @@ static int note_disks(struct container *c, const Podvm__ContainerCreate *m,
 	size_t i;
 	int rc = 0;
 
-	c->disks = mem_new_n(char *, m->n_mounts + ARRAY_LEN(root));
+	c->disks = mem_new_n(char *, m->n_mounts + m->n_devices + ARRAY_LEN(root));
 	if (!c->disks)
 		return err_set(e, ENOMEM, "out of memory");
 	for (i = 0; rc >= 0 && i < ARRAY_LEN(root); i++)
 		if (*root[i])
 			rc = add_disk(c, root[i], strlen(root[i]), e);
+	for (i = 0; rc >= 0 && i < m->n_devices; i++)
+		if (*m->devices[i]->serial)
+			rc = add_disk(c, m->devices[i]->serial, strlen(m->devices[i]->serial), e);
 	for (i = 0; rc >= 0 && i < m->n_disks; i++)
 		rc = disk_tell(m->disks[i]->serial, m->disks[i]->devfn, e);
 	for (i = 0; rc >= 0 && i < m->n_mounts; i++) {
@@ -139,6 +142,7 @@ static void container_free(struct container *c)
 		task_free(t);
 	}
 	task_free(c->init);
+	release_free(c->release);
 	loop_del(c->timer_src);
 	fd_close(&c->timer);
 	fd_close(&c->cgroup_fd);
@@ -248,6 +252,8 @@ static int container_new(struct agent *a, const Podvm__ContainerCreate *m,
 		rc = loop_add(a->loop, c->timer, EPOLLIN, undo_step, c, &c->timer_src, e);
 	if (rc >= 0)
 		rc = note_disks(c, m, e);
+	if (rc >= 0)
+		rc = devices_number(m, e);
 	if (rc >= 0)
 		rc = devfilter_load(m->device_rules, m->n_device_rules, &c->devfilter, e);
 	if (rc >= 0)
@@ -396,6 +402,7 @@ void container_forget_conn(struct agent *a, const struct conn *c)
 	for (ctr = a->containers; ctr; ctr = ctr->next) {
 		if (ctr->pending == c)
 			ctr->pending = NULL;
+		release_forget_conn(ctr->release, c);
 		if (ctr->init && ctr->init->pending == c)
 			ctr->init->pending = NULL;
 		for (t = ctr->execs; t; t = t->next) {

@@ -2,15 +2,12 @@
 /*
  * DOC: Theory of operation
  *
- * A container whose root file system is a block device's. storage/handover.c takes
- * the device from the host and brings it back; here is what the agent is told of
- * it, and what becomes of a failure on the way back: the container is gone for its
- * engine either way, so it is said in the log, and the rest goes on.
+ * A container whose root file system is a block device's: storage/handover.c takes
+ * the device from the host; here is what the agent is told of it.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "lib/log.h"
 #include "lib/mem.h"
 #include "runtime/supervisor/supervisor.h"
 
@@ -56,17 +53,4 @@ int blockroot_describe(Podvm__Rootfs *fs, const struct storage_root *root, const
 	    set(&fs->disk->data, root->data, e) < 0)
 		return -ENOMEM;
 	return 0;
-}
-
-/**
- * blockroot_give_back() - the host has what it gave for the rootfs; fine when that is nothing
- * @c: its disks are unplugged, or the monitor is dead
- */
-void blockroot_give_back(struct container *c)
-{
-	struct err e = { 0 };
-	int rc = c->map ? storage_map_give_back(c->map, &e) : 0;
-
-	if (rc)
-		log_warn("container %s: rootfs: %s", c->id, e.text);
 }

@@ -47,7 +47,7 @@ thin_base() {
 
 # small_root DIR - busybox, with few of its names
 small_root() (
-	cd "$1"
+	cd "$1" || exit
 	mkdir -p bin etc proc sys dev tmp
 	cp /bin/busybox bin/busybox
 	for name in sh cat echo ls sleep touch mkdir rm sync grep dd true test stat od blockdev mount; do
