@@ -73,7 +73,7 @@ static int check_dm(const struct dm_device *d, bool readonly, struct err *e)
 		return err_set(e, EINVAL, "device %s is of type %s, which holds no file system",
 			       shown, d->type);
 	if (d->deferred)
-		return err_set(e, EBUSY, "device %s is to be removed when it is closed (deferred remove): take that back with dmsetup message, or give another device",
+		return err_set(e, EBUSY, "device %s is to be removed when it is closed (deferred remove): take that back (dmsetup message DEVICE 0 @cancel_deferred_remove), or give another device",
 			       shown);
 	if (d->invalid)
 		return err_set(e, EIO, "device %s has lost its data (%s is invalid or failed): see dmsetup status",

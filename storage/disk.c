@@ -320,6 +320,8 @@ static int map_block(struct storage_map *m, const struct storage_request *req,
 
 	if (rc < 0)
 		return rc;
+	if (strlen(req->serial_stem) + sizeof(SUFFIX_BLOCK) > STORAGE_SERIAL_BYTES)
+		return err_set(e, ENAMETOOLONG, "serial stem longer than 16 bytes");
 	if (p.mode != BLOCKPLAN_SHARED && !req->journal)
 		return err_set(e, EOPNOTSUPP, "the host would have to give its mount up, which is not allowed here (podvm: blockRootfs in the configuration)");
 	fd_close(&s->fd);

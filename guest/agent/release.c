@@ -139,9 +139,13 @@ int release_disks(struct agent *a, const Podvm__DisksRelease *m, struct conn *c,
 {
 	struct container *ctr = container_find(a, m->id);
 	struct release *r;
+	size_t i;
 	int rc;
 
 	if (!ctr) {
+		for (i = 0; i < m->n_serials; i++)
+			if (!disk_busy(m->serials[i]))
+				disk_remove(m->serials[i]);
 		conn_answer(c, NULL);
 		return 0;
 	}

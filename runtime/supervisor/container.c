@@ -220,6 +220,15 @@ static int agent_delete(struct pod *p, struct container *c, struct err *e)
 	return p->dead ? 0 : agent_call(&p->agent, &rq, AGENT_CREATE_MS, NULL, e);
 }
 
+/* Of a container that was not committed nothing stays, wherever it came to an end. */
+static void take_back(struct pod *p, struct container *c)
+{
+	agent_delete(p, c, NULL);
+	/* The guest may have seen a disk of which its agent was never told. */
+	settle_now(p, c, true);
+	drop(p, c);
+}
+
 static int make(struct pod *p, struct container *c, const char *bundle,
 		struct err *e)
 {
@@ -278,10 +287,8 @@ int container_create(struct pod *p, const char *id, const char *bundle,
 	c->next = p->containers;
 	p->containers = c;
 	rc = make(p, c, bundle, e);
-	if (rc < 0) {
-		agent_delete(p, c, NULL);
-		drop(p, c);
-	}
+	if (rc < 0)
+		take_back(p, c);
 	return rc;
 }
 
@@ -489,8 +496,7 @@ void container_abandon(struct pod *p, const void *owner)
 		if (c->committed || c->owner != owner)
 			continue;
 		log_warn("container %s: its create command ended early; taken back", c->id);
-		agent_delete(p, c, NULL);
-		drop(p, c);
+		take_back(p, c);
 	}
 	p->ending = !p->containers;
 }

@@ -8,7 +8,7 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/devices.sh"
-plan 46
+plan 50
 
 story_begin
 trap devices_end EXIT
@@ -152,6 +152,19 @@ podvm delete --force lin
 umount "$WORK/disk/lin/rootfs"
 mount /dev/mapper/podvm-lin -o ro,noload "$WORK/disk/lin/rootfs"
 ok 'and was not' test ! -e "$WORK/disk/lin/rootfs/new"
+umount "$WORK/disk/lin/rootfs"
+
+# What nobody can write needs no owner.
+dm remove podvm-lin
+dm create podvm-lin --readonly --table "0 65536 linear $DEV 0"
+dmsetup mknodes podvm-lin
+device_bundle lin /dev/mapper/podvm-lin ro "$MEMBER" sleep 1000
+there=$(mount_of "$WORK/disk/lin/rootfs")
+ok 'a read-only device is shared' in_pod lin
+ok 'guest and host read it' is "$(podvm exec lin cat /made) $(cat "$WORK/disk/lin/rootfs/made")" 'linear linear'
+ok 'and the mount stays' mounted lin "$there"
+ok 'the root is read-only, as the mount is' sh -c "! podvm --root $ROOT exec lin touch /new"
+podvm delete --force lin
 umount "$WORK/disk/lin/rootfs"
 
 truncate -s 32M "$WORK/disk/loop.img"
