@@ -11,7 +11,7 @@ set -eu
 . "$(dirname "$0")/devices.sh"
 ROUNDS=${ROUNDS:-30}
 EVERY=10 # rounds after which the pool is taken down and checked
-plan $((ROUNDS + ROUNDS / EVERY + 1))
+plan $((ROUNDS + ROUNDS / EVERY + 2))
 
 story_begin
 trap devices_end EXIT
@@ -24,7 +24,15 @@ device_bundle victim $SNAP noatime,nosuid . sh -c \
 	'while :; do echo line >> /log; sync; echo line; done'
 touch "$R/log"
 there=$(mount_of "$R")
-snapshot > "$WORK/before"
+# What must be the same after each round; all that a machine has is looked at at the end.
+traces() {
+	podvm_processes
+	cut -d' ' -f5,9- /proc/self/mountinfo | sort
+	find "$ROOT" -type f
+}
+podvm list -q # makes the state directory
+traces > "$WORK/before"
+snapshot > "$WORK/all-before"
 SEED=${SEED:-$(date +%s)}
 echo "# SEED=$SEED"
 seed=$SEED
@@ -38,8 +46,12 @@ ms() { echo $(($(date +%s%N) / 1000000)); }
 life() {
 	podvm run --detach --bundle "$BUNDLE" victim < /dev/null > "$WORK/acked" 2>&1 &&
 		podvm exec victim true &&
+		sleep 1 &&
 		podvm delete --force victim
 }
+
+# writes - the container has written something, or will not any more
+writes() { [ -s "$WORK/acked" ] || ! kill -0 $life 2> /dev/null; }
 
 # pid_of VICTIM - its process id, or nothing
 pid_of() {
@@ -59,8 +71,7 @@ whole() {
 		is "$(mount_of "$R")" "$there" &&
 		is "openers $(dmsetup info -c --noheadings -o open podvm-snap)" 'openers 1' || return 1
 	podvm delete --force victim
-	is "$(podvm list -q)" '' || return 1
-	snapshot > "$WORK/after"
+	traces > "$WORK/after"
 	diff "$WORK/before" "$WORK/after" || return 1
 	written=$(grep -c '^line$' "$R/log")
 	[ "$written" -ge "$told" ] || { echo "$told lines were acknowledged, $written are there"; return 1; }
@@ -93,11 +104,15 @@ while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 2)) ]; do
 	draws=$((draws + 1))
 	rnd 2
 	who=$(echo supervisor monitor | cut -d' ' -f$((r + 1)))
-	rnd $((span * 9 / 10))
+	# Half of them anywhere, half of them while the container writes.
+	rnd 2
+	phase=$r
+	rnd $((phase ? 1000 : span * 9 / 10))
 	delay=$r
 	: > "$WORK/acked"
 	life 2> /dev/null &
 	life=$!
+	[ $phase = 0 ] || wait_for 30 writes || :
 	sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
 	pid=$(pid_of "$who")
 	while [ -z "$pid" ] && kill -0 $life 2> /dev/null; do
@@ -107,7 +122,7 @@ while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 2)) ]; do
 		wait $life || :
 		told=$((told + $(grep -c '^line$' "$WORK/acked" || :)))
 		killed=$((killed + 1))
-		ok "$who killed after $delay ms" whole
+		ok "$who killed $delay ms after the $(echo start:'first write' | cut -d: -f$((phase + 1)))" whole
 		[ $((killed % EVERY)) != 0 ] || ok "the pool is consistent after $killed kills" pool_whole
 	else
 		wait $life || :
@@ -115,6 +130,8 @@ while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 2)) ]; do
 		echo "# $who had gone after $delay ms"
 	fi
 done
+snapshot > "$WORK/all-after"
+ok 'nothing is left behind' diff "$WORK/all-before" "$WORK/all-after"
 echo "# $told lines were acknowledged in all, $(grep -c '^line$' "$R/log") are there"
 umount "$R"
 dm remove podvm-snap podvm-base podvm-pool
