@@ -114,20 +114,21 @@ int blockdev_ready(const struct blockdev *d, bool readonly, struct err *e)
 	return 0;
 }
 
+static int check_options(const struct blockmount *m, struct err *e)
+{
+	if (m->opts_rc && e)
+		*e = m->opts_why;
+	return m->opts_rc;
+}
+
 static int check_mount(const struct blockmount *m, struct err *e)
 {
 	char shown[256];
 
-	if (m->other) {
-		str_quote(shown, sizeof(shown), m->other);
-		return err_set(e, EBUSY, "the same file system is mounted at %s: unmount it there",
-			       shown);
-	}
-	if (!m->opts_rc)
+	if (!m->other)
 		return 0;
-	if (e)
-		*e = m->opts_why;
-	return m->opts_rc;
+	str_quote(shown, sizeof(shown), m->other);
+	return err_set(e, EBUSY, "the same file system is mounted at %s: unmount it there", shown);
 }
 
 static int choose_type(const struct blockmount *m, bool readonly, struct blockplan *p,
@@ -173,6 +174,9 @@ int blockplan_make(const struct blockmount *m, bool readonly, struct blockplan *
 	bool shared = m->dev.readonly && (m->opts.sb & MS_RDONLY);
 	int rc = choose_type(m, ro, &p, e);
 
+	/* Of options that were not understood nothing is known, not even read-only. */
+	if (!rc)
+		rc = check_options(m, e);
 	if (!rc)
 		rc = blockdev_ready(&m->dev, ro, e);
 	if (!rc)
