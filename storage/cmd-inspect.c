@@ -57,6 +57,8 @@ static int print_json(const struct source *s, const struct layers *l, const stru
 	json_out_str(o, "fsType", s->fstype);
 	cmd_json_name(o, "device", s->device);
 	cmd_json_name(o, "nestedMount", s->nested);
+	if (s->block)
+		blockmount_json(s->block, o);
 	if (s->overlay)
 		json_layers(o, s->overlay, l);
 	return cmd_json_print(o, e);
@@ -82,6 +84,8 @@ static void print_table(const struct source *s, const struct layers *l, const st
 	row("mount root", s->root);
 	printf("%-14s %s on %s\n", "file system", s->fstype, s->device);
 	row("nested mount", s->nested);
+	if (s->block)
+		blockmount_print(s->block);
 	for (i = 0; s->overlay && i < s->overlay->n_layers; i++) {
 		char shown[600];
 
@@ -127,9 +131,9 @@ int cmd_inspect(int argc, char **argv, struct err *e)
 	if (rc < 0)
 		return rc == -EINVAL ? -EIO : rc;
 	rc = source_check(s, &why);
-	if (!rc)
+	if (!rc && s->overlay)
 		rc = layers_read(s->overlay, NULL, &l, &why);
-	if (!rc)
+	if (!rc && s->overlay)
 		layers_verify(l, s->fd, &why);
 	rc = 0;
 	if (json)

@@ -16,6 +16,7 @@
 #include "lib/str.h"
 #include "storage/bundle.h"
 #include "storage/disk.h"
+#include "storage/source.h"
 
 /* A figure of struct storage_stats and how it is called. */
 struct figure {
@@ -139,8 +140,42 @@ static int plan(const struct bundle *b, struct storage_request req, bool json, s
 	return rc == -EINVAL ? -EIO : rc;
 }
 
+/*
+ * A block device is not taken from the host to show what would be done with it. What
+ * cannot be handed over is told as by plan().
+ */
+static int plan_block(const struct bundle *b, const struct source *s, bool json, struct err *e)
+{
+	struct blockplan p = { 0 };
+	struct json_out *o;
+	struct err ignored;
+	int rc = source_check(s, e);
+
+	if (!rc)
+		rc = blockplan_make(s->block, b->readonly, &p, e);
+	if (rc < 0 && json)
+		print_json(b, NULL, e, &ignored);
+	if (rc < 0)
+		return rc == -EINVAL ? -EIO : rc;
+	if (!json) {
+		blockmount_print(s->block);
+		blockplan_print(&p);
+		return 0;
+	}
+	o = json_out_new();
+	if (!o)
+		return err_set(e, ENOMEM, "out of memory");
+	cmd_json_name(o, "bundle", b->bundle);
+	cmd_json_name(o, "path", b->rootfs);
+	json_out_bool(o, "readonly", b->readonly);
+	json_out_bool(o, "supported", true);
+	blockmount_json(s->block, o);
+	blockplan_json(&p, o);
+	return cmd_json_print(o, e);
+}
+
 /**
- * cmd_plan() - podvm-storage plan BUNDLE|PATH [--scratch SIZE] [--json]
+ * cmd_plan() - podvm-storage plan BUNDLE|PATH [--scratch SIZE] [--read-only] [--json]
  *
  * Return: 0 or minus errno
  */
@@ -153,9 +188,12 @@ int cmd_plan(int argc, char **argv, struct err *e)
 		OPT_STR('s', "scratch", &scratch, "SIZE",
 			"writable disk too, such as 10G (default: none)"),
 		OPT_STR('c', "cache", &req.cache_dir, "DIR", "remember layers there, as pods do (default: nowhere)"),
+		OPT_FLAG('r', "read-only", &req.readonly, "for a container that does not write to its root"),
 		OPT_FLAG('j', "json", &json, "print JSON"),
 		OPT_END,
 	};
+	struct err ignored;
+	struct source *s;
 	struct bundle b;
 	int rc = cmd_args(table, argc, argv, &path, e);
 
@@ -168,9 +206,22 @@ int cmd_plan(int argc, char **argv, struct err *e)
 	rc = bundle_find(path, &b, e);
 	if (rc < 0)
 		return rc == -EINVAL ? -EIO : rc;
+	b.readonly |= req.readonly;
+	req.readonly = b.readonly;
 	if (b.readonly && scratch)
 		return err_set(e, EINVAL,
-			       "--scratch: /root/readonly of the bundle is true: the container "
-			       "gets no writable disk; leave --scratch out");
+			       "--scratch: the root is read-only (/root/readonly of the bundle, or "
+			       "--read-only): it gets no writable disk; leave --scratch out");
+	rc = source_probe(b.rootfs, &s, e);
+	if (rc < 0 && json)
+		print_json(&b, NULL, e, &ignored);
+	if (rc < 0)
+		return rc == -EINVAL ? -EIO : rc;
+	if (s->kind == SOURCE_BLOCK) {
+		rc = plan_block(&b, s, json, e);
+		source_free(s);
+		return rc;
+	}
+	source_free(s);
 	return plan(&b, req, json, e);
 }

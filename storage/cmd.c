@@ -24,12 +24,13 @@ static const struct command commands[] = {
 	  "Tells what is behind a directory: the mount it is on, the layers of an overlay\n"
 	  "(topmost first) with the names that each holds, and whether podvm can map it.\n"
 	  "The exit status is 0 in both cases: scripts read \"supported\" of the JSON.\n", cmd_inspect },
-	{ "plan", "BUNDLE|PATH [--scratch SIZE] [--cache DIR]",
+	{ "plan", "BUNDLE|PATH [--scratch SIZE] [--read-only]",
 	  "disks that a VM would get, and what they take",
 	  "Maps a root file system as a pod would, shows the disks that the VM would get and\n"
 	  "what they took to make, and lets go of them. Contents of files are not read or\n"
 	  "copied: the disk refers to the layers' files. BUNDLE is a directory with an OCI\n"
-	  "config.json, whose root.path and root.readonly are used; PATH a root file system.\n",
+	  "config.json, whose root.path and root.readonly are used; PATH a root file system.\n"
+	  "Of a block device it shows how it would be handed over, and does nothing to it.\n",
 	  cmd_plan },
 	{ "export", "PATH -o IMAGE [--force]", "the read-only disk as an EROFS image",
 	  "Writes the read-only disk that a VM would get for the overlay mounted at PATH\n"
