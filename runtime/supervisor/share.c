@@ -100,9 +100,9 @@ static void raise_limit(void)
 }
 
 /**
- * share_broker_start() - serve a directory
+ * share_broker_start() - serve a directory, or a set of trees
  * @b:            zero-initialised
- * @dirfd:        borrowed, not needed afterwards
+ * @dirfd:        borrowed, not needed afterwards; -1: a set, share_add() to its share
  * @config:       limits
  * @n:            channels, 1 to SHARE_CHANNELS_MAX
  * @ret_vmm_ends: room for @n; the monitor's ends, owned by the caller
@@ -119,7 +119,8 @@ int share_broker_start(struct share_broker *b, int dirfd, const struct share_con
 		return err_set(e, EINVAL, "share: %u channels: give 1 to %d", n,
 			       SHARE_CHANNELS_MAX);
 	raise_limit();
-	rc = share_new(dirfd, config, &b->share, e);
+	rc = dirfd < 0 ? share_new_set(config, &b->share, e)
+		       : share_new(dirfd, config, &b->share, e);
 	while (rc >= 0 && made < n) {
 		rc = add_channel(b, &ends[made], e);
 		made += rc >= 0;
