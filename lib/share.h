@@ -37,6 +37,9 @@
  */
 #define SHARE_CHANNELS_MAX 4
 
+/* Tag of the set of trees that a pod has, one for all of its containers. */
+#define SHARE_POD_TAG "podvm"
+
 /* The largest value of an attribute (xattr(7)), its name, and what is around it. */
 #define SHARE_VALUE_BYTES 65536u
 #define SHARE_DATA_BYTES (SHARE_VALUE_BYTES + 512u)

@@ -301,7 +301,7 @@ static int take_layers(struct storage_map *m, struct source *s, struct err *e)
  * there is nothing to undo beyond storage_map_free(), also after a crash.
  *
  * Return: 0; -EOPNOTSUPP for what cannot be mapped, with the reason and what to
- * do; -EBUSY for mounts inside; -ESTALE if the layers are not those mounted; else
+ * do: it can be shared still; -ESTALE if the layers are not those mounted; else
  * minus errno
  * Context: starts threads and waits for them; blocks for file system access
  */

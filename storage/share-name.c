@@ -46,7 +46,7 @@ static int look_up(struct share *s, const struct node *dir, const char *name,
 {
 	int fd;
 
-	if (dir->id == FUSE_ROOT_ID && s->names >= 0)
+	if (dir->id == FUSE_ROOT_ID && s->is_set)
 		return tree_lookup(s, name, ret);
 	fd = open_name(dir, name, O_PATH, 0);
 	return fd < 0 ? fd : node_found(s, dir->tree, fd, ret);

@@ -269,7 +269,7 @@ static uint32_t dev_index(struct share *s, uint64_t dev)
 
 static uint32_t dev_index_in(struct share *s, const struct share_tree *t, uint64_t dev)
 {
-	return t == s->top && s->names >= 0 ? SHARE_DEV_ROOT : dev_index(s, dev);
+	return t == s->top && s->is_set ? SHARE_DEV_ROOT : dev_index(s, dev);
 }
 
 static int add_node(struct share *s, const struct key *k, struct node **ret)

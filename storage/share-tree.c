@@ -15,9 +15,10 @@
  * What shows the host's kernel and not files (proc, sysfs, cgroups, …) is no tree, and is
  * not entered in a recursive one.
  *
- * A set's root is a tmpfs that is mounted nowhere, seen through a read-only clone. It
- * holds an empty directory or file for each tree, so that it can be listed by anybody who
- * has it open; a look-up of a name in it leads to the tree. Numbers are never used again.
+ * A set's root is a tmpfs that is mounted nowhere, and read-only but for the moment in
+ * which we make or remove a name. It holds an empty directory or file for each tree, so that it can
+ * be listed by anybody who has it open; a look-up of a name in it leads to the tree. Numbers are
+ * never used again.
  *
  * States of a tree of a set: added, until share_remove(); gone, while nodes in calls
  * still hold it; freed.
@@ -103,7 +104,7 @@ static bool lasting_handles(int root)
 	return fd >= 0;
 }
 
-static int clone_mount(struct share_tree *t, int fd, struct err *e)
+static int restrict_mount(const struct share_tree *t, struct err *e)
 {
 	struct mount_attr a = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
 					    MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW };
@@ -111,13 +112,17 @@ static int clone_mount(struct share_tree *t, int fd, struct err *e)
 
 	if (t->readonly)
 		a.attr_set |= MOUNT_ATTR_RDONLY;
-	t->mount = (int)syscall(SYS_open_tree, fd, "",
-				OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | deep);
-	if (t->mount < 0)
-		return err_sys(e, "share: clone the mount");
-	if (syscall(SYS_mount_setattr, t->mount, "", AT_EMPTY_PATH | deep, &a, sizeof(a)) < 0)
+	if (mount_setattr(t->mount, "", AT_EMPTY_PATH | deep, &a, sizeof(a)) < 0)
 		return err_sys(e, "share: restrict the mount");
 	return 0;
+}
+
+static int clone_mount(struct share_tree *t, int fd, struct err *e)
+{
+	unsigned int deep = t->recursive ? AT_RECURSIVE : 0;
+
+	t->mount = open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | deep);
+	return t->mount < 0 ? err_sys(e, "share: clone the mount") : 0;
 }
 
 static int open_root(struct share_tree *t, struct err *e)
@@ -135,24 +140,23 @@ static int open_root(struct share_tree *t, struct err *e)
 	return t->root < 0 ? err_sys(e, "share: open the directory") : 0;
 }
 
-/**
- * tree_new() - clone a directory or regular file
- * @fd:  any descriptor of it, borrowed; not needed afterwards
- * @ret: with one reference, tree_free()
- *
- * Return: 0; -EPERM without CAP_SYS_ADMIN; minus errno
- */
-int tree_new(int fd, bool readonly, bool recursive, struct share_tree **ret, struct err *e)
+/* Clones @fd, or takes over the mount that nobody else has. */
+static int make(int fd, int mount, struct share_tree init, struct share_tree **ret, struct err *e)
 {
 	struct share_tree *t = mem_new(struct share_tree);
 	int rc;
 
-	if (!t)
+	if (!t) {
+		fd_close(&mount);
 		return err_set(e, ENOMEM, "out of memory");
-	*t = (struct share_tree){ .mount = -1, .root = -1, .refs = 1 };
-	t->readonly = readonly;
-	t->recursive = recursive;
-	rc = clone_mount(t, fd, e);
+	}
+	*t = init;
+	t->mount = mount;
+	t->root = -1;
+	t->refs = 1;
+	rc = mount < 0 ? clone_mount(t, fd, e) : 0;
+	if (rc >= 0)
+		rc = restrict_mount(t, e);
 	if (rc >= 0)
 		rc = open_root(t, e);
 	if (rc < 0) {
@@ -162,6 +166,20 @@ int tree_new(int fd, bool readonly, bool recursive, struct share_tree **ret, str
 	t->handles = lasting_handles(t->root);
 	*ret = t;
 	return 0;
+}
+
+/**
+ * tree_new() - clone a directory or regular file
+ * @fd:  any descriptor of it, borrowed; not needed afterwards
+ * @ret: with one reference, tree_free()
+ *
+ * Return: 0; -EPERM without CAP_SYS_ADMIN; minus errno
+ */
+int tree_new(int fd, bool readonly, bool recursive, struct share_tree **ret, struct err *e)
+{
+	struct share_tree init = { .readonly = readonly, .recursive = recursive };
+
+	return make(fd, -1, init, ret, e);
 }
 
 /**
@@ -183,7 +201,8 @@ void tree_free(struct share_tree *t)
  */
 int tree_top(struct share *s, struct err *e)
 {
-	_cleanup_close_ int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), mount = -1;
+	_cleanup_close_ int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	int mount;
 
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "size", "4k", 0) < 0 ||
 	    fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "8192", 0) < 0 ||
@@ -193,10 +212,8 @@ int tree_top(struct share *s, struct err *e)
 	mount = fsmount(fs, FSMOUNT_CLOEXEC, 0);
 	if (mount < 0)
 		return err_sys(e, "share: mount its root");
-	s->names = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->names < 0)
-		return err_sys(e, "share: open its root");
-	return tree_new(s->names, true, false, &s->top, e);
+	s->is_set = true;
+	return make(-1, mount, (struct share_tree){ .readonly = true }, &s->top, e);
 }
 
 static struct share_tree *find(const struct share *s, uint32_t number)
@@ -301,16 +318,29 @@ static int check_kind(int fd, mode_t *ret_mode, struct err *e)
 	return 0;
 }
 
+/* Whether the set's root can be written: for the moment in which a name is made. */
+static int set_writable(const struct share *s, bool yes)
+{
+	struct mount_attr a = { 0 };
+
+	*(yes ? &a.attr_clr : &a.attr_set) = MOUNT_ATTR_RDONLY;
+	return mount_setattr(s->top->mount, "", AT_EMPTY_PATH, &a, sizeof(a)) < 0 ? -errno : 0;
+}
+
 /* The name that the set's root is listed with. */
 static int make_name(struct share *s, uint32_t number, mode_t mode, struct err *e)
 {
 	char name[NUMBER_BYTES];
-	int rc;
+	int rc = set_writable(s, true);
 
 	snprintf(name, sizeof(name), "%u", number);
-	rc = S_ISDIR(mode) ? mkdirat(s->names, name, 0755)
-			   : mknodat(s->names, name, S_IFREG | 0644, 0);
-	return rc < 0 ? err_sys(e, "share: tree %u", number) : 0;
+	if (rc >= 0)
+		rc = S_ISDIR(mode) ? mkdirat(s->top->root, name, 0755)
+				   : mknodat(s->top->root, name, S_IFREG | 0644, 0);
+	if (rc < 0)
+		err_sys(e, "share: tree %u", number);
+	set_writable(s, false);
+	return rc < 0 ? -e->code : 0;
 }
 
 static void remove_name(struct share *s, uint32_t number)
@@ -318,8 +348,10 @@ static void remove_name(struct share *s, uint32_t number)
 	char name[NUMBER_BYTES];
 
 	snprintf(name, sizeof(name), "%u", number);
-	if (unlinkat(s->names, name, AT_REMOVEDIR) < 0)
-		unlinkat(s->names, name, 0);
+	set_writable(s, true);
+	if (unlinkat(s->top->root, name, AT_REMOVEDIR) < 0)
+		unlinkat(s->top->root, name, 0);
+	set_writable(s, false);
 }
 
 /**

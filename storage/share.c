@@ -207,7 +207,8 @@ ssize_t share_call(struct share *s, const void *msg, size_t len, void *reply, in
 	return (ssize_t)(sizeof(rp) + rp.len);
 }
 
-static int make(int dirfd, const struct share_config *config, struct share **ret, struct err *e)
+static int new_share(int dirfd, const struct share_config *config, struct share **ret,
+		     struct err *e)
 {
 	struct share *s;
 	int rc;
@@ -218,7 +219,6 @@ static int make(int dirfd, const struct share_config *config, struct share **ret
 	if (!s)
 		return err_set(e, ENOMEM, "out of memory");
 	s->config = *config;
-	s->names = -1;
 	pthread_mutex_init(&s->lock, NULL);
 	if (dirfd < 0)
 		rc = tree_top(s, e);
@@ -253,7 +253,7 @@ int share_new(int dirfd, const struct share_config *config, struct share **ret, 
 		return err_sys(e, "share");
 	if (!S_ISDIR(st.st_mode))
 		return err_set(e, ENOTDIR, "share: not a directory");
-	return make(dirfd, config, ret, e);
+	return new_share(dirfd, config, ret, e);
 }
 
 /**
@@ -265,7 +265,7 @@ int share_new(int dirfd, const struct share_config *config, struct share **ret, 
  */
 int share_new_set(const struct share_config *config, struct share **ret, struct err *e)
 {
-	return make(-1, config, ret, e);
+	return new_share(-1, config, ret, e);
 }
 
 /**
@@ -284,7 +284,6 @@ void share_free(struct share *s)
 		tree_free(t);
 	}
 	tree_free(s->top);
-	fd_close(&s->names);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

@@ -77,7 +77,7 @@ struct node {
  * struct share - a directory that is shared, or a set of trees under numbers
  * @config:   limits
  * @top:      tree of its root
- * @names:    of a set: its root, writable by us alone, owned; -1: no set
+ * @is_set:   @top lists the numbers of @trees
  * @seed:     for the hash, so that nobody can aim at one bucket
  * @lock:     of all below
  * @slot:     nodes, [0] unused, [FUSE_ROOT_ID] the root
@@ -93,7 +93,7 @@ struct node {
 struct share {
 	struct share_config config;
 	struct share_tree *top;
-	int names;
+	bool is_set;
 	uint64_t seed;
 	pthread_mutex_t lock;
 	struct node **slot;

@@ -6,8 +6,9 @@
  * id, looked up in mountinfo), never by its device number: a directory on the
  * host's own volume has that volume's number, and must not hand the volume to a
  * guest. Probing only looks; source_check() then says whether the rootfs can be
- * mapped, or refuses by name. Only the root of an overlay mount can be, and only
- * without mounts inside: a disk shows the layers and would silently lack them.
+ * mapped to disks, or why not: then it can still be shared. Only the root of an overlay
+ * mount can be mapped, and only without mounts inside: a disk shows the layers and would
+ * silently lack them.
  */
 #include "storage/source.h"
 
@@ -159,9 +160,9 @@ fail:
 }
 
 /**
- * source_check() - whether a rootfs can be mapped
+ * source_check() - whether a rootfs can be mapped to disks
  *
- * Return: 0; -EOPNOTSUPP with the reason and what to do; -EBUSY for mounts inside
+ * Return: 0; -EOPNOTSUPP with the reason: virtio-fs can share it
  */
 int source_check(const struct source *s, struct err *e)
 {
@@ -174,18 +175,18 @@ int source_check(const struct source *s, struct err *e)
 		if (!s->nested)
 			return 0;
 		str_quote(nested, sizeof(nested), s->nested);
-		return err_set(e, EBUSY, "rootfs %s: %s is mounted inside it and would be missing in the guest: unmount it, or give it as a mount of the container",
+		return err_set(e, EOPNOTSUPP, "rootfs %s: is an overlay with mounts inside it (%s), which a disk would lack",
 			       shown, nested);
 	case SOURCE_BLOCK:
 		return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of %s (%s): handing block devices over is not supported yet: needs a host mount that can be given up for the while; use an overlay storage driver",
 			       shown, s->device, s->fstype);
 	case SOURCE_PLAIN:
-		return err_set(e, EOPNOTSUPP, "rootfs %s: is a directory inside the %s mount at %s, not the root of a mount: plain directories are not supported yet: need virtio-fs; use an overlay storage driver",
+		return err_set(e, EOPNOTSUPP, "rootfs %s: is a directory inside the %s mount at %s, not the root of a mount: no disk of it can be made",
 			       shown, s->fstype, point);
 	case SOURCE_OTHER:
 		break;
 	}
-	return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of type %s: not supported yet: needs virtio-fs; use an overlay storage driver",
+	return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of type %s, of which no disk can be made",
 		       shown, s->fstype);
 }
 

@@ -48,9 +48,15 @@ $(B)/tests/nic-drive: $(B)/obj/tests/e2e/nic-drive.o $(B)/libruntime.a $(B)/libn
 	$(Q)mkdir -p $(@D)
 	$(call link,$(LIBS_NETPLUG) $(LIBS_STORAGE) $(LIBS_RUNTIME) $(LIBS_LIB))
 
+# Runs inside containers.
+$(B)/tests/inside: $(call aobj,tests/e2e/inside.c)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(AGENT_LINK) $(CFLAGS) $^ $(LDFLAGS) -o $@
+
 # What stories need besides the programs themselves.
 .PHONY: e2e-programs
-e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/unit share-programs
+e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/inside $(B)/tests/unit share-programs
 
 e2e: all e2e-programs
 	$(Q)tests/e2e/run

@@ -283,6 +283,11 @@ void request_shutdown_poll(struct agent *a);
 int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, struct err *e);
 int rootfs_enter(int root, const Podvm__Rootfs *r, struct err *e);
 
+/* share.c: volume_open() and memory_open() run in the child */
+int volume_open(const char *number, struct err *e);
+int memories_make(const Podvm__ContainerCreate *c, struct err *e);
+int memory_open(const char *key, struct err *e);
+
 /* setup.c */
 int sysctl_write(const char *key, const char *value, struct err *e);
 int setup_pod(const Podvm__PodSetup *m, struct err *e);

@@ -101,7 +101,9 @@ static int note_disks(struct container *c, const Podvm__ContainerCreate *m,
 	c->disks = mem_new_n(char *, m->n_mounts + 2);
 	if (!c->disks)
 		return err_set(e, ENOMEM, "out of memory");
-	rc = add_disk(c, m->rootfs->lower_serial, strlen(m->rootfs->lower_serial), e);
+	rc = 0;
+	if (*m->rootfs->lower_serial)
+		rc = add_disk(c, m->rootfs->lower_serial, strlen(m->rootfs->lower_serial), e);
 	if (rc >= 0 && *m->rootfs->scratch_serial)
 		rc = add_disk(c, m->rootfs->scratch_serial,
 			      strlen(m->rootfs->scratch_serial), e);
@@ -271,7 +273,7 @@ static int check_create(struct agent *a, const Podvm__ContainerCreate *m,
 		return err_set(e, EMFILE, "more than %d containers", AGENT_CONTAINERS_MAX);
 	if (!m->process || !m->process->n_args)
 		return err_set(e, EINVAL, "container %s: process.args is empty", m->id);
-	if (!m->rootfs || !*m->rootfs->lower_serial)
+	if (!m->rootfs || (!*m->rootfs->lower_serial && !m->rootfs->share))
 		return err_set(e, EINVAL, "container %s: no disk for the root file system",
 			       m->id);
 	return 0;
@@ -289,6 +291,8 @@ int container_create(struct agent *a, const Podvm__ContainerCreate *m,
 	struct container *ctr = NULL;
 	int rc = check_create(a, m, e);
 
+	if (rc >= 0)
+		rc = memories_make(m, e);
 	if (rc >= 0)
 		rc = task_pause(a, e);
 	if (rc >= 0)

@@ -13,6 +13,7 @@
  * - "serial:NAME" is the disk with that serial; "serial:NAME/SUB" with MS_BIND
  *   is the file or directory SUB of the file system on it (@data names its
  *   type, default erofs), mounted once per container;
+ * - "share:N" and "memory:KEY" with MS_BIND are a volume and memory of the pod, share.c;
  * - other MS_BIND sources are paths of the VM's own root;
  * - the rest goes to mount(2) as it is (tmpfs, proc, a virtiofs tag, …).
  *
@@ -38,6 +39,8 @@
 #include "lib/str.h"
 
 #define SERIAL_PREFIX "serial:"
+#define SHARE_PREFIX "share:"
+#define MEMORY_PREFIX "memory:"
 #define DISKS AGENT_RUN "/disks"
 
 /* What a bind mount takes over only by a remount. */
@@ -182,6 +185,10 @@ static int bind_source(const Podvm__Mount *m, struct err *e)
 	char serial[32], dev[300];
 	int fd, rc;
 
+	if (str_starts(s, SHARE_PREFIX))
+		return volume_open(s + strlen(SHARE_PREFIX), e);
+	if (str_starts(s, MEMORY_PREFIX))
+		return memory_open(s + strlen(MEMORY_PREFIX), e);
 	if (!str_starts(s, SERIAL_PREFIX)) {
 		fd = open(s, O_PATH | O_CLOEXEC);
 		return fd < 0 ? err_sys(e, "source %s", s) : fd;

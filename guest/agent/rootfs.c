@@ -4,7 +4,8 @@
  *
  * A container's root file system is put together by its child, in the child's
  * own mount namespace: the image disk (EROFS) below, a scratch disk or memory
- * above, overlayfs over both. Nobody else sees these mounts, and they go with
+ * above, overlayfs over both. One that no disk can show is a tree of the pod's share:
+ * it is the root itself, or, read-only, what lies below in the place of the image. Nobody else sees these mounts, and they go with
  * the last process of the namespace; so nothing has to be unmounted. Steps:
  * rootfs_mount(), then everything that is mounted inside, then rootfs_enter().
  * A read-only root is mounted writable first, since mount points may have to
@@ -55,6 +56,24 @@ static int mount_disk(const char *serial, const char *type, unsigned long flags,
 	return 0;
 }
 
+static int mount_share(uint32_t number, const char *where, int *ret_root, struct err *e)
+{
+	_cleanup_close_ int from = -1;
+	char name[16], path[32];
+
+	snprintf(name, sizeof(name), "%u", number);
+	from = volume_open(name, e);
+	if (from < 0)
+		return err_wrap(e, "root file system");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", from);
+	if (mount(path, where, NULL, MS_BIND, NULL) < 0)
+		return err_sys(e, "root file system: bind");
+	if (!ret_root)
+		return 0;
+	*ret_root = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return *ret_root < 0 ? err_sys(e, "root file system") : 0;
+}
+
 /* The overlay's root takes its mode and owner from the upper directory. */
 static int make_upper(struct err *e)
 {
@@ -85,8 +104,11 @@ int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, struct err *e)
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_sys(e, "mounts: private");
 	rc = make_places(e);
+	if (rc >= 0 && r->share && !r->readonly)
+		return mount_share(r->share, ROOT, ret_root, e);
 	if (rc >= 0)
-		rc = mount_disk(r->lower_serial, "erofs", MS_RDONLY, LOWER, e);
+		rc = r->share ? mount_share(r->share, LOWER, NULL, e)
+			      : mount_disk(r->lower_serial, "erofs", MS_RDONLY, LOWER, e);
 	if (rc < 0)
 		return err_wrap(e, "root file system");
 	if (*r->scratch_serial)

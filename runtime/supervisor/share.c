@@ -23,6 +23,15 @@
 #include "lib/mem.h"
 #include "runtime/supervisor/supervisor.h"
 
+#define VMM_ANSWER_MS 10000
+
+/* What a file that a Linux guest knows takes of its memory, struct share_config. */
+#define GUEST_NODE_BYTES 1024u
+#define NODES_MAX (1u << 20)
+
+/* Descriptors that nodes of the pod's share keep. */
+#define FDS_MAX 4096u
+
 /* One message; false at the end of the channel. */
 static bool serve_one(struct share_channel *c, void *msg, void *reply)
 {
@@ -133,6 +142,40 @@ int share_broker_start(struct share_broker *b, int dirfd, const struct share_con
 	}
 	memcpy(ret_vmm_ends, ends, n * sizeof(int));
 	return 0;
+}
+
+static int plug(struct pod *p, const int *ends, size_t n, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_SHARE, .share = { .cache = VMM_CACHE_AUTO } };
+	struct vmm_reply rp;
+
+	strcpy(rq.share.tag, SHARE_POD_TAG);
+	return vmm_call(&p->vmm, &rq, ends, n, VMM_ANSWER_MS, &rp, e);
+}
+
+/**
+ * share_pod_start() - give the machine the share for the pod's volumes; fine when it has it
+ *
+ * Return: 0; minus errno, with nothing left behind
+ */
+int share_pod_start(struct pod *p, struct err *e)
+{
+	uint64_t nodes = (p->ram_bytes + p->hotplug_bytes) / GUEST_NODE_BYTES;
+	struct share_config config = { .fds_max = FDS_MAX };
+	int ends[SHARE_CHANNELS_MAX], rc, i;
+
+	if (p->share.n)
+		return 0;
+	config.nodes_max = (uint32_t)(nodes < NODES_MAX ? nodes : NODES_MAX);
+	rc = share_broker_start(&p->share, -1, &config, SHARE_CHANNELS_MAX, ends, e);
+	if (rc < 0)
+		return rc;
+	rc = plug(p, ends, SHARE_CHANNELS_MAX, e);
+	for (i = 0; i < SHARE_CHANNELS_MAX; i++)
+		fd_close(&ends[i]);
+	if (rc < 0)
+		share_broker_stop(&p->share);
+	return rc;
 }
 
 /**

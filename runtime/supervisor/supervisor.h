@@ -31,6 +31,9 @@
  */
 #define POD_DISK_VECTORS 188
 
+/* Of these, what a share takes: its configuration's, and one for each of its queues. */
+#define POD_SHARE_VECTORS 10
+
 struct stamp {
 	uint64_t ns;	/* CLOCK_MONOTONIC */
 	char what[96];
@@ -42,6 +45,7 @@ struct stamp {
  * @map:       its rootfs, owned
  * @disk:      numbers of its disks, as storage_map_disks() orders them
  * @n_disks:   how many of them are plugged
+ * @trees:     numbers of its trees in the pod's share, owned, @n_trees of them
  * @cgroup:    directory on the host
  * @owner:     connection of the command that creates it, until Commit
  * @committed: its shim is up and its record is visible
@@ -53,6 +57,8 @@ struct container {
 	struct storage_map *map;
 	uint32_t disk[STORAGE_DISKS_MAX];
 	size_t n_disks;
+	uint32_t *trees;
+	size_t n_trees;
 	char cgroup[PATH_MAX];
 	const void *owner;
 	bool committed;
@@ -115,6 +121,7 @@ struct pod {
 	struct vmm vmm;
 	struct agent agent;		/* main connection */
 	struct broker broker;
+	struct share_broker share;	/* for volumes, from the first one on */
 	struct container *containers;
 	uint32_t vcpus;
 	uint32_t n_disks;		/* that it ever had, for their serials */
@@ -166,7 +173,14 @@ void broker_stop(struct broker *b);
 
 int share_broker_start(struct share_broker *b, int dirfd, const struct share_config *config,
 		       unsigned int n, int *ret_vmm_ends, struct err *e);
+int share_pod_start(struct pod *p, struct err *e);
 void share_broker_stop(struct share_broker *b);
+
+int volumes_add(struct pod *p, struct container *c, struct spec *spec, const char *bundle,
+		struct err *e);
+int volume_rootfs(struct pod *p, struct container *c, struct spec *spec, const char *why,
+		  struct err *e);
+void volumes_remove(struct pod *p, struct container *c);
 
 struct container *container_find(struct pod *p, const char *id);
 int container_create(struct pod *p, const char *id, const char *bundle,

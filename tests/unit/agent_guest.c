@@ -22,6 +22,7 @@
 #include "guest/agent/disk.c"
 #include "guest/agent/net.c"
 #include "guest/agent/mount.c"
+#include "guest/agent/share.c"
 #include "guest/agent/cpu.c"
 
 #include "lib/fd.h"
