@@ -236,6 +236,12 @@ void disk_rescan(void);
 int devices_make(int root, const Podvm__ContainerCreate *c, struct err *e);
 int devices_console(int tty, struct err *e);
 
+/* mirror.c: mirror_open() runs in the child */
+int mirror_put_in(int base, const Podvm__MirrorPut *m, struct err *e);
+int mirror_put(const Podvm__MirrorPut *m, struct err *e);
+int mirror_drop(const char *key, struct err *e);
+int mirror_open(const char *key, struct err *e);
+
 /* mount.c: runs in the child */
 int path_open(int root, const char *path, struct err *e);
 int path_make(int root, const char *path, bool dir, struct err *e);

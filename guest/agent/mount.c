@@ -14,6 +14,7 @@
  *   is the file or directory SUB of the file system on it (@data names its
  *   type, default erofs), mounted once per container;
  * - "share:N" and "memory:KEY" with MS_BIND are a volume and memory of the pod, share.c;
+ *   "mirror:KEY" is a directory that the host replaces as a whole, mirror.c;
  * - other MS_BIND sources are paths of the VM's own root;
  * - the rest goes to mount(2) as it is (tmpfs, proc, a virtiofs tag, …).
  *
@@ -41,6 +42,7 @@
 #define SERIAL_PREFIX "serial:"
 #define SHARE_PREFIX "share:"
 #define MEMORY_PREFIX "memory:"
+#define MIRROR_PREFIX "mirror:"
 #define DISKS AGENT_RUN "/disks"
 
 /* What a bind mount takes over only by a remount. */
@@ -189,6 +191,8 @@ static int bind_source(const Podvm__Mount *m, struct err *e)
 		return volume_open(s + strlen(SHARE_PREFIX), e);
 	if (str_starts(s, MEMORY_PREFIX))
 		return memory_open(s + strlen(MEMORY_PREFIX), e);
+	if (str_starts(s, MIRROR_PREFIX))
+		return mirror_open(s + strlen(MIRROR_PREFIX), e);
 	if (!str_starts(s, SERIAL_PREFIX)) {
 		fd = open(s, O_PATH | O_CLOEXEC);
 		return fd < 0 ? err_sys(e, "source %s", s) : fd;

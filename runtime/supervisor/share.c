@@ -146,10 +146,10 @@ int share_broker_start(struct share_broker *b, int dirfd, const struct share_con
 
 static int plug(struct pod *p, const int *ends, size_t n, struct err *e)
 {
-	struct vmm_request rq = { .type = VMM_SHARE, .share = { .cache = VMM_CACHE_AUTO } };
+	struct vmm_request rq = { .type = VMM_SHARE,
+				  .share = { .tag = SHARE_POD_TAG, .cache = VMM_CACHE_AUTO } };
 	struct vmm_reply rp;
 
-	strcpy(rq.share.tag, SHARE_POD_TAG);
 	return vmm_call(&p->vmm, &rq, ends, n, VMM_ANSWER_MS, &rp, e);
 }
 

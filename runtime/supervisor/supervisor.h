@@ -46,6 +46,7 @@ struct stamp {
  * @disk:      numbers of its disks, as storage_map_disks() orders them
  * @n_disks:   how many of them are plugged
  * @trees:     numbers of its trees in the pod's share, owned, @n_trees of them
+ * @mirrors:   keys of its mirrors, owned, @n_mirrors of them
  * @cgroup:    directory on the host
  * @owner:     connection of the command that creates it, until Commit
  * @committed: its shim is up and its record is visible
@@ -59,6 +60,8 @@ struct container {
 	size_t n_disks;
 	uint32_t *trees;
 	size_t n_trees;
+	uint32_t *mirrors;
+	size_t n_mirrors;
 	char cgroup[PATH_MAX];
 	const void *owner;
 	bool committed;
@@ -122,6 +125,7 @@ struct pod {
 	struct agent agent;		/* main connection */
 	struct broker broker;
 	struct share_broker share;	/* for volumes, from the first one on */
+	struct mirrors *mirrors;	/* owned; NULL: there was none yet */
 	struct container *containers;
 	uint32_t vcpus;
 	uint32_t n_disks;		/* that it ever had, for their serials */
@@ -181,6 +185,10 @@ int volumes_add(struct pod *p, struct container *c, struct spec *spec, const cha
 int volume_rootfs(struct pod *p, struct container *c, struct spec *spec, const char *why,
 		  struct err *e);
 void volumes_remove(struct pod *p, struct container *c);
+
+int mirror_add(struct pod *p, int fd, uint32_t *ret_key, struct err *e);
+void mirror_remove(struct pod *p, uint32_t key);
+void mirrors_done(struct pod *p);
 
 struct container *container_find(struct pod *p, const char *id);
 int container_create(struct pod *p, const char *id, const char *bundle,

@@ -10,6 +10,7 @@
  * By what the source is:
  *
  *   directory, regular file   a tree; recursive for rbind, read-only for ro
+ *   configMap and its like, ro   a mirror (mirror.c), unless it is too large for one
  *   tmpfs on /dev/shm         a tmpfs of the same size in the guest, one for all
  *                             containers that bind that source
  *   null, zero, full, random, urandom, tty   the guest's own device
@@ -20,7 +21,7 @@
  * later (rslave has those that are there at the container's creation), and changes of
  * a read-only volume by mounts inside it (ro holds for them, too).
  *
- * The trees belong to the container and go with it.
+ * Trees and mirrors belong to the container and go with it.
  *
  * Sources: OCI runtime-spec 1.2, config.md "Mounts".
  */
@@ -181,6 +182,47 @@ static int tree(struct pod *p, struct container *c, Podvm__Mount *m, int fd, str
 	return set_text(&m->source, name, e);
 }
 
+/* Return: 0; -EOPNOTSUPP for what must be shared; minus errno */
+static int mirror(struct pod *p, struct container *c, Podvm__Mount *m, int fd, struct err *e)
+{
+	uint32_t *more = realloc(c->mirrors, (c->n_mirrors + 1) * sizeof(*more));
+	char name[24];
+	int rc;
+
+	if (!more)
+		return err_set(e, ENOMEM, "out of memory");
+	c->mirrors = more;
+	rc = mirror_add(p, fd, &more[c->n_mirrors], e);
+	if (rc < 0)
+		return rc;
+	snprintf(name, sizeof(name), "mirror:%u", more[c->n_mirrors++]);
+	return set_text(&m->source, name, e);
+}
+
+/* Whether it is written by renaming "..data"; what is not is no matter for the log. */
+static bool is_atomic(int fd)
+{
+	struct stat st;
+
+	return !fstatat(fd, "..data", &st, AT_SYMLINK_NOFOLLOW) && S_ISLNK(st.st_mode);
+}
+
+static int directory(struct pod *p, struct container *c, Podvm__Mount *m, int fd, struct err *e)
+{
+	char shown[QUOTED_BYTES];
+	int rc;
+
+	inherit(m, fd);
+	if (!(m->flags & MS_RDONLY) || !is_atomic(fd))
+		return tree(p, c, m, fd, e);
+	rc = mirror(p, c, m, fd, e);
+	if (rc != -EOPNOTSUPP)
+		return rc;
+	str_quote(shown, sizeof(shown), m->source);
+	log_info("container %s: %s is shared without change events: %s", c->id, shown, e->text);
+	return tree(p, c, m, fd, e);
+}
+
 static int volume(struct pod *p, struct container *c, Podvm__Mount *m, const char *bundle,
 		  struct err *e)
 {
@@ -199,7 +241,7 @@ static int volume(struct pod *p, struct container *c, Podvm__Mount *m, const cha
 				       "leave it out");
 		if (is_shm(m, fd, &f))
 			return memory(m, &st, &f, e);
-		break;
+		return directory(p, c, m, fd, e);
 	case S_IFREG:
 		break;
 	case S_IFCHR:
@@ -239,8 +281,9 @@ int volumes_add(struct pod *p, struct container *c, struct spec *spec, const cha
 		if (volume(p, c, m, bundle, e) < 0)
 			return err_wrap(e, "/mounts/%zu/source: %s", i, shown);
 	}
-	if (c->n_trees > n)
-		pod_stamp(p, 0, "container %.32s: volumes shared (%zu)", c->id, c->n_trees - n);
+	if (c->n_trees > n || c->n_mirrors)
+		pod_stamp(p, 0, "container %.32s: %zu volumes shared, %zu mirrored", c->id,
+			  c->n_trees - n, c->n_mirrors);
 	return 0;
 }
 
@@ -275,7 +318,7 @@ int volume_rootfs(struct pod *p, struct container *c, struct spec *spec, const c
 }
 
 /**
- * volumes_remove() - the container's trees are shared no more; fine if there are none
+ * volumes_remove() - the container's volumes are no more; fine if there are none
  */
 void volumes_remove(struct pod *p, struct container *c)
 {
@@ -285,4 +328,7 @@ void volumes_remove(struct pod *p, struct container *c)
 			share_remove(p->share.share, c->trees[c->n_trees]);
 	}
 	free(mem_steal(c->trees));
+	while (c->n_mirrors)
+		mirror_remove(p, c->mirrors[--c->n_mirrors]);
+	free(mem_steal(c->mirrors));
 }

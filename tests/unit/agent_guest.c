@@ -23,6 +23,7 @@
 #include "guest/agent/net.c"
 #include "guest/agent/mount.c"
 #include "guest/agent/share.c"
+#include "guest/agent/mirror.c"
 #include "guest/agent/cpu.c"
 
 #include "lib/fd.h"
