@@ -11,7 +11,7 @@
  * bytes) and opened again when they are needed; the descriptors that were used
  * last stay open. Only the broker has handles, so none can be forged. File
  * systems whose handles do not last (overlayfs, network and FUSE) have a
- * descriptor for each node instead, and config.fds_max bounds the nodes.
+ * descriptor for each node instead, and config.held_max bounds these nodes.
  *
  * A node lives while it was given out more often than forgotten, or a call works
  * on it. Its id is its slot and, above, a number that counts nodes up: an id that
@@ -182,6 +182,7 @@ static int take_fd(struct share *s, struct node *n)
 	if (may_close(n))
 		list_del(s, n);
 	s->n_fds--;
+	s->n_held -= !n->handle_len;
 	return fd_steal(&n->fd);
 }
 
@@ -189,17 +190,19 @@ static void give_fd(struct share *s, struct node *n, int *fd)
 {
 	n->fd = fd_steal(fd);
 	s->n_fds++;
+	s->n_held += !n->handle_len;
 	if (may_close(n))
 		list_add(s, n);
 }
 
-/* Closes descriptors that were not used for long, while there are more than @max. */
-static void evict(struct share *s, uint32_t max)
+/* Closes descriptors that were not used for long, when there are too many. */
+static void evict(struct share *s)
 {
 	struct node *n = s->oldest, *next;
 	int tries;
 
-	for (tries = 0; n && s->n_fds > max && tries < EVICT_TRIES; tries++) {
+	for (tries = 0; n && s->n_fds - s->n_held > s->config.fds_max && tries < EVICT_TRIES;
+	     tries++) {
 		next = n->newer;
 		if (!n->refs)
 			close(take_fd(s, n));
@@ -280,9 +283,8 @@ static int add_node(struct share *s, const struct key *k, struct node **ret)
 
 	if (k->tree->gone)
 		return -ESTALE;
-	if (!k->handle_len)
-		evict(s, s->config.fds_max - 1);
-	if (s->n_nodes >= s->config.nodes_max || (!k->handle_len && s->n_fds >= s->config.fds_max))
+	if (s->n_nodes >= s->config.nodes_max ||
+	    (!k->handle_len && s->n_held >= s->config.held_max))
 		return -ENFILE;
 	n = calloc(1, sizeof(*n) + k->handle_len);
 	if (!n)
@@ -449,7 +451,7 @@ int node_use(struct share *s, uint64_t id, struct node **ret)
 		pthread_mutex_lock(&s->lock);
 		if (n->fd < 0)
 			give_fd(s, n, &fd);
-		evict(s, s->config.fds_max);
+		evict(s);
 		pthread_mutex_unlock(&s->lock);
 		fd_close(&fd);
 	}
@@ -554,7 +556,7 @@ int node_found(struct share *s, struct share_tree *t, int fd, struct share_entry
 			give_fd(s, n, &fd);
 		*ret = (struct share_entry){ .dev_index = n->dev_index, .node = n->id };
 		share_attr(&st, n->dev_index, &ret->attr);
-		evict(s, s->config.fds_max);
+		evict(s);
 	}
 	pthread_mutex_unlock(&s->lock);
 	fd_close(&fd);

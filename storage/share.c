@@ -11,7 +11,8 @@
  * one function; see share-node.c, share-name.c, share-attr.c, share-xattr.c, and
  * share-cred.c for whom they act as. Any number of threads may call at a time.
  *
- * Limits: config.nodes_max files known to the guest, config.fds_max descriptors.
+ * Limits: config.nodes_max files known to the guest, config.fds_max and held_max
+ * descriptors.
  */
 #include "storage/share.h"
 
@@ -219,6 +220,8 @@ static int new_share(int dirfd, const struct share_config *config, struct share 
 	if (!s)
 		return err_set(e, ENOMEM, "out of memory");
 	s->config = *config;
+	if (!s->config.held_max)
+		s->config.held_max = s->config.fds_max;
 	pthread_mutex_init(&s->lock, NULL);
 	if (dirfd < 0)
 		rc = tree_top(s, e);

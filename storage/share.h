@@ -85,7 +85,7 @@ struct node {
  * @bucket:   slots by hash, a power of two of them
  * @next_number: upper half of the next node's id
  * @oldest, @newest: nodes with a descriptor, by use; only with @handles
- * @n_fds:    descriptors that nodes hold
+ * @n_fds:    descriptors that nodes hold; @n_held: of those without a handle
  * @trees:    the others of a set
  * @n_trees:  how many; @last_number: that was given out
  * @dev, @n_devs: device numbers, by the index that share_ino() has them by
@@ -104,7 +104,7 @@ struct share {
 	uint32_t n_buckets;
 	uint32_t next_number;
 	struct node *oldest, *newest;
-	uint32_t n_fds;
+	uint32_t n_fds, n_held;
 	struct share_tree *trees;
 	uint32_t n_trees, last_number;
 	uint64_t *dev;

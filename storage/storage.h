@@ -64,13 +64,16 @@ void storage_map_free(struct storage_map *m);
  * @nodes_max: files that the guest may know at a time, about 140 bytes each. A Linux
  *             guest needs about 1 KiB of its memory for one, and forgets them when
  *             that is short: RAM / 1 KiB is never reached by an honest one
- * @fds_max:   descriptors that are kept for them; where the file system has no
- *             lasting handles, each known file takes one
+ * @fds_max:   descriptors that are kept for those that have lasting handles, so that
+ *             they need not be opened again
+ * @held_max:  descriptors for those that have none (overlayfs, network and FUSE file
+ *             systems, mounts inside a recursive tree), one for each; 0: as @fds_max
  */
 struct share_config {
 	bool readonly;
 	uint32_t nodes_max;
 	uint32_t fds_max;
+	uint32_t held_max;
 };
 
 struct share;

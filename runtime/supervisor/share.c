@@ -29,7 +29,7 @@
 #define GUEST_NODE_BYTES 1024u
 #define NODES_MAX (1u << 20)
 
-/* Descriptors that nodes of the pod's share keep. */
+/* Descriptors that nodes of the pod's share keep which could be opened again. */
 #define FDS_MAX 4096u
 
 /* One message; false at the end of the channel. */
@@ -162,11 +162,15 @@ int share_pod_start(struct pod *p, struct err *e)
 {
 	uint64_t nodes = (p->ram_bytes + p->hotplug_bytes) / GUEST_NODE_BYTES;
 	struct share_config config = { .fds_max = FDS_MAX };
+	struct rlimit r;
 	int ends[SHARE_CHANNELS_MAX], rc, i;
 
 	if (p->share.n)
 		return 0;
 	config.nodes_max = (uint32_t)(nodes < NODES_MAX ? nodes : NODES_MAX);
+	config.held_max = config.nodes_max;
+	if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_max / 2 < config.held_max)
+		config.held_max = (uint32_t)(r.rlim_max / 2);
 	rc = share_broker_start(&p->share, -1, &config, SHARE_CHANNELS_MAX, ends, e);
 	if (rc < 0)
 		return rc;

@@ -8,7 +8,7 @@
 # shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 46
+plan 48
 
 story_begin
 make_layers
@@ -168,10 +168,21 @@ ok 'a read-only one is that' sh -c "podvm --root $ROOT exec plain cat /etc/motd 
 podvm delete --force plain
 podvm delete --force a
 ok 'the volume lives on with the other container' b_says /elsewhere/both two
-umount "$WORK"/disk/[ab]/rootfs
+make_bundle keep "$IN_NETNS | $MEMBER" sleep 1000
+podvm run --detach --bundle "$BUNDLE" keep < /dev/null > /dev/null 2>&1
+podvm delete --force b
+make_bundle d "$IN_NETNS | $MEMBER | $(bind /data "$V/data" rbind)
+	| $(bind /etc/resolv.conf "$V/hosts" bind)" sleep 1000
+ln -s ../run/systemd/stub.conf "$BUNDLE/rootfs/etc/resolv.conf"
+podvm run --detach --bundle "$BUNDLE" d < /dev/null > "$WORK/out" 2>&1 || cat "$WORK/out"
+ok 'when all volumes are gone, the next one is there' is "$(podvm exec d cat /data/both)" two
+ok 'a file goes where a dangling link of the image leads' is \
+	"$(podvm exec d head -n 1 /run/systemd/stub.conf)" '10.0.0.9 somewhere'
+umount "$WORK"/disk/[abd]/rootfs "$WORK/disk/keep/rootfs"
 supervisor=$(grep -lsaE 'podvm.--root.*.supervisor.pod[1]' /proc/[0-9]*/cmdline | head -n 1)
 kill -KILL "$(echo "$supervisor" | cut -d/ -f3)"
-podvm delete --force b
+podvm delete --force d
+podvm delete --force keep
 umount "$V/nested/inner" "$V/shm"
 rm -rf "$V" "$WORK/disk/plain"
 snapshot > "$WORK/after"
