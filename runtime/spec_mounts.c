@@ -33,7 +33,7 @@
 
 #define ATIME (MS_NOATIME | MS_RELATIME | MS_STRICTATIME)
 
-enum kind { SET, CLEAR, PROPAGATION, REFUSED };
+enum kind { SET, CLEAR, PROPAGATION, COPY_UP, REFUSED };
 
 static const struct option {
 	const char *name;
@@ -98,11 +98,11 @@ static const struct option {
 	{ "suid", CLEAR, MS_NOSUID },
 	{ "symfollow", CLEAR, MS_NOSYMFOLLOW },
 	{ "sync", SET, MS_SYNCHRONOUS },
+	{ "tmpcopyup", COPY_UP, 0 },
 	{ "unbindable", PROPAGATION, MS_UNBINDABLE },
 	/* Behind here: not in the feature list. */
 	{ "idmap", REFUSED, 0 },
 	{ "ridmap", REFUSED, 0 },
-	{ "tmpcopyup", REFUSED, 0 },
 };
 
 static const char *const types[] = {
@@ -177,6 +177,9 @@ static int option(const struct jnode *el, Podvm__Mount *m, struct strbuf *data,
 		return 0;
 	case PROPAGATION:
 		m->propagation = o->flags;
+		return 0;
+	case COPY_UP:
+		m->copy_up = true;
 		return 0;
 	case REFUSED:
 		break;
@@ -270,6 +273,8 @@ static int bind_check(const struct jnode *n, const char *source, const Podvm__Mo
 	if (*m->data)
 		return json_fail(n, "options", e, "%s: means nothing to a bind mount: "
 				 "leave it out", SPEC_Q(m->data));
+	if (m->copy_up)
+		return json_fail(n, "options", e, "tmpcopyup: is for a tmpfs");
 	if (m->flags & MS_REMOUNT)
 		return json_fail(n, "options", e, "remount: means nothing to a bind "
 				 "mount: leave it out");
@@ -295,6 +300,8 @@ static int translate(const struct jnode *n, const char *type, const char *source
 	}
 	if (!type)
 		return json_fail(n, "type", e, "missing");
+	if (m->copy_up && strcmp(type, "tmpfs"))
+		return json_fail(n, "options", e, "tmpcopyup: is for a tmpfs");
 	rc = type_check(n, type, e);
 	if (!rc)
 		rc = spec_strdup(type, &m->type, e);

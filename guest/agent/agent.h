@@ -182,6 +182,9 @@ bool cgroup_oom(int cgroup_fd);
 int cgroup_pids(int cgroup_fd, uint32_t **ret, size_t *ret_n, struct err *e);
 int cgroup_remove(const char *id, struct err *e);
 
+/* copyup.c: runs in the child */
+int copy_up(int from, int to, struct err *e);
+
 /* cpu.c */
 int cpu_set_online(const char *path, uint32_t want, uint32_t *ret_present,
 		   uint32_t *ret_online, struct err *e);

@@ -301,6 +301,8 @@ static int mount_on(int root, const Podvm__Mount *m, const char *source,
 	top = path_open(root, m->destination, e);
 	if (top < 0)
 		return top;
+	if (m->copy_up && (rc = copy_up(at, top, e)) < 0)
+		return rc;
 	rc = remount(fd_path(top).s, m, e);
 	return rc < 0 ? rc : propagate(fd_path(top).s, m, e);
 }
