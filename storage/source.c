@@ -6,10 +6,10 @@
  * id, looked up in mountinfo), never by its device number: a directory on the
  * host's own volume has that volume's number, and must not hand the volume to a
  * guest. Probing only looks; source_check() then says whether the rootfs can be
- * mapped, or refuses by name. The root of an overlay mount can be, and that of a
- * block device's file system which is mounted there and nowhere else
- * (storage/blockplan.c); and only without mounts inside: a disk shows the layers
- * or the file system, and would silently lack them.
+ * mapped to disks, or why not: then it can still be shared. The root of an overlay
+ * mount can be, and that of a block device's file system which is mounted there and
+ * nowhere else (storage/blockplan.c); and only without mounts inside: a disk shows the
+ * layers or the file system, and would silently lack them.
  */
 #include "storage/source.h"
 
@@ -178,13 +178,17 @@ static int check_block(const struct source *s, struct err *e)
 		return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of %s (%s), which the guest's kernel does not take: use ext4, or an overlay storage driver",
 			       shown, s->device, s->fstype);
 	rc = blockplan_make(s->block, false, &plan, e);
+	/* Who makes devices for containers means them to be used: no share instead. */
+	if (rc == -EOPNOTSUPP)
+		rc = -(e->code = EINVAL);
 	return rc < 0 ? err_wrap(e, "rootfs %s: is a mount of %s", shown, s->device) : 0;
 }
 
 /**
- * source_check() - whether a rootfs can be mapped
+ * source_check() - whether a rootfs can be mapped to disks
  *
- * Return: 0; -EOPNOTSUPP with the reason and what to do; -EBUSY for mounts inside
+ * Return: 0; -EOPNOTSUPP with the reason: virtio-fs can share it; for a block device
+ * also others, with what to do
  */
 int source_check(const struct source *s, struct err *e)
 {
@@ -198,15 +202,18 @@ int source_check(const struct source *s, struct err *e)
 		if (!s->nested)
 			return s->kind == SOURCE_BLOCK ? check_block(s, e) : 0;
 		str_quote(nested, sizeof(nested), s->nested);
-		return err_set(e, EBUSY, "rootfs %s: %s is mounted inside it and would be missing in the guest: unmount it, or give it as a mount of the container",
+		if (s->kind == SOURCE_BLOCK)
+			return err_set(e, EBUSY, "rootfs %s: %s is mounted inside it and would be missing in the guest: unmount it, or give it as a mount of the container",
+				       shown, nested);
+		return err_set(e, EOPNOTSUPP, "rootfs %s: is an overlay with mounts inside it (%s), which a disk would lack",
 			       shown, nested);
 	case SOURCE_PLAIN:
-		return err_set(e, EOPNOTSUPP, "rootfs %s: is a directory inside the %s mount at %s, not the root of a mount: plain directories are not supported yet: need virtio-fs; use an overlay storage driver",
+		return err_set(e, EOPNOTSUPP, "rootfs %s: is a directory inside the %s mount at %s, not the root of a mount: no disk of it can be made",
 			       shown, s->fstype, point);
 	case SOURCE_OTHER:
 		break;
 	}
-	return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of type %s: not supported yet: needs virtio-fs; use an overlay storage driver",
+	return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of type %s, of which no disk can be made",
 		       shown, s->fstype);
 }
 
