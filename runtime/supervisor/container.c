@@ -175,7 +175,11 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		rc = blockroot_describe(fs, &root, disks[0].serial, e);
 		if (!rc)
 			rc = machine_journal(p, e);
-		return rc ? rc : plug(p, c, 0, &disks[0], spec, e);
+		if (!rc)
+			rc = plug(p, c, 0, &disks[0], spec, e);
+		if (!rc)
+			pod_stamp(p, 0, "container %.32s: block device handed over and plugged", c->id);
+		return rc;
 	}
 	for (i = 0; i < n; i++) {
 		bool lower = disks[i].kind == STORAGE_DISK_SYNTHETIC;
