@@ -53,6 +53,7 @@ static void set_defaults(struct config *c)
 	c->ram_bytes = 256ull << 20;
 	c->vcpus = 1;
 	c->scratch_bytes = 10ull << 30;
+	snprintf(c->layer_cache, sizeof(c->layer_cache), "%s", CONFIG_LAYER_CACHE);
 	c->boot_timeout_ms = 60000;
 	c->vhost_net = true;
 }
@@ -93,6 +94,21 @@ static int get_auto(const struct jnode *n, const char *key, bool *ret, struct er
 	if (strcmp(v, "auto") && strcmp(v, "off"))
 		return json_fail(n, key, e, "must be auto or off");
 	*ret = !strcmp(v, "auto");
+	return 0;
+}
+
+/* A directory by its absolute path, or "off". */
+static int get_cache(const struct jnode *n, const char *key, char *dst, size_t room,
+		     struct err *e)
+{
+	int rc = get_text(n, key, dst, room, e);
+
+	if (rc < 0)
+		return rc;
+	if (!strcmp(dst, "off"))
+		*dst = 0;
+	else if (*dst != '/')
+		return json_fail(n, key, e, "must be an absolute path or off");
 	return 0;
 }
 
@@ -196,7 +212,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	static const char *const known[] = {
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
-		"blockRootfs",
+		"blockRootfs", "layerCache",
 	};
 	struct jnode memory;
 	int rc;
@@ -217,6 +233,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    json_u64(n, "bootTimeoutMs", &c->boot_timeout_ms, e) < 0 ||
 	    get_auto(n, "vhostNet", &c->vhost_net, e) < 0 ||
 	    get_block(n, "blockRootfs", &c->block_rootfs, e) < 0 ||
+	    get_cache(n, "layerCache", c->layer_cache, sizeof(c->layer_cache), e) < 0 ||
 	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||
 	    at_most(n, "vcpusMax", c->vcpus_max, UINT32_MAX, e) < 0 ||

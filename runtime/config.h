@@ -19,6 +19,9 @@ enum config_block {
 	CONFIG_BLOCK_REFUSE,
 };
 
+/* Where layers are remembered, unless "layerCache" says another directory or "off". */
+#define CONFIG_LAYER_CACHE "/var/lib/podvm/cache/layers"
+
 /**
  * struct config - the host's settings; every one has a default
  * @vmm, @kernel, @initramfs: files
@@ -29,6 +32,7 @@ enum config_block {
  * @ram_max_bytes: the same for memory; 0: it cannot
  * @pages, @merge, @prefault: of guest RAM, as in vmm/vmm.h
  * @scratch_bytes: capacity of a container's writable disk (sparse)
+ * @layer_cache:   directory where layers are remembered; "": nowhere
  * @boot_timeout_ms: until the agent must have called
  * @vhost_net:     let the kernel move a pod's packets where it can
  * @block_rootfs:  see enum config_block
@@ -46,6 +50,7 @@ struct config {
 	bool merge;
 	bool prefault;
 	uint64_t scratch_bytes;
+	char layer_cache[PATH_MAX];
 	uint64_t boot_timeout_ms;
 	bool vhost_net;
 	enum config_block block_rootfs;

@@ -17,6 +17,13 @@
 #include "storage/layers.h"
 #include "storage/source.h"
 
+static const char *role(const struct overlay *o, size_t layer)
+{
+	if (o->has_upper && !layer)
+		return "upper";
+	return layer < o->n_layers - o->n_data ? "lower" : "data";
+}
+
 static int print_json(const struct source *s, const struct layers *l,
 		      const struct err *why)
 {
@@ -44,7 +51,7 @@ static int print_json(const struct source *s, const struct layers *l,
 		json_out_arr(o, "layers");
 		for (i = 0; i < s->overlay->n_layers; i++) {
 			json_out_obj(o, NULL);
-			json_out_str(o, "role", s->overlay->has_upper && !i ? "upper" : "lower");
+			json_out_str(o, "role", role(s->overlay, i));
 			json_out_str(o, "path", s->overlay->layer[i].path);
 			if (l)
 				json_out_u64(o, "names", layers_count(l, i));
@@ -87,7 +94,7 @@ static void print_table(const struct source *s, const struct layers *l,
 		if (!i)
 			printf("\n%5s  %-5s  %9s  %s\n", "LAYER", "ROLE", "NAMES", "PATH");
 		str_quote(shown, sizeof(shown), s->overlay->layer[i].path);
-		printf("%5zu  %-5s  ", i, s->overlay->has_upper && !i ? "upper" : "lower");
+		printf("%5zu  %-5s  ", i, role(s->overlay, i));
 		if (l)
 			printf("%9llu  ", (unsigned long long)layers_count(l, i));
 		else
@@ -145,7 +152,7 @@ int cmd_inspect(int argc, char **argv, struct err *e)
 		return rc;
 	rc = source_check(s, &why);
 	if (!rc && s->overlay)
-		rc = layers_read(s->overlay, &l, &why);
+		rc = layers_read(s->overlay, NULL, &l, &why);
 	if (!rc && s->overlay)
 		layers_verify(l, s->fd, &why);
 	rc = 0;

@@ -31,6 +31,7 @@ static size_t figures(const struct storage_map *m, struct figure v[FIGURES_MAX])
 	size_t n = 0;
 
 	v[n++] = (struct figure){ "layers", "layers", s->layers };
+	v[n++] = (struct figure){ "cachedLayers", "layers from the cache", s->cached };
 	v[n++] = (struct figure){ "layerNames", "names in the layers", s->layer_names };
 	v[n++] = (struct figure){ "names", "names in the merged tree", s->names };
 	v[n++] = (struct figure){ "inodes", "inodes", s->inodes };
@@ -136,7 +137,7 @@ static int plan_block(const struct source *s, bool readonly, bool json, struct e
 
 static void usage(const struct opt *table)
 {
-	printf("usage: podvm-storage plan PATH [--scratch SIZE] [--read-only] [--json]\n\n"
+	printf("usage: podvm-storage plan PATH [--scratch SIZE] [--read-only] [--cache DIR] [--json]\n\n"
 	       "Maps the overlay mounted at PATH as a pod would, shows the disks that the VM\n"
 	       "would get and what they took to make, and lets go of them. Contents of files are\n"
 	       "not read or copied: the disk refers to the layers' files.\n"
@@ -146,7 +147,7 @@ static void usage(const struct opt *table)
 }
 
 /**
- * cmd_plan() - podvm-storage plan PATH [--scratch SIZE] [--read-only] [--json]
+ * cmd_plan() - podvm-storage plan PATH [--scratch SIZE] [--read-only] [--cache DIR] [--json]
  *
  * Return: 0 or minus errno
  */
@@ -158,6 +159,7 @@ int cmd_plan(int argc, char **argv, struct err *e)
 	const struct opt table[] = {
 		OPT_STR('s', "scratch", &scratch, "SIZE", "writable disk too, such as 10G (default: none)"),
 		OPT_FLAG('r', "read-only", &req.readonly, "for a container that does not write to its root"),
+		OPT_STR('c', "cache", &req.cache_dir, "DIR", "remember layers there, as pods do (default: nowhere)"),
 		OPT_FLAG('j', "json", &json, "print JSON"),
 		OPT_FLAG('h', "help", &help, "print this"),
 		OPT_END,

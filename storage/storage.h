@@ -42,6 +42,7 @@ struct storage_disk {
  * @rootfs:        directory on the host, the mount point of an overlay or of a block device
  * @serial_stem:   at most 16 bytes; serials are it and a suffix
  * @scratch_bytes: capacity of the writable disk; 0: none (memory in the guest)
+ * @cache_dir:     where layers are remembered, absolute; NULL: nowhere
  * @readonly:      the container must not write to its root
  * @leave:         a block device that the guest had is not mounted again on the host
  * @journal:       learns what is taken from the host, borrowed while the map lives; NULL:
@@ -51,6 +52,7 @@ struct storage_request {
 	const char *rootfs;
 	const char *serial_stem;
 	uint64_t scratch_bytes;
+	const char *cache_dir;
 	bool readonly;
 	bool leave;
 	struct journal *journal;

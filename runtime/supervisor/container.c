@@ -166,6 +166,8 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 	rq.serial_stem = stem;
 	if (fs->readonly)
 		rq.scratch_bytes = 0;
+	if (p->config.layer_cache[0])
+		rq.cache_dir = p->config.layer_cache;
 	rc = storage_map_rootfs(&rq, &c->map, e);
 	if (rc < 0)
 		return err_wrap(e, "/root/path");
