@@ -37,10 +37,11 @@ LIB_BLKID    := blkid
 LIB_SECCOMP  := libseccomp
 LIB_CAP      := libcap
 LIB_EXT2     := ext2fs
+LIB_XXHASH   := libxxhash
 LIB_URING    := liburing
 LIB_CHECK    := check
 ALL_LIBS     := $(LIB_JSON) $(LIB_PROTOBUF) $(LIB_NL) $(LIB_DM) $(LIB_BLKID) \
-		$(LIB_SECCOMP) $(LIB_CAP) $(LIB_EXT2) $(LIB_URING)
+		$(LIB_SECCOMP) $(LIB_CAP) $(LIB_EXT2) $(LIB_XXHASH) $(LIB_URING)
 
 NO_BUILD_GOALS := help deps clean demo check bench format kernel node fuzz fuzz-replay
 ifneq ($(filter-out $(NO_BUILD_GOALS),$(or $(MAKECMDGOALS),all)),)
@@ -150,7 +151,7 @@ $(B)/agent/%.pb-c.o: $(GEN)/%.pb-c.c
 # ---- objects -----------------------------------------------------------------------
 NL_CFLAGS    := $(call pc,$(LIB_NL),--cflags)
 CHECK_CFLAGS := $(call pc,$(LIB_CHECK),--cflags)
-DM_CFLAGS    := $(call pc,$(LIB_DM) $(LIB_BLKID) $(LIB_EXT2),--cflags)
+DM_CFLAGS    := $(call pc,$(LIB_DM) $(LIB_BLKID) $(LIB_EXT2) $(LIB_XXHASH),--cflags)
 
 $(B)/obj/netplug/%.o $(B)/obj/tests/%.o: MODULE_FLAGS = $(NL_CFLAGS)
 $(B)/obj/storage/%.o: MODULE_FLAGS = $(DM_CFLAGS)
@@ -180,7 +181,7 @@ $(B)/lib%.a:
 # ---- programs ------------------------------------------------------------------------
 LIBS_LIB     = $(call pc,$(LIB_JSON) $(LIB_PROTOBUF),--libs)
 LIBS_NETPLUG = $(call pc,$(LIB_NL),--libs)
-LIBS_STORAGE = $(call pc,$(LIB_DM) $(LIB_BLKID) $(LIB_EXT2),--libs)
+LIBS_STORAGE = $(call pc,$(LIB_DM) $(LIB_BLKID) $(LIB_EXT2) $(LIB_XXHASH),--libs)
 # Static: the shared one of Debian 12 (2.3) does not export what restricts a ring.
 LIBS_URING   = $(patsubst -luring,-l:liburing.a,$(call pc,$(LIB_URING),--libs))
 LIBS_VMM     = $(call pc,$(LIB_SECCOMP),--libs) $(LIBS_URING)

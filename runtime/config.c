@@ -53,6 +53,7 @@ static void set_defaults(struct config *c)
 	c->ram_bytes = 256ull << 20;
 	c->vcpus = 1;
 	c->scratch_bytes = 10ull << 30;
+	snprintf(c->layer_cache, sizeof(c->layer_cache), "%s", CONFIG_LAYER_CACHE);
 	c->boot_timeout_ms = 60000;
 	c->vhost_net = true;
 }
@@ -96,6 +97,21 @@ static int get_auto(const struct jnode *n, const char *key, bool *ret, struct er
 	return 0;
 }
 
+/* A directory by its absolute path, or "off". */
+static int get_cache(const struct jnode *n, const char *key, char *dst, size_t room,
+		     struct err *e)
+{
+	int rc = get_text(n, key, dst, room, e);
+
+	if (rc < 0)
+		return rc;
+	if (!strcmp(dst, "off"))
+		*dst = 0;
+	else if (*dst != '/')
+		return json_fail(n, key, e, "must be an absolute path or off");
+	return 0;
+}
+
 static int in_range(const struct jnode *n, const char *key, uint64_t v, uint64_t max,
 		    struct err *e)
 {
@@ -126,6 +142,28 @@ static int only_known(const struct jnode *n, const char *const *known, size_t n_
 			return json_fail(n, m.key, e, "unknown setting");
 	}
 	return 0;
+}
+
+static int get_block(const struct jnode *n, const char *key, enum config_block *ret,
+		     struct err *e)
+{
+	static const char *const names[] = {
+		[CONFIG_BLOCK_RETURN] = "return", [CONFIG_BLOCK_LEAVE] = "leave-unmounted",
+		[CONFIG_BLOCK_REFUSE] = "refuse",
+	};
+	const char *v;
+	int rc = json_str(n, key, &v, e);
+	unsigned int i;
+
+	if (rc <= 0)
+		return rc;
+	for (i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(v, names[i]))
+			continue;
+		*ret = (enum config_block)i;
+		return 0;
+	}
+	return json_fail(n, key, e, "must be return, leave-unmounted or refuse");
 }
 
 static int get_pages(const struct jnode *n, const char *key, enum vmm_pages *ret, struct err *e)
@@ -174,6 +212,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	static const char *const known[] = {
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
+		"layerCache", "blockRootfs",
 	};
 	struct jnode memory;
 	int rc;
@@ -193,6 +232,8 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    get_size(n, "scratch", &c->scratch_bytes, e) < 0 ||
 	    json_u64(n, "bootTimeoutMs", &c->boot_timeout_ms, e) < 0 ||
 	    get_auto(n, "vhostNet", &c->vhost_net, e) < 0 ||
+	    get_cache(n, "layerCache", c->layer_cache, sizeof(c->layer_cache), e) < 0 ||
+	    get_block(n, "blockRootfs", &c->block_rootfs, e) < 0 ||
 	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||
 	    at_most(n, "vcpusMax", c->vcpus_max, UINT32_MAX, e) < 0 ||

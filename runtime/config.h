@@ -12,6 +12,16 @@
 /* Read when PODVM_CONFIG is not in the environment; it need not exist. */
 #define CONFIG_PATH "/etc/podvm/podvm.json"
 
+/* Where layers are remembered, unless "layerCache" says another directory or "off". */
+#define CONFIG_LAYER_CACHE "/var/lib/podvm/cache/layers"
+
+/* What becomes of a rootfs that is mounted from a block device. */
+enum config_block {
+	CONFIG_BLOCK_RETURN,	/* the guest gets it; then the host mounts it again */
+	CONFIG_BLOCK_LEAVE,	/* the same, but the host does not mount what a guest wrote */
+	CONFIG_BLOCK_REFUSE,
+};
+
 /**
  * struct config - the host's settings; every one has a default
  * @vmm, @kernel, @initramfs: files
@@ -22,8 +32,10 @@
  * @ram_max_bytes: the same for memory; 0: it cannot
  * @pages, @merge, @prefault: of guest RAM, as in vmm/vmm.h
  * @scratch_bytes: capacity of a container's writable disk (sparse)
+ * @layer_cache:   directory where layers are remembered; "": nowhere
  * @boot_timeout_ms: until the agent must have called
  * @vhost_net:     let the kernel move a pod's packets where it can
+ * @block_rootfs:  see enum config_block
  */
 struct config {
 	char vmm[PATH_MAX];
@@ -38,8 +50,10 @@ struct config {
 	bool merge;
 	bool prefault;
 	uint64_t scratch_bytes;
+	char layer_cache[PATH_MAX];
 	uint64_t boot_timeout_ms;
 	bool vhost_net;
+	enum config_block block_rootfs;
 };
 
 int config_load(struct config *ret, struct err *e);

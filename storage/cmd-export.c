@@ -23,17 +23,32 @@
 
 #define COPY_BYTES (1u << 20)
 
-/* Copies until @len bytes or the end of the file; the rest reads as zeros. */
+/* Bytes from @from on that are a hole; all of @len behind the last data. */
+static uint64_t hole(int in, uint64_t from, uint64_t len)
+{
+	off_t data = lseek(in, (off_t)from, SEEK_DATA);
+
+	if (data < 0)
+		return errno == ENXIO ? len : 0;
+	return (uint64_t)data - from < len ? (uint64_t)data - from : len;
+}
+
+/* Copies until @len bytes or the end of the file; the rest, and holes, read as zeros. */
 static int copy_run(int in, uint64_t from, int out, uint64_t to, uint64_t len,
 		    struct err *e)
 {
 	static char buf[COPY_BYTES];
 
 	while (len) {
-		size_t want = len < sizeof(buf) ? (size_t)len : sizeof(buf);
-		ssize_t n = pread(in, buf, want, (off_t)from);
-		ssize_t done = 0;
+		uint64_t skip = hole(in, from, len);
+		ssize_t done = 0, n;
+		size_t want;
 
+		from += skip;
+		to += skip;
+		len -= skip;
+		want = len < sizeof(buf) ? (size_t)len : sizeof(buf);
+		n = pread(in, buf, want, (off_t)from);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -88,6 +103,8 @@ int export_image(const struct storage_map *m, int out_fd, struct err *e)
 	int rc = 0;
 
 	storage_map_disks(m, &d);
+	if (d->kind != STORAGE_DISK_SYNTHETIC)
+		return err_set(e, EOPNOTSUPP, "it is a block device: that is an image already");
 	if (fstat(d->fd, &st) < 0)
 		return err_sys(e, "disk table");
 	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, d->fd, 0);

@@ -17,6 +17,13 @@
 #include "storage/layers.h"
 #include "storage/source.h"
 
+static const char *role(const struct overlay *o, size_t layer)
+{
+	if (o->has_upper && !layer)
+		return "upper";
+	return layer < o->n_layers - o->n_data ? "lower" : "data";
+}
+
 static int print_json(const struct source *s, const struct layers *l,
 		      const struct err *why)
 {
@@ -36,13 +43,15 @@ static int print_json(const struct source *s, const struct layers *l,
 	json_out_str(o, "fsType", s->fstype);
 	json_out_str(o, "device", s->device);
 	json_out_str(o, "nestedMount", s->nested);
+	if (s->block)
+		blockmount_json(s->block, o);
 	if (s->overlay) {
 		json_out_bool(o, "userxattr", s->overlay->userxattr);
 		json_out_str(o, "workDir", s->overlay->work);
 		json_out_arr(o, "layers");
 		for (i = 0; i < s->overlay->n_layers; i++) {
 			json_out_obj(o, NULL);
-			json_out_str(o, "role", s->overlay->has_upper && !i ? "upper" : "lower");
+			json_out_str(o, "role", role(s->overlay, i));
 			json_out_str(o, "path", s->overlay->layer[i].path);
 			if (l)
 				json_out_u64(o, "names", layers_count(l, i));
@@ -77,13 +86,15 @@ static void print_table(const struct source *s, const struct layers *l,
 	row("mount root", s->root);
 	printf("%-14s %s on %s\n", "file system", s->fstype, s->device);
 	row("nested mount", s->nested);
+	if (s->block)
+		blockmount_print(s->block);
 	for (i = 0; s->overlay && i < s->overlay->n_layers; i++) {
 		char shown[600];
 
 		if (!i)
 			printf("\n%5s  %-5s  %9s  %s\n", "LAYER", "ROLE", "NAMES", "PATH");
 		str_quote(shown, sizeof(shown), s->overlay->layer[i].path);
-		printf("%5zu  %-5s  ", i, s->overlay->has_upper && !i ? "upper" : "lower");
+		printf("%5zu  %-5s  ", i, role(s->overlay, i));
 		if (l)
 			printf("%9llu  ", (unsigned long long)layers_count(l, i));
 		else
@@ -140,9 +151,9 @@ int cmd_inspect(int argc, char **argv, struct err *e)
 	if (rc < 0)
 		return rc;
 	rc = source_check(s, &why);
-	if (!rc)
-		rc = layers_read(s->overlay, &l, &why);
-	if (!rc)
+	if (!rc && s->overlay)
+		rc = layers_read(s->overlay, NULL, &l, &why);
+	if (!rc && s->overlay)
 		layers_verify(l, s->fd, &why);
 	rc = 0;
 	if (json && print_json(s, l, &why) < 0)

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -35,8 +36,10 @@
 
 #include "lib/disktab.h"
 #include "lib/fd.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "storage/handover.h"
 #include "storage/scratch.h"
 #include "storage/source.h"
 
@@ -49,25 +52,33 @@ static_assert(EROFS_BLOCK_BYTES == DISKTAB_BLOCK_BYTES, "a block is a block");
 /* What follows the stem of a serial. */
 #define SUFFIX_LOWER "-ro"
 #define SUFFIX_SCRATCH "-rw"
+#define SUFFIX_BLOCK "-dev"
 
 /**
  * struct storage_map - a mapped rootfs
  * @layer_fd:  directories of the layers, topmost first, owned
  * @has_upper: layer 0 is the upper directory
+ * @userxattr: of the mount
+ * @cache:     of layers, owned; NULL without one
  * @files:     by number, owned
  * @names:     what files refer to, owned
- * @disks:     their descriptors are owned
+ * @disks:     their descriptors are owned, but for that of @handover
+ * @handover:  block device that was taken from the host, owned; NULL: none
+ * @root:      how the guest mounts it
  */
 struct storage_map {
 	int *layer_fd;
 	size_t n_layers;
-	bool has_upper;
+	bool has_upper, userxattr;
+	struct cache *cache;
 	struct disk_file *files;
 	uint32_t n_files;
 	struct strbuf names;
 	struct storage_disk disks[STORAGE_DISKS_MAX];
 	size_t n_disks;
 	struct storage_stats stats;
+	struct handover *handover;
+	struct storage_root root;
 };
 
 static uint64_t now_us(void)
@@ -166,12 +177,35 @@ static uint32_t keep(struct storage_map *m, const char *text)
 	return (uint32_t)at;
 }
 
-/* Remembers every file; files of a directory follow each other and share its path. */
+/* Where the last file was, and its text in the map's names. */
+struct last_dir {
+	const struct tree_node *node;
+	uint32_t at;
+};
+
+/* The directory of a file in its layer; files of one follow each other and share it. */
+static int keep_dir(struct storage_map *m, const struct tree_inode *f,
+		    struct last_dir *last, uint32_t *ret, struct err *e)
+{
+	const struct tree_node *up = f->home ? f->home->parent : NULL;
+	char path[TREE_PATH_BYTES] = ".";
+
+	if (!up || up != last->node) {
+		if (up && tree_path(up, path) < 0)
+			return err_set(e, ENAMETOOLONG, "a path is too long");
+		last->at = keep(m, path);
+		last->node = up;
+	}
+	*ret = last->at;
+	return 0;
+}
+
+/* Remembers every file of the disk. */
 static int take_files(struct storage_map *m, const struct erofs *d, struct err *e)
 {
-	const struct tree_node *last = NULL;
-	char path[TREE_PATH_BYTES];
+	struct last_dir last = { 0 };
 	uint32_t dir = 0, i;
+	int rc;
 
 	m->files = d->n_files < 8192 ? malloc(d->n_files * sizeof(*m->files) + 1) :
 				      tree_big_alloc(d->n_files * sizeof(*m->files));
@@ -181,19 +215,16 @@ static int take_files(struct storage_map *m, const struct erofs *d, struct err *
 	for (i = 0; i < d->n_files; i++) {
 		const struct tree_inode *f = d->file[i]->data ? d->file[i]->data :
 								d->file[i];
-		const struct tree_node *up = f->node->parent;
 
-		if (up != last) {
-			if (tree_path(up, path) < 0)
-				return err_set(e, ENAMETOOLONG, "a path is too long");
-			dir = keep(m, path);
-			last = up;
-		}
+		rc = keep_dir(m, f, &last, &dir, e);
+		if (rc < 0)
+			return rc;
 		m->files[i] = (struct disk_file){
 			.dev = (uint32_t)f->dev, .ino = f->ino, .size = f->size,
 			.mtime_s = f->mtime_s, .mtime_ns = f->mtime_ns,
 			.ctime_s = f->ctime_s, .ctime_ns = f->ctime_ns,
-			.dir = dir, .name = keep(m, f->node->name), .layer = f->layer,
+			.dir = dir, .name = keep(m, f->home ? f->home->name : f->path),
+			.layer = f->layer,
 		};
 		m->stats.data_bytes += f->size;
 		if (m->names.failed || m->names.len > UINT32_MAX - 2 * TREE_PATH_BYTES)
@@ -217,6 +248,46 @@ static int add_disk(struct storage_map *m, const struct storage_request *req,
 	return 0;
 }
 
+/* The merged layers, as they are mounted; @ret_cached: of them from the cache. */
+static int read_once(const struct storage_map *m, const struct source *s, struct layers **ret,
+		     size_t *ret_cached, struct err *e)
+{
+	struct layers *l = NULL;
+	int rc = layers_read(s->overlay, m->cache, &l, e);
+
+	if (rc < 0)
+		return rc;
+	*ret_cached = layers_cached(l);
+	rc = layers_verify(l, s->fd, e);
+	if (rc < 0) {
+		layers_free(l);
+		return rc;
+	}
+	*ret = l;
+	return 0;
+}
+
+/*
+ * If the layers are not those that are mounted, what is remembered of them may be
+ * wrong (a file was changed in place): then it is forgotten, once.
+ */
+static int read_layers(const struct storage_map *m, const struct source *s,
+		       struct layers **ret, struct err *e)
+{
+	struct err why = { 0 };
+	size_t cached = 0, i;
+	int rc = read_once(m, s, ret, &cached, &why);
+
+	if (rc == -ESTALE && cached) {
+		for (i = 0; i < s->overlay->n_layers; i++)
+			cache_drop(m->cache, s->overlay->layer[i].fd, s->overlay->userxattr);
+		return read_once(m, s, ret, &cached, e);
+	}
+	if (rc < 0 && e)
+		*e = why;
+	return rc;
+}
+
 static int map_lower(struct storage_map *m, const struct storage_request *req,
 		     struct source *s, struct err *e)
 {
@@ -226,9 +297,7 @@ static int map_lower(struct storage_map *m, const struct storage_request *req,
 	int fd = -1, rc;
 	size_t i;
 
-	rc = layers_read(s->overlay, &l, e);
-	if (!rc)
-		rc = layers_verify(l, s->fd, e);
+	rc = read_layers(m, s, &l, e);
 	scanned = now_us();
 	if (!rc)
 		rc = erofs_layout(layers_root(l), &d, e);
@@ -243,6 +312,7 @@ static int map_lower(struct storage_map *m, const struct storage_request *req,
 		rc = take_files(m, d, e);
 	if (!rc) {
 		m->stats.layers = s->overlay->n_layers;
+		m->stats.cached = layers_cached(l);
 		for (i = 0; i < s->overlay->n_layers; i++)
 			m->stats.layer_names += layers_count(l, i);
 		m->stats.names = d->n_names;
@@ -287,9 +357,61 @@ static int take_layers(struct storage_map *m, struct source *s, struct err *e)
 		return err_set(e, ENOMEM, "out of memory");
 	m->n_layers = s->overlay->n_layers;
 	m->has_upper = s->overlay->has_upper;
+	m->userxattr = s->overlay->userxattr;
 	for (i = 0; i < m->n_layers; i++)
 		m->layer_fd[i] = fd_steal(&s->overlay->layer[i].fd);
 	return 0;
+}
+
+/* Without a cache all goes on, only slower. */
+static void take_cache(struct storage_map *m, const char *dir)
+{
+	struct err why;
+
+	if (dir && cache_open(dir, &m->cache, &why) < 0)
+		log_warn("storage: %s", why.text);
+}
+
+/* Whether @word is among comma-separated options. */
+static bool has_option(const char *options, const char *word)
+{
+	size_t len = strlen(word);
+	const char *at;
+
+	for (at = options; (at = strstr(at, word)); at += len)
+		if ((at == options || at[-1] == ',') && (!at[len] || at[len] == ','))
+			return true;
+	return false;
+}
+
+/* The device changes hands here; the directory is closed, or its mount would be busy. */
+static int map_block(struct storage_map *m, const struct storage_request *req,
+		     struct source *s, struct err *e)
+{
+	struct blockplan p = { 0 };
+	int rc = blockplan_make(s->block, req->readonly, &p, e);
+
+	if (rc < 0)
+		return rc;
+	if (strlen(req->serial_stem) + sizeof(SUFFIX_BLOCK) > STORAGE_SERIAL_BYTES)
+		return err_set(e, ENAMETOOLONG, "serial stem longer than 16 bytes");
+	if (p.mode != BLOCKPLAN_SHARED && !req->journal)
+		return err_set(e, EOPNOTSUPP, "the host would have to give its mount up, which is not allowed here (podvm: blockRootfs in the configuration)");
+	fd_close(&s->fd);
+	rc = handover_take(s->block, &p, req->leave, req->journal, &m->handover, e);
+	if (rc < 0)
+		return rc;
+	m->root = (struct storage_root){
+		.type = p.guest_type, .flags = s->block->opts.mnt & ~(unsigned long)MS_RDONLY,
+		.data = p.mode != BLOCKPLAN_EXCLUSIVE ? p.guest_data
+			: has_option(s->block->opts.data, "discard") ? "discard" : "",
+		.lower = p.mode != BLOCKPLAN_EXCLUSIVE, .readonly = p.readonly_root,
+	};
+	return add_disk(m, req, SUFFIX_BLOCK, (struct storage_disk){
+		.kind = STORAGE_DISK_RAW, .fd = handover_fd(m->handover),
+		.readonly = p.mode != BLOCKPLAN_EXCLUSIVE,
+		.size_bytes = s->block->dev.size_bytes,
+	}, e);
 }
 
 /**
@@ -297,11 +419,14 @@ static int take_layers(struct storage_map *m, struct source *s, struct err *e)
  * @req: what to map
  * @ret: owned by the caller, storage_map_free(); untouched on failure
  *
- * The host is only read, but for the scratch disk, a file without a name; so
- * there is nothing to undo beyond storage_map_free(), also after a crash.
+ * The host is only read, but for the scratch disk, a file without a name, and for a
+ * block device, which the host's mount gives up; the journal knows that, and
+ * storage_map_give_back() brings it back. There is nothing else to undo beyond
+ * storage_map_free(), also after a crash.
  *
  * Return: 0; -EOPNOTSUPP for what cannot be mapped, with the reason and what to
- * do: it can be shared still; -ESTALE if the layers are not those mounted; else
+ * do: it can be shared still; -EMEDIUMTYPE for a block device that is not handed
+ * over; -ESTALE if the layers are not those mounted; else
  * minus errno
  * Context: starts threads and waits for them; blocks for file system access
  */
@@ -320,18 +445,29 @@ int storage_map_rootfs(const struct storage_request *req,
 	if (!rc)
 		rc = source_check(s, e);
 	if (!rc) {
-		rc = map_lower(m, req, s, e);
-		if (!rc)
+		bool block = s->kind == SOURCE_BLOCK;
+
+		if (!block)
+			take_cache(m, req->cache_dir);
+		rc = block ? map_block(m, req, s, e) : map_lower(m, req, s, e);
+		if (!rc && !block)
 			rc = map_scratch(m, req, s, e);
-		if (!rc)
+		if (!rc && !block)
 			rc = take_layers(m, s, e);
 		if (rc < 0) {
 			str_quote(shown, sizeof(shown), req->rootfs);
 			err_wrap(e, "rootfs %s", shown);
 		}
 	}
+	/* A device that is not handed over is refused: it is no rootfs to be shared. */
+	if (rc == -EOPNOTSUPP && s && s->kind == SOURCE_BLOCK) {
+		rc = -EMEDIUMTYPE;
+		if (e)
+			e->code = EMEDIUMTYPE;
+	}
 	source_free(s);
 	if (rc < 0) {
+		storage_map_give_back(m, NULL);
 		storage_map_free(m);
 		return rc;
 	}
@@ -351,6 +487,46 @@ size_t storage_map_disks(const struct storage_map *m,
 {
 	*ret = m->disks;
 	return m->n_disks;
+}
+
+/**
+ * storage_map_root() - how the guest mounts the file system of a block device
+ * @ret: lives as long as the map; untouched otherwise
+ *
+ * Return: false when the rootfs is none
+ */
+bool storage_map_root(const struct storage_map *m, struct storage_root *ret)
+{
+	if (m->handover)
+		*ret = m->root;
+	return m->handover;
+}
+
+/**
+ * storage_map_give_back() - the guest has no disk of the map any more, for good
+ *
+ * What was taken from the host is the host's again.
+ *
+ * Return: 0, also when there was nothing, or it was done before; 1: the host has its
+ * device, but not mounted, or not all that was written, for the reason in @e; minus
+ * errno: not now, the journal keeps it
+ * Context: waits some seconds for the device to be free
+ */
+int storage_map_give_back(struct storage_map *m, struct err *e)
+{
+	struct err ignored;
+
+	return m->handover ? handover_give_back(m->handover, e ? e : &ignored) : 0;
+}
+
+/**
+ * storage_undo_handover() - undo a "handover" record of the journal; may be repeated
+ *
+ * Return: as handover_undo(): 0; 1 with something to tell a person in @e; minus errno
+ */
+int storage_undo_handover(const struct journal_rec *r, struct err *e)
+{
+	return handover_undo(r, e);
 }
 
 /**
@@ -388,6 +564,18 @@ static bool unchanged(const struct disk_file *f, const struct stat *st, bool upp
 			  (uint32_t)st->st_ctim.tv_nsec == f->ctime_ns));
 }
 
+/* A file that changed: what is remembered of its layer may be wrong, the next map reads it. */
+static int stale(const struct storage_map *m, const struct disk_file *f, const char *path,
+		 const char *why, struct err *e)
+{
+	char shown[400];
+
+	if (m->cache)
+		cache_drop(m->cache, m->layer_fd[f->layer], m->userxattr);
+	str_quote(shown, sizeof(shown), path);
+	return err_set(e, ESTALE, "layer %u: %s: %s", f->layer, shown, why);
+}
+
 /**
  * storage_map_open() - open a file behind a synthetic disk
  * @file:   its number in the disk's table; may come from a hostile monitor
@@ -414,17 +602,15 @@ int storage_map_open(const struct storage_map *m, uint32_t file, int *ret_fd,
 		return err_set(e, ENAMETOOLONG, "file %u: path too long", file);
 	fd = open_beneath(m->layer_fd[f->layer], path);
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		code = errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
-		       errno == EXDEV || errno == ENXIO ? ESTALE : errno;
+		code = errno;
+		if (code == ENOENT || code == ENOTDIR || code == ELOOP || code == EXDEV ||
+		    code == ENXIO)
+			return stale(m, f, path, strerror(code), e);
 		str_quote(shown, sizeof(shown), path);
-		return err_set(e, code, "layer %u: %s: %s", f->layer, shown,
-			       strerror(errno));
+		return err_set(e, code, "layer %u: %s: %s", f->layer, shown, strerror(code));
 	}
-	if (!unchanged(f, &st, m->has_upper && !f->layer)) {
-		str_quote(shown, sizeof(shown), path);
-		return err_set(e, ESTALE, "layer %u: %s: changed since its disk was made",
-			       f->layer, shown);
-	}
+	if (!unchanged(f, &st, m->has_upper && !f->layer))
+		return stale(m, f, path, "changed since its disk was made", e);
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
 		return err_sys(e, "fcntl");
@@ -433,7 +619,9 @@ int storage_map_open(const struct storage_map *m, uint32_t file, int *ret_fd,
 }
 
 /**
- * storage_map_free() - give everything back; NULL is fine
+ * storage_map_free() - let go of everything; NULL is fine
+ *
+ * A device that storage_map_give_back() has not given back is the journal's to do.
  *
  * Context: no storage_map_open() of the map may be running
  */
@@ -443,10 +631,12 @@ void storage_map_free(struct storage_map *m)
 
 	if (!m)
 		return;
-	for (i = 0; i < m->n_disks; i++)
+	for (i = 0; i < m->n_disks && !m->handover; i++)
 		fd_close(&m->disks[i].fd);
+	handover_free(m->handover);
 	for (i = 0; i < m->n_layers; i++)
 		fd_close(&m->layer_fd[i]);
+	cache_free(m->cache);
 	free(m->layer_fd);
 	free(m->files);
 	strbuf_done(&m->names);

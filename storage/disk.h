@@ -9,6 +9,7 @@
 /**
  * struct storage_stats - what mapping a rootfs took
  * @layers:     of the stack
+ * @cached:     of them were known already
  * @layer_names: names in all layers, before merging
  * @names:      in the merged tree
  * @inodes:     of the disk
@@ -19,7 +20,7 @@
  * @scan_us, @layout_us, @scratch_us, @total_us: time spent
  */
 struct storage_stats {
-	uint64_t layers, layer_names, names, inodes, files, extents;
+	uint64_t layers, cached, layer_names, names, inodes, files, extents;
 	uint64_t meta_bytes, data_bytes;
 	uint64_t scan_us, layout_us, scratch_us, total_us;
 };

@@ -11,6 +11,7 @@
  *	...                inodes, 64 bytes each, with attributes and, where they
  *	                   fit the block, directory entries or symlink targets
  *	spilled blocks     directories and symlink targets that do not fit
+ *	shared attributes  those that many files have (erofs-xattr.c)
  *	@meta_blocks       contents of files, whole blocks, one run per file: never
  *	                   copied, only numbered
  *
@@ -19,9 +20,7 @@
  * a directory are sorted by bytes, "." and ".." among them, and each block of
  * them stands for itself: fixed-size records first, names behind.
  *
- * Limits, refused by name: 2^32 - 2 blocks (16 TiB), attributes of an inode
- * above what its 16-bit count can say (256 KiB), namespaces of attributes that
- * the format has no number for.
+ * Limits, refused by name: 2^32 - 2 blocks (16 TiB), and what erofs-xattr.c says.
  *
  * Source: linux Documentation/filesystems/erofs.rst, "On-disk details";
  * fs/erofs/erofs_fs.h of Linux 6.1
@@ -37,6 +36,7 @@
 
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "storage/erofs-xattr.h"
 
 #define SUPER_OFFSET 1024u
 #define SUPER_BYTES 128u
@@ -46,8 +46,6 @@
 #define SLOT_BYTES 32u
 #define INODE_BYTES 64u
 #define DIRENT_BYTES 12u
-#define XATTR_HEAD_BYTES 12u
-#define XATTR_ENTRY_BYTES 4u
 #define BLOCKS_MAX 0xfffffffeu
 
 /* i_format: extended inode (bit 0), data layout (bits 1 to 3). */
@@ -84,42 +82,6 @@ struct dirent_head {
 } __attribute__((packed));
 static_assert(sizeof(struct dirent_head) == DIRENT_BYTES, "directory entry");
 
-struct xattr_head {
-	uint8_t name_len, index;
-	uint16_t value_len;
-};
-static_assert(sizeof(struct xattr_head) == XATTR_ENTRY_BYTES, "attribute");
-
-/* Namespaces and their numbers; the whole name of an ACL is its namespace. */
-static const struct {
-	const char *prefix;
-	uint8_t index;
-	bool whole;
-} namespaces[] = {
-	{ "user.", 1, false },
-	{ "system.posix_acl_access", 2, true },
-	{ "system.posix_acl_default", 3, true },
-	{ "trusted.", 4, false },
-	{ "security.", 6, false },
-};
-
-/* The number of a name's namespace and the rest of it; 0 when there is none. */
-static uint8_t split_name(const char *name, const char **ret_rest)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_LEN(namespaces); i++) {
-		const char *p = namespaces[i].prefix;
-		const char *rest = name + strlen(p);
-
-		if (!str_starts(name, p) || (namespaces[i].whole ? *rest : !*rest))
-			continue;
-		*ret_rest = rest;
-		return namespaces[i].index;
-	}
-	return 0;
-}
-
 /* Kept out of the recursion's stack frames, which a hostile image can pile up. */
 __attribute__((noinline)) static int refuse(const struct tree_inode *i, int code, struct err *e, const char *why)
 {
@@ -129,34 +91,6 @@ __attribute__((noinline)) static int refuse(const struct tree_inode *i, int code
 		str_copy(path, sizeof(path), "(long path)");
 	str_quote(shown, sizeof(shown), path);
 	return err_set(e, code, "%s: %s", shown, why);
-}
-
-static size_t entry_bytes(const struct tree_xattr *x, const char *rest)
-{
-	return (XATTR_ENTRY_BYTES + strlen(rest) + x->len + 3) & ~(size_t)3;
-}
-
-static int size_xattrs(struct tree_inode *i, struct err *e)
-{
-	const struct tree_xattr *x;
-	uint64_t bytes = 0;
-	const char *rest;
-
-	for (x = i->xattrs; x; x = x->next) {
-		if (!split_name(x->name, &rest) || strlen(rest) > UINT8_MAX) {
-			char why[400], shown[300];
-
-			str_quote(shown, sizeof(shown), x->name);
-			snprintf(why, sizeof(why), "attribute %s cannot be put onto an EROFS disk: remove it from the image", shown);
-			return refuse(i, EOPNOTSUPP, e, why);
-		}
-		bytes += entry_bytes(x, rest);
-	}
-	/* The count on disk is 1 for the head and 1 for each 4 bytes of entries. */
-	if (bytes / 4 + 1 > UINT16_MAX)
-		return refuse(i, EOPNOTSUPP, e, "more than 256 KiB of attributes cannot be put onto an EROFS disk");
-	i->xattr_bytes = bytes ? (uint32_t)bytes + XATTR_HEAD_BYTES : 0;
-	return 0;
 }
 
 /**
@@ -295,7 +229,7 @@ __attribute__((noinline)) static int place_node(struct erofs *d, struct tree_nod
 	if (!tree_is_dir(n) && i->nlink++)
 		return 0;
 	i->node = n;
-	rc = size_xattrs(i, e);
+	rc = erofs_xattrs_size(&d->xattrs, i, e);
 	if (rc < 0)
 		return rc;
 	if (i->metacopy)
@@ -328,16 +262,38 @@ static int place_children(struct erofs *d, struct tree_node *dir, struct err *e)
 	return rc;
 }
 
+/* Learns the attributes of all that will be on the disk; the recursion is as deep as a path. */
+static int count_xattrs(struct erofs *d, const struct tree_node *n, struct err *e)
+{
+	uint32_t i;
+	int rc = 0;
+
+	/* An inode of several names is counted once: then it has got a size. */
+	if (n->inode->xattrs && !n->inode->xattr_bytes) {
+		n->inode->xattr_bytes = 1;
+		rc = erofs_xattrs_count(&d->xattrs, n->inode, e);
+	}
+	for (i = 0; !rc && i < n->n_children; i++)
+		if (!(n->child[i]->flags & TREE_WHITEOUT) &&
+		    (n->child[i]->inode->xattrs || tree_is_dir(n->child[i])))
+			rc = count_xattrs(d, n->child[i], e);
+	return rc;
+}
+
 /* Numbers the blocks of spilled metadata and of the contents. */
 static int number_blocks(struct erofs *d, struct err *e)
 {
 	uint64_t first = (d->cursor + EROFS_BLOCK_BYTES - 1) / EROFS_BLOCK_BYTES;
 	uint64_t next = first + d->spill_blocks;
+	uint64_t shared = (d->xattrs.bytes + EROFS_BLOCK_BYTES - 1) / EROFS_BLOCK_BYTES;
 	size_t i;
 
 	for (i = 0; next <= BLOCKS_MAX && i < d->n_inodes; i++)
 		if (d->inode[i]->layout == TREE_LAYOUT_BLOCKS)
 			d->inode[i]->block += (uint32_t)first;
+	if (shared && next <= BLOCKS_MAX)
+		d->xattr_block = (uint32_t)next;
+	next += shared;
 	d->meta_blocks = (uint32_t)next;
 	for (i = 0; i < d->n_files; i++) {
 		struct tree_inode *f = d->file[i];
@@ -372,7 +328,10 @@ int erofs_layout(struct tree_node *root, struct erofs **ret, struct err *e)
 		return err_set(e, ENOMEM, "out of memory");
 	d->root = root;
 	d->cursor = SUPER_OFFSET + SUPER_BYTES;
-	rc = place_node(d, root, e);
+	rc = count_xattrs(d, root, e);
+	erofs_xattrs_share(&d->xattrs);
+	if (!rc)
+		rc = place_node(d, root, e);
 	if (!rc)
 		rc = place_children(d, root, e);
 	if (!rc)
@@ -438,34 +397,15 @@ static void write_dir(uint8_t *dst, const struct tree_node *dir)
 	write_dir_block(dst, v, n);
 }
 
-static void write_xattrs(uint8_t *dst, const struct tree_inode *i)
-{
-	const struct tree_xattr *x;
-
-	dst += XATTR_HEAD_BYTES;
-	for (x = i->xattrs; x; x = x->next) {
-		const char *rest = "";
-		struct xattr_head h = {
-			.index = split_name(x->name, &rest),
-			.value_len = htole16((uint16_t)x->len),
-		};
-
-		h.name_len = (uint8_t)strlen(rest);
-		memcpy(dst, &h, sizeof(h));
-		memcpy(dst + sizeof(h), rest, h.name_len);
-		memcpy(dst + sizeof(h) + h.name_len, x->value, x->len);
-		dst += entry_bytes(x, rest);
-	}
-}
-
-static void write_inode(uint8_t *dst, const struct tree_inode *i, uint32_t number)
+static void write_inode(const struct erofs *d, uint8_t *dst, const struct tree_inode *i,
+			uint32_t number)
 {
 	uint8_t *at = dst + i->offset;
 	uint32_t xattrs = i->xattr_bytes;
 	struct inode h = {
 		.format = htole16(i->layout == TREE_LAYOUT_INLINE ? FORMAT_INLINE :
 								    FORMAT_PLAIN),
-		.xattr_count = htole16((uint16_t)(xattrs ? (xattrs - XATTR_HEAD_BYTES) / 4 + 1 : 0)),
+		.xattr_count = htole16(erofs_xattrs_units(i)),
 		.mode = htole16((uint16_t)i->mode),
 		.size = htole64(S_ISDIR(i->mode) ? i->dir_bytes : i->size),
 		.u = htole32(S_ISCHR(i->mode) || S_ISBLK(i->mode) ? i->rdev : i->block),
@@ -479,7 +419,7 @@ static void write_inode(uint8_t *dst, const struct tree_inode *i, uint32_t numbe
 
 	memcpy(at, &h, sizeof(h));
 	if (xattrs)
-		write_xattrs(at + INODE_BYTES, i);
+		erofs_xattrs_write(&d->xattrs, i, at + INODE_BYTES);
 	at += INODE_BYTES + xattrs;
 	if (i->layout == TREE_LAYOUT_BLOCKS)
 		at = dst + (uint64_t)i->block * EROFS_BLOCK_BYTES;
@@ -511,6 +451,7 @@ static void write_super(const struct erofs *d, uint8_t *dst)
 		.root_nid = htole16((uint16_t)(d->root->inode->offset / SLOT_BYTES)),
 		.inodes = htole64(d->n_inodes),
 		.blocks = htole32(d->n_blocks),
+		.xattr_block = htole32(d->xattr_block),
 		.volume = "podvm",
 	};
 
@@ -529,7 +470,9 @@ void erofs_write(const struct erofs *d, uint8_t *dst)
 	size_t i;
 
 	for (i = 0; i < d->n_inodes; i++)
-		write_inode(dst, d->inode[i], (uint32_t)i + 1);
+		write_inode(d, dst, d->inode[i], (uint32_t)i + 1);
+	if (d->xattr_block)
+		erofs_xattrs_write_shared(&d->xattrs, dst + (uint64_t)d->xattr_block * EROFS_BLOCK_BYTES);
 	write_super(d, dst);
 }
 
@@ -540,6 +483,7 @@ void erofs_free(struct erofs *d)
 {
 	if (!d)
 		return;
+	erofs_xattrs_done(&d->xattrs);
 	free(d->inode);
 	free(d->file);
 	free(d);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "lib/err.h"
+#include "storage/erofs-xattr.h"
 #include "storage/tree.h"
 
 #define EROFS_BLOCK_BYTES 4096u
@@ -16,6 +17,8 @@
  * @inode:       all inodes in the order of their place, owned
  * @file:        regular files with content, in the order of their blocks; owned;
  *               file[i]->file is i
+ * @xattrs:      attributes of all inodes
+ * @xattr_block: first block of those that are shared; 0: none are
  * @meta_blocks: blocks of metadata, from block 0 on
  * @n_blocks:    of the disk, metadata and content
  * @n_names:     entries of all directories, without . and ..
@@ -26,6 +29,8 @@ struct erofs {
 	struct tree_inode **file;
 	size_t n_inodes;
 	uint32_t n_files;
+	struct erofs_xattrs xattrs;
+	uint32_t xattr_block;
 	uint32_t meta_blocks;
 	uint32_t n_blocks;
 	uint64_t n_names;

@@ -3,25 +3,15 @@
  * DOC: Theory of operation
  *
  * A stack is read layer by layer (scan.c), by up to SCAN_THREADS threads that
- * have a working directory of their own, and then folded from the top down, in
- * memory alone: the tree of the layers above takes what the next one below adds.
- *
- *	above              below               result
- *	nothing            anything            below, with all that is in it
- *	directory          directory           merged, attributes from above
- *	opaque directory   anything            above
- *	directory          anything else       above, and opaque from here on
- *	anything else      anything            above
- *
- * "Anything else" includes whiteouts; they stay in the tree because they hide
- * names of the layers further down, and are left out when the disk is laid out.
- * Nodes move from a lower tree into the merged one and are never shared; so
- * every node has one parent, whose path is the same in its own layer. Merging
- * recurses as deep as a path has names (TREE_PATH_BYTES / 2), in small frames.
+ * have a working directory of their own, or taken from the cache (cache.c) if it
+ * has them unchanged, and then merged (merge.c). Data-only
+ * layers are not read: files in them are looked up by name.
  *
  * The layers come from mount options, that is from path names that may mean
  * something else by now (another mount namespace, an unmounted idmapped mount).
- * layers_verify() compares the merged root with the root that the kernel shows.
+ * layers_verify() compares the merged root with the root that the kernel shows, and
+ * of each layer below the upper one a few files: one that was replaced by a copy has
+ * other times of change.
  *
  * Source: linux Documentation/filesystems/overlayfs.rst
  */
@@ -34,26 +24,38 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "storage/merge.h"
 #include "storage/scan.h"
 
 /* More do not help: the largest layer takes most of the time. */
 #define SCAN_THREADS 4
 
+/**
+ * struct layers - a stack that was read
+ * @scan: one for each layer but the data-only ones; owned
+ * @n:    how many
+ * @cached: of them came from the cache
+ * @root: of the merged tree
+ */
 struct layers {
 	atomic_llong budget;
 	struct arena arena[SCAN_THREADS];
-	struct scan *scan;	/* owned */
+	struct scan *scan;
 	size_t n;
+	atomic_size_t cached;
 	struct tree_node *root;
 };
 
 /**
  * struct crew - threads that share the layers of a stack
+ * @warned: that a layer could not be kept; once is enough
  * @next: first layer that nobody has taken
  * @n_threads: that have taken an arena
  * @lock: of @rc and @err: the first failure
@@ -61,6 +63,8 @@ struct layers {
 struct crew {
 	struct layers *l;
 	const struct overlay *o;
+	const struct cache *cache;
+	atomic_bool warned;
 	atomic_size_t next, n_threads;
 	pthread_mutex_t lock;
 	int rc;
@@ -76,6 +80,24 @@ static void fail(struct crew *c, int rc, const struct err *e)
 	}
 	pthread_mutex_unlock(&c->lock);
 	atomic_store(&c->next, c->l->n);
+}
+
+/* From the cache, or by reading it; then the cache gets it. That it cannot is no failure. */
+static int get_layer(struct crew *c, struct scan *s, struct err *e)
+{
+	int64_t now = time(NULL);
+	struct err why;
+	int rc = c->cache ? cache_load(c->cache, s, e) : 0;
+
+	if (rc == 1)
+		atomic_fetch_add(&c->l->cached, 1);
+	if (rc)
+		return rc < 0 ? rc : 0;
+	rc = scan_layer(s, e);
+	if (!rc && c->cache && cache_store(c->cache, s, now, &why) < 0 &&
+	    !atomic_exchange(&c->warned, true))
+		log_warn("storage: %s", why.text);
+	return rc;
 }
 
 static void *scan_thread(void *arg)
@@ -94,7 +116,7 @@ static void *scan_thread(void *arg)
 	a = &c->l->arena[atomic_fetch_add(&c->n_threads, 1)];
 	while ((i = atomic_fetch_add(&c->next, 1)) < c->l->n) {
 		c->l->scan[i].arena = a;
-		rc = scan_layer(&c->l->scan[i], &e);
+		rc = get_layer(c, &c->l->scan[i], &e);
 		if (rc < 0) {
 			str_quote(shown, sizeof(shown), c->o->layer[i].path);
 			err_wrap(&e, "layer %s", shown);
@@ -129,100 +151,32 @@ static int run_crew(struct crew *c, struct err *e)
 	return c->rc;
 }
 
-static int take_content(struct tree_node *up, struct tree_node *lo)
+static int merge(struct layers *l, const struct overlay *o, struct err *e)
 {
-	struct tree_inode *u = up->inode, *d = lo->inode;
+	struct tree_node *root[OVERLAY_LAYERS_MAX];
+	struct merge m = { .o = o, .root = root, .n = l->n, .arena = &l->arena[0] };
+	size_t i;
 
-	if (lo->flags & TREE_WHITEOUT || !S_ISREG(d->mode) || d->size != u->size)
-		return -EIO;
-	u->data = d;
-	u->metacopy = d->metacopy;
-	return 0;
-}
-
-/* Kept out of the recursion's stack frames, which a hostile image can pile up. */
-__attribute__((noinline)) static int no_content(const struct tree_node *n, struct err *e)
-{
-	char path[TREE_PATH_BYTES], shown[400];
-
-	if (tree_path(n, path) < 0)
-		str_copy(path, sizeof(path), "(long path)");
-	str_quote(shown, sizeof(shown), path);
-	return err_set(e, EIO, "%s: overlay: the content of a metadata-only copy is not in the layer below", shown);
-}
-
-/* Both trees have the name. */
-static int merge_node(struct arena *a, struct tree_node *up, struct tree_node *lo,
-		      struct err *e)
-{
-	if (up->flags & TREE_WHITEOUT)
-		return 0;
-	if (tree_is_dir(up)) {
-		if (up->flags & TREE_OPAQUE)
-			return 0;
-		if (!(lo->flags & TREE_WHITEOUT) && tree_is_dir(lo))
-			return layers_merge_dir(a, up, lo, e);
-		up->flags |= TREE_OPAQUE;
-		return 0;
+	for (i = 0; i < l->n; i++) {
+		root[i] = l->scan[i].root;
+		m.marks |= l->scan[i].marks;
 	}
-	if (!up->inode->metacopy || !take_content(up, lo))
-		return 0;
-	return no_content(up, e);
-}
-
-/**
- * layers_merge_dir() - fold a directory of a lower layer into the tree above
- * @a:  for the new list of children
- * @up: takes nodes of @lo
- * @lo: must not be used afterwards
- *
- * Return: 0; -ENOMEM; -EIO for a metacopy without content
- */
-int layers_merge_dir(struct arena *a, struct tree_node *up, struct tree_node *lo,
-		     struct err *e)
-{
-	struct tree_node **child;
-	size_t i = 0, k = 0, n = 0;
-	int rc;
-
-	child = arena_alloc(a, ((size_t)up->n_children + lo->n_children) * sizeof(*child));
-	if (!child)
-		return err_set(e, ENOMEM, "out of memory, or the layers need more than %u MiB of metadata",
-			       TREE_BYTES_MAX >> 20);
-	while (i < up->n_children || k < lo->n_children) {
-		int order = i == up->n_children ? 1 : k == lo->n_children ? -1 :
-			    tree_compare(up->child[i], lo->child[k]);
-
-		if (!order) {
-			rc = merge_node(a, up->child[i], lo->child[k++], e);
-			if (rc < 0)
-				return rc;
-		}
-		if (order <= 0) {
-			child[n++] = up->child[i++];
-		} else {
-			lo->child[k]->parent = up;
-			child[n++] = lo->child[k++];
-		}
-	}
-	up->child = child;
-	up->n_children = (uint32_t)n;
-	if (lo->flags & TREE_OPAQUE)
-		up->flags |= TREE_OPAQUE;
-	return 0;
+	return merge_layers(&m, &l->root, e);
 }
 
 /**
  * layers_read() - read and merge the layers of an overlay
- * @o:   with open layers, borrowed for the call
- * @ret: owned by the caller, layers_free(); untouched on failure
+ * @o:     with open layers, borrowed for the call
+ * @cache: of layers, borrowed for the call; NULL: all are read
+ * @ret:   owned by the caller, layers_free(); untouched on failure
  *
  * Return: 0 or minus errno, with the layer and the file named
  * Context: starts threads and waits for them; they touch nothing of the caller's
  */
-int layers_read(const struct overlay *o, struct layers **ret, struct err *e)
+int layers_read(const struct overlay *o, const struct cache *cache, struct layers **ret,
+		struct err *e)
 {
-	struct crew c = { .o = o, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct crew c = { .o = o, .cache = cache, .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct layers *l = mem_new(struct layers);
 	size_t i;
 	int rc;
@@ -233,21 +187,19 @@ int layers_read(const struct overlay *o, struct layers **ret, struct err *e)
 		free(l);
 		return err_set(e, ENOMEM, "out of memory");
 	}
-	l->n = o->n_layers;
+	l->n = o->n_layers - o->n_data;
 	for (i = 0; i < SCAN_THREADS; i++)
 		l->arena[i].budget = &l->budget;
 	atomic_store(&l->budget, TREE_BYTES_MAX);
 	for (i = 0; i < l->n; i++)
 		l->scan[i] = (struct scan){
 			.fd = o->layer[i].fd, .index = (uint16_t)i,
-			.userxattr = o->userxattr,
+			.userxattr = o->userxattr, .upper = o->has_upper && !i,
 		};
 	c.l = l;
 	rc = run_crew(&c, e);
 	if (!rc)
-		l->root = l->scan[0].root;
-	for (i = 1; !rc && i < l->n; i++)
-		rc = layers_merge_dir(&l->arena[0], l->root, l->scan[i].root, e);
+		rc = merge(l, o, e);
 	if (rc < 0) {
 		layers_free(l);
 		return rc;
@@ -267,11 +219,81 @@ struct tree_node *layers_root(struct layers *l)
 }
 
 /**
- * layers_count() - names in a layer, before merging
+ * layers_cached() - how many layers came from the cache
+ */
+size_t layers_cached(const struct layers *l)
+{
+	return atomic_load(&l->cached);
+}
+
+/**
+ * layers_count() - names in a layer, before merging; 0 in data-only ones
  */
 uint64_t layers_count(const struct layers *l, size_t layer)
 {
-	return l->scan[layer].n_nodes;
+	return layer < l->n ? l->scan[layer].n_nodes : 0;
+}
+
+/* Files of each layer that are compared with what is mounted. */
+#define SAMPLES 2
+
+static bool same_file(const struct stat *st, const struct tree_inode *i)
+{
+	return st->st_mode == i->mode && st->st_uid == i->uid && st->st_gid == i->gid &&
+	       (uint64_t)st->st_size == i->size && st->st_mtim.tv_sec == i->mtime_s &&
+	       (uint32_t)st->st_mtim.tv_nsec == i->mtime_ns && st->st_ctim.tv_sec == i->ctime_s &&
+	       (uint32_t)st->st_ctim.tv_nsec == i->ctime_ns;
+}
+
+/* Regular files, and symlinks; other files' sizes are not in the tree. */
+static bool is_sample(const struct tree_node *n)
+{
+	return !(n->flags & TREE_WHITEOUT) && (S_ISREG(n->inode->mode) || S_ISLNK(n->inode->mode));
+}
+
+/**
+ * struct sampler - comparing some files of each layer
+ * @left: how many of each layer are still to be compared
+ * @open: layers of which any are
+ * @bad:  first that is another file
+ */
+struct sampler {
+	int rootfs_fd;
+	uint8_t left[OVERLAY_LAYERS_MAX];
+	size_t open;
+	const struct tree_node *bad;
+};
+
+static void sample(struct sampler *s, const struct tree_node *dir)
+{
+	char path[TREE_PATH_BYTES];
+	struct stat st;
+	uint32_t i;
+
+	for (i = 0; s->open && !s->bad && i < dir->n_children; i++) {
+		const struct tree_node *n = dir->child[i];
+		uint8_t *left = &s->left[n->inode->layer];
+
+		if (!is_sample(n) || !*left)
+			continue;
+		if (!--*left)
+			s->open--;
+		if (tree_path(n, path) < 0 ||
+		    fstatat(s->rootfs_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    !same_file(&st, n->inode))
+			s->bad = n;
+	}
+}
+
+/* Frames are small: a tree is as deep as a path has names. */
+static void sample_below(struct sampler *s, const struct tree_node *dir)
+{
+	uint32_t i;
+
+	sample(s, dir);
+	for (i = 0; s->open && !s->bad && i < dir->n_children; i++)
+		if (!(dir->child[i]->flags & TREE_WHITEOUT) && tree_is_dir(dir->child[i]))
+			sample_below(s, dir->child[i]);
 }
 
 static int mismatch(struct err *e, const char *name, const char *how)
@@ -283,11 +305,31 @@ static int mismatch(struct err *e, const char *name, const char *how)
 		       shown, how);
 }
 
+/* Layers may be another copy of what is mounted, with the same names. */
+static int verify_files(const struct layers *l, int rootfs_fd, struct err *e)
+{
+	struct sampler s = { .rootfs_fd = rootfs_fd };
+	char path[TREE_PATH_BYTES];
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		/* In the upper one, engines change modes while a container is prepared. */
+		s.left[i] = l->scan[i].upper ? 0 : SAMPLES;
+		s.open += s.left[i] > 0;
+	}
+	sample_below(&s, l->root);
+	if (!s.bad)
+		return 0;
+	return mismatch(e, tree_path(s.bad, path) < 0 ? "a file" : path, "another file");
+}
+
 /**
- * layers_verify() - compare the merged root directory with the mounted one
+ * layers_verify() - compare the merged tree with the mounted one
  * @rootfs_fd: root of the overlay mount, O_RDONLY, borrowed
  *
- * Return: 0; -ESTALE when names, mode or owners differ; else minus errno
+ * The root directory is compared as a whole, and a few files of each layer.
+ *
+ * Return: 0; -ESTALE when names, modes, owners or times differ; else minus errno
  */
 int layers_verify(const struct layers *l, int rootfs_fd, struct err *e)
 {
@@ -322,7 +364,7 @@ int layers_verify(const struct layers *l, int rootfs_fd, struct err *e)
 	if (!rc && seen != wanted)
 		rc = mismatch(e, "/", "short of names that they have");
 	closedir(dir);
-	return rc;
+	return rc ? rc : verify_files(l, rootfs_fd, e);
 }
 
 /**

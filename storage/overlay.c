@@ -7,11 +7,15 @@
  * options are split at commas first and decoded afterwards. What is left is the
  * text that the engine gave to mount: in lowerdir, upperdir and workdir a
  * backslash protects the next character, and lowerdir is split at colons that
- * are not protected; lowerdir+ is one path as it is. Values of security labels
- * are quoted instead.
+ * are not protected, where two colons begin a data-only layer; lowerdir+ and
+ * datadir+ are one path as it is. Values of security labels are quoted instead.
+ *
+ * What the kernel does by its module's parameters is not among the options that
+ * it shows; overlay_open() asks for them.
  *
  * An option that is unknown here may change how layers are merged, and is
- * therefore refused. Engines mount with relative layers to keep the options
+ * therefore refused; so are hard links that index=on has copied up, because then
+ * names in the lower layers show what is in the upper one. Engines mount with relative layers to keep the options
  * short (podman from its graph root, containerd from the common parent), and
  * the kernel does not tell relative to what. Every directory above the mount
  * point, the upper and the work directory is tried: it must hold all relative
@@ -22,9 +26,11 @@
  */
 #include "storage/overlay.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,8 +43,7 @@
 
 /* Options without influence on what the merged tree looks like. */
 static const char *const harmless[] = {
-	"ro", "rw", "default_permissions", "redirect_dir", "index", "uuid",
-	"nfs_export", "xino", "metacopy", "volatile", "override_creds",
+	"ro", "rw", "default_permissions", "uuid", "xino", "volatile", "override_creds",
 	"nooverride_creds", "seclabel", "context", "fscontext", "defcontext",
 	"rootcontext", "sync", "dirsync", "lazytime", "mand", "fsync",
 };
@@ -84,39 +89,100 @@ static int add_layer(struct overlay *o, const char *path, struct err *e)
 	return 0;
 }
 
+static int add_lower(struct overlay *o, const char *path, bool data, struct err *e)
+{
+	int rc;
+
+	if (!data && o->n_data)
+		return err_set(e, EINVAL, "overlay: a layer follows a data-only layer in the mount options");
+	rc = add_layer(o, path, e);
+	if (!rc && data)
+		o->n_data++;
+	return rc;
+}
+
 static int add_lowers(struct overlay *o, char *list, struct err *e)
 {
+	bool data = false;
 	char *s = list;
 	int rc;
 
 	for (;;) {
-		bool last;
+		bool last, next_data;
 
 		while (*s && *s != ':')
 			s += s[0] == '\\' && s[1] ? 2 : 1;
 		last = !*s;
-		if (!last && s[1] == ':')
-			return err_set(e, EOPNOTSUPP, "overlay: data-only layers (lowerdir with \"::\") are not supported yet: mount without them");
+		next_data = !last && s[1] == ':';
 		*s = 0;
 		unprotect(list);
-		rc = add_layer(o, list, e);
+		rc = add_lower(o, list, data, e);
 		if (rc < 0 || last)
 			return rc;
-		list = ++s;
+		s += next_data ? 2 : 1;
+		list = s;
+		data = next_data;
 	}
+}
+
+/* @on and others turn it on, @off and others off; "" ends a list. */
+static int set_choice(enum overlay_choice *c, const char *key, const char *value,
+		      const char *const *on, const char *const *off, struct err *e)
+{
+	char shown[80];
+
+	for (; value && **on; on++)
+		if (!strcmp(value, *on))
+			*c = OVERLAY_ON;
+	for (; value && **off; off++)
+		if (!strcmp(value, *off))
+			*c = OVERLAY_OFF;
+	if (value && *c != OVERLAY_DEFAULT)
+		return 0;
+	str_quote(shown, sizeof(shown), value ? value : "");
+	return err_set(e, EOPNOTSUPP, "overlay: mount option %s has the value %s, which is not supported yet: mount without it",
+		       key, shown);
+}
+
+/* Options that say how layers are merged. Return: 1 if it is none of them. */
+static int set_mode(struct overlay *o, const char *key, const char *value, struct err *e)
+{
+	static const char *const on[] = { "on", "" }, *const off[] = { "off", "" };
+	static const char *const follow[] = { "on", "follow", "" }, *const nofollow[] = { "nofollow", "" };
+	enum overlay_choice ignored = OVERLAY_DEFAULT;
+
+	if (!strcmp(key, "metacopy"))
+		return set_choice(&o->metacopy, key, value, on, off, e);
+	if (!strcmp(key, "index"))
+		return set_choice(&o->index, key, value, on, off, e);
+	if (!strcmp(key, "nfs_export"))
+		return set_choice(&ignored, key, value, on, off, e);
+	if (!strcmp(key, "redirect_dir")) {
+		/* "off" makes no new ones; whether it follows is the host's choice. */
+		if (value && !strcmp(value, "off"))
+			return 0;
+		return set_choice(&o->follow, key, value, follow, nofollow, e);
+	}
+	if (!strcmp(key, "verity") && value && strcmp(value, "off"))
+		return err_set(e, EOPNOTSUPP, "overlay: mount option verity=%s is not supported yet: the guest would read files that were not verified: mount with verity=off",
+			       strcmp(value, "require") ? "on" : "require");
+	return strcmp(key, "verity") ? 1 : 0;
 }
 
 static int set_option(struct overlay *o, const char *key, char *value,
 		      char **upper, struct err *e)
 {
 	char shown[80];
+	int rc = 0;
 
 	if (!strcmp(key, "userxattr")) {
 		o->userxattr = true;
 	} else if (!strcmp(key, "lowerdir") && value) {
 		return add_lowers(o, value, e);
 	} else if (!strcmp(key, "lowerdir+") && value) {
-		return add_layer(o, value, e);
+		return add_lower(o, value, false, e);
+	} else if (!strcmp(key, "datadir+") && value) {
+		return add_lower(o, value, true, e);
 	} else if (!strcmp(key, "upperdir") && value && !*upper) {
 		unprotect(value);
 		*upper = value;
@@ -125,11 +191,14 @@ static int set_option(struct overlay *o, const char *key, char *value,
 		o->work = strdup(value);
 		if (!o->work)
 			return err_set(e, ENOMEM, "out of memory");
-	} else if (!listed(key, harmless, ARRAY_LEN(harmless))) {
+	} else {
+		rc = set_mode(o, key, value, e);
+	}
+	if (rc == 1 && !listed(key, harmless, ARRAY_LEN(harmless))) {
 		str_quote(shown, sizeof(shown), key);
 		return err_set(e, EOPNOTSUPP, "overlay: mount option %s is not supported yet: mount without it", shown);
 	}
-	return 0;
+	return rc < 0 ? rc : 0;
 }
 
 /* Cuts the next option off; only labels are quoted, and only they may hold commas. */
@@ -177,7 +246,7 @@ int overlay_parse(const char *super, struct overlay **ret, struct err *e)
 		else if (*key)
 			rc = set_option(o, key, value, &upper, e);
 	}
-	if (!rc && !o->n_layers)
+	if (!rc && o->n_layers == o->n_data)
 		rc = err_set(e, EINVAL, "overlay: no lower directory in the mount options");
 	if (!rc && !upper != !o->work)
 		rc = err_set(e, EINVAL, "overlay: upperdir and workdir must come together");
@@ -198,6 +267,67 @@ int overlay_parse(const char *super, struct overlay **ret, struct err *e)
 	}
 	*ret = o;
 	return 0;
+}
+
+/* A parameter of the kernel's module; @otherwise where it has none. */
+static bool parameter(const char *name, bool otherwise)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[100];
+
+	snprintf(path, sizeof(path), "/sys/module/overlay/parameters/%s", name);
+	if (file_read(AT_FDCWD, path, 64, &text, NULL, NULL) < 0)
+		return otherwise;
+	return *text == 'Y' || *text == '1';
+}
+
+static enum overlay_choice choose(enum overlay_choice c, bool on)
+{
+	if (c != OVERLAY_DEFAULT)
+		return c;
+	return on ? OVERLAY_ON : OVERLAY_OFF;
+}
+
+/* What the mount took from the host. The kernel shows what differs from it. */
+static void settle(struct overlay *o)
+{
+	bool own = !o->userxattr;
+
+	o->metacopy = choose(o->metacopy, own && parameter("metacopy", false));
+	o->follow = choose(o->follow, own && (parameter("redirect_dir", false) ||
+					      parameter("redirect_always_follow", true)));
+	o->index = choose(o->index, parameter("index", false));
+}
+
+/*
+ * With index=on, a file of several names that was copied up has its new content in
+ * the index, and all its names in lower layers show that.
+ */
+static int check_index(const struct overlay *o, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX];
+	struct dirent *d;
+	struct stat st;
+	DIR *dir;
+	int rc = 0;
+
+	if (o->index != OVERLAY_ON || !o->work)
+		return 0;
+	if (o->work[0] != '/' ||
+	    snprintf(path, sizeof(path), "%s/index", o->work) >= (int)sizeof(path))
+		return err_set(e, EOPNOTSUPP, "overlay: with index=on the work directory must be found: mount with index=off, or an absolute workdir");
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir)
+		return errno == ENOENT ? 0 : err_sys(e, "overlay: the index");
+	fd_steal(&fd);
+	while (!rc && (d = readdir(dir)))
+		if (!fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
+		    !S_ISDIR(st.st_mode) && !(S_ISCHR(st.st_mode) && !st.st_rdev))
+			rc = err_set(e, EOPNOTSUPP, "overlay: with index=on a file of several names was changed, which is not supported yet: mount with index=off");
+	closedir(dir);
+	return rc;
 }
 
 static int open_layer(int base, const char *path)
@@ -266,19 +396,24 @@ static int try_above(struct overlay *o, const char *path)
 }
 
 /**
- * overlay_open() - open the directories of the stack
- * @o:     its layers get their descriptors
+ * overlay_open() - open the directories of the stack, settle what the host decides
+ * @o:     its layers get their descriptors; no choice is OVERLAY_DEFAULT any more
  * @point: mount point of the overlay, absolute
  *
  * Return: 0; -ENOENT and others when a layer is not to be found, -ENOTUNIQ when a
- * relative one is ambiguous
+ * relative one is ambiguous; -EOPNOTSUPP for an index that is in use
  */
 int overlay_open(struct overlay *o, const char *point, struct err *e)
 {
 	char shown[256];
 	bool relative = false;
 	size_t i;
+	int rc;
 
+	settle(o);
+	rc = check_index(o, e);
+	if (rc < 0)
+		return rc;
 	for (i = 0; i < o->n_layers; i++) {
 		struct overlay_layer *l = &o->layer[i];
 

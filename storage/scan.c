@@ -12,14 +12,14 @@
  * layers.c runs scans in threads of their own.
  *
  * Overlayfs keeps its marks in attributes below trusted.overlay. (or, with
- * userxattr, user.overlay.): opaque directories, whiteouts, metacopy. They are
- * turned into flags. Names below trusted.overlay.overlay. are how overlayfs
+ * userxattr, user.overlay.): opaque directories, whiteouts, metacopy, redirects.
+ * They are turned into flags; merge.c knows what they mean. Names below trusted.overlay.overlay. are how overlayfs
  * stores attributes that only look like its own. In the guest an overlay lies on
  * top of the disk that is made from this tree; so that it shows the same, names
  * that would be marks there are written in this protected form.
  *
- * Limits: redirects are refused by name; so are files that are mount points, and
- * attributes of more than 65535 bytes. Memory is bounded by the arena's budget.
+ * Limits: files that are mount points are refused by name, and so are attributes
+ * of more than 65535 bytes. Memory is bounded by the arena's budget.
  *
  * Source: linux Documentation/filesystems/overlayfs.rst, "whiteouts and opaque
  * directories", "Nesting overlayfs mounts", "Metadata only copy up"
@@ -187,6 +187,18 @@ static ssize_t get_value(struct walk *w, const struct tree_node *n, const char *
 	return refuse(n, EOPNOTSUPP, e, "an attribute longer than 65535 bytes cannot be put onto a disk");
 }
 
+/* Where the file is in the layers below; what is wrong with it is told when it is used. */
+static int take_redirect(struct walk *w, struct tree_node *n, size_t len, struct err *e)
+{
+	struct tree_inode *i = n->inode;
+
+	if (!S_ISDIR(i->mode) && !S_ISREG(i->mode))
+		return 0;
+	i->redirect = arena_text(w->s->arena, w->value, strnlen(w->value, len));
+	w->s->marks = true;
+	return i->redirect ? 0 : no_memory(e);
+}
+
 /* One of overlayfs's own attributes; @mark is what follows the prefix. */
 static int take_mark(struct walk *w, struct tree_node *n, const char *file,
 		     const char *attr, const char *mark, struct err *e)
@@ -194,21 +206,23 @@ static int take_mark(struct walk *w, struct tree_node *n, const char *file,
 	struct tree_inode *i = n->inode;
 	ssize_t len;
 
-	if (!strcmp(mark, "redirect"))
-		return refuse(n, EOPNOTSUPP, e, "overlay: a redirect is not supported yet: mount with redirect_dir=off, or rebuild the layer");
-	if (!strcmp(mark, "metacopy") && S_ISREG(i->mode))
+	if (!strcmp(mark, "metacopy") && S_ISREG(i->mode)) {
 		i->metacopy = true;
+		w->s->marks = true;
+	}
 	if (!strcmp(mark, "whiteout") && S_ISREG(i->mode) && !i->size && n->parent &&
 	    n->parent->flags & TREE_XWHITEOUTS)
 		n->flags |= TREE_WHITEOUT;
-	if (strcmp(mark, "opaque") || !S_ISDIR(i->mode))
+	if ((strcmp(mark, "opaque") || !S_ISDIR(i->mode)) && strcmp(mark, "redirect"))
 		return 0;
 	len = get_value(w, n, file, attr, e);
 	if (len == -ENODATA)
 		return 0;
 	if (len < 0)
 		return (int)len;
-	if (len == 1 && w->value[0] == 'x')
+	if (!strcmp(mark, "redirect"))
+		return take_redirect(w, n, (size_t)len, e);
+	if (len == 1 && w->value[0] == 'x' && !w->s->upper)
 		n->flags |= TREE_XWHITEOUTS;
 	/* The kernel merges the roots of all layers whatever they say. */
 	if (len == 1 && w->value[0] == 'y' && n->parent)
@@ -321,6 +335,7 @@ static int take_inode(struct walk *w, struct tree_node *n, const char *file,
 		return no_memory(e);
 	n->inode = i;
 	i->node = n;
+	i->home = n;
 	i->layer = w->s->index;
 	fill_inode(i, sx);
 	if (S_ISCHR(i->mode) && !sx->stx_rdev_major && !sx->stx_rdev_minor) {
@@ -485,4 +500,46 @@ int scan_layer(struct scan *s, struct err *e)
 	free(w.child);
 	free(w.links);
 	return rc < 0 ? rc : 0;
+}
+
+/**
+ * scan_data() - look for a file in a data-only layer
+ * @layer_fd: its root, borrowed
+ * @index:    of the layer in the stack
+ * @path:     from there, without a leading slash; kept
+ * @a:        that the result comes from
+ *
+ * Return: 0; -ENOENT when the layer has no such regular file; else minus errno
+ */
+int scan_data(int layer_fd, uint16_t index, const char *path, struct arena *a,
+	      struct tree_inode **ret, struct err *e)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+	};
+	_cleanup_close_ int fd = (int)syscall(SYS_openat2, layer_fd, path, &how, sizeof(how));
+	struct tree_inode *i;
+	char shown[400];
+	struct statx sx;
+
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
+		       errno == EXDEV || errno == ENAMETOOLONG))
+		return -ENOENT;
+	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &sx) < 0) {
+		int code = errno;
+
+		str_quote(shown, sizeof(shown), path);
+		return err_set(e, code, "data-only layer %u: %s: %s", index, shown, strerror(code));
+	}
+	if (!S_ISREG(sx.stx_mode))
+		return -ENOENT;
+	i = arena_alloc(a, sizeof(*i));
+	if (!i)
+		return no_memory(e);
+	fill_inode(i, &sx);
+	i->layer = index;
+	i->path = path;
+	*ret = i;
+	return 0;
 }

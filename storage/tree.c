@@ -150,9 +150,24 @@ void tree_sort(struct tree_node *dir)
  */
 struct tree_node *tree_child(const struct tree_node *dir, const char *name)
 {
-	struct tree_node wanted = { 0 }, *w = &wanted, **hit;
+	return tree_child_n(dir, name, strlen(name));
+}
 
-	tree_name(w, name, strlen(name));
+/**
+ * tree_child_n() - find a name that has no NUL
+ *
+ * Return: as tree_child()
+ */
+struct tree_node *tree_child_n(const struct tree_node *dir, const char *name, size_t len)
+{
+	struct tree_node wanted = { 0 }, *w = &wanted, **hit;
+	char text[256];
+
+	if (len > 255 || !dir->n_children)
+		return NULL;
+	memcpy(text, name, len);
+	text[len] = 0;
+	tree_name(w, text, len);
 	hit = bsearch(&w, dir->child, dir->n_children, sizeof(w), compare_p);
 	return hit ? *hit : NULL;
 }

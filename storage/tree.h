@@ -33,13 +33,14 @@ struct arena {
 
 /**
  * struct tree_xattr - an extended attribute, as it goes onto the disk
- * @name: whole name with its namespace
+ * @name:  whole name with its namespace
+ * @entry: number among those of the disk; set by storage/erofs-xattr.c
  */
 struct tree_xattr {
 	struct tree_xattr *next;
 	const char *name;
 	const void *value;
-	uint32_t len;
+	uint32_t len, entry;
 };
 
 enum tree_layout { TREE_LAYOUT_NONE, TREE_LAYOUT_INLINE, TREE_LAYOUT_BLOCKS };
@@ -47,9 +48,12 @@ enum tree_layout { TREE_LAYOUT_NONE, TREE_LAYOUT_INLINE, TREE_LAYOUT_BLOCKS };
 /**
  * struct tree_inode - a file; hard links share it
  * @node:     first name of it
+ * @home:     its name in its own layer's tree; NULL in data-only layers
+ * @path:     from its layer's root, of files in data-only layers
  * @data:     file in a lower layer that has the content (metacopy); NULL: itself
  * @xattrs:   without overlayfs's own
  * @target:   of a symlink
+ * @redirect: where layers below have the file, as overlayfs wrote it; or NULL
  * @layer:    index in the stack
  * @rdev:     as Linux encodes device numbers on disk (new_encode_dev)
  * @metacopy: content is in a lower layer
@@ -61,10 +65,11 @@ enum tree_layout { TREE_LAYOUT_NONE, TREE_LAYOUT_INLINE, TREE_LAYOUT_BLOCKS };
  * @file:     number in the disk's table
  */
 struct tree_inode {
-	struct tree_node *node;
+	struct tree_node *node, *home;
+	const char *path;
 	struct tree_inode *data;
 	struct tree_xattr *xattrs;
-	const char *target;
+	const char *target, *redirect;
 	uint64_t ino, dev, size;
 	int64_t mtime_s, ctime_s;
 	uint32_t mtime_ns, ctime_ns;
@@ -113,6 +118,7 @@ void tree_name(struct tree_node *n, const char *name, size_t len);
 int tree_compare(const struct tree_node *a, const struct tree_node *b);
 void tree_sort(struct tree_node *dir);
 struct tree_node *tree_child(const struct tree_node *dir, const char *name);
+struct tree_node *tree_child_n(const struct tree_node *dir, const char *name, size_t len);
 int tree_path(const struct tree_node *n, char dst[TREE_PATH_BYTES]);
 
 static inline bool tree_is_dir(const struct tree_node *n)

@@ -3,9 +3,11 @@
 # Tests, demo, bench, lint. Included by the top Makefile.
 
 # ---- unit tests -------------------------------------------------------------
-# Calls that tests/kit/fault.c and tests/kit/aio.c stand in front of.
+# Calls that tests/kit/fault.c, aio.c, storage.c and fakehost.c stand in front of.
 UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64 pthread_create \
-	uring_add uring_submit uring_peek uring_pop preadv64v2 pwritev64v2 fdatasync fallocate64
+	uring_add uring_submit uring_peek uring_pop preadv64v2 pwritev64v2 fdatasync fallocate64 time \
+	openat64 syncfs fsync umount2 statx mount mountopt_mount blockdev_open blockdev_autoclear \
+	blockdev_same blockdev_probe dm_openers holders_name holders_mount holders_count
 UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
 
 $(B)/obj/tests/suites.h: $(wildcard tests/unit) tests/tests.mk
@@ -54,9 +56,23 @@ $(B)/tests/inside: $(call aobj,tests/e2e/inside.c)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(AGENT_LINK) $(CFLAGS) $^ $(LDFLAGS) -o $@
 
+STACK_WRAP := -Wl,--wrap=time -Wl,--wrap=openat64
+$(B)/tests/tree-stack: $(B)/obj/tests/e2e/tree-stack.o $(B)/obj/tests/kit/stack.o \
+		       $(B)/obj/tests/kit/storage.o $(B)/libstorage.a $(B)/liblib.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(STACK_WRAP) $(LIBS_STORAGE) $(LIBS_LIB) $(call pc,$(LIB_CHECK),--libs))
+
+# Runs in a container, of which it is the only program.
+$(B)/tests/tree-list: $(B)/agent/tests/e2e/tree-list.o
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(AGENT_LINK) $(CFLAGS) $^ $(LDFLAGS) -o $@
+
 # What stories need besides the programs themselves.
 .PHONY: e2e-programs
-e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/inside $(B)/tests/unit share-programs
+e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/inside $(B)/tests/tree-list \
+	      $(B)/tests/tree-stack $(B)/tests/unit share-programs
 
 e2e: all e2e-programs
 	$(Q)tests/e2e/run

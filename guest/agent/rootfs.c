@@ -4,8 +4,10 @@
  *
  * A container's root file system is put together by its child, in the child's
  * own mount namespace: the image disk (EROFS) below, a scratch disk or memory
- * above, overlayfs over both. One that no disk can show is a tree of the pod's share:
- * it is the root itself, or, read-only, what lies below in the place of the image. Nobody else sees these mounts, and they go with
+ * above, overlayfs over both; or a disk whose file system is the root as it is
+ * (a device that an engine's snapshotter made). One that no disk can show is a tree of
+ * the pod's share: it is the root itself, or, read-only, what lies below in the place of
+ * the image. Nobody else sees these mounts, and they go with
  * the last process of the namespace; so nothing has to be unmounted. Steps:
  * rootfs_mount(), then everything that is mounted inside, then rootfs_enter().
  * A read-only root is mounted writable first, since mount points may have to
@@ -44,19 +46,19 @@ static int make_places(struct err *e)
 }
 
 static int mount_disk(const char *serial, const char *type, unsigned long flags,
-		      const char *where, struct err *e)
+		      const char *data, const char *where, struct err *e)
 {
 	char path[300];
 	int rc = disk_wait(serial, path, sizeof(path), e);
 
 	if (rc < 0)
 		return rc;
-	if (mount(path, where, type, flags, NULL) < 0)
+	if (mount(path, where, type, flags, *data ? data : NULL) < 0)
 		return err_sys(e, "disk %s: mount as %s", serial, type);
 	return 0;
 }
 
-static int mount_share(uint32_t number, const char *where, int *ret_root, struct err *e)
+static int mount_share(uint32_t number, const char *where, struct err *e)
 {
 	_cleanup_close_ int from = -1;
 	char name[16], path[32];
@@ -64,14 +66,11 @@ static int mount_share(uint32_t number, const char *where, int *ret_root, struct
 	snprintf(name, sizeof(name), "%u", number);
 	from = volume_open(name, e);
 	if (from < 0)
-		return err_wrap(e, "root file system");
+		return from;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", from);
 	if (mount(path, where, NULL, MS_BIND, NULL) < 0)
-		return err_sys(e, "root file system: bind");
-	if (!ret_root)
-		return 0;
-	*ret_root = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return *ret_root < 0 ? err_sys(e, "root file system") : 0;
+		return err_sys(e, "bind");
+	return 0;
 }
 
 /* The overlay's root takes its mode and owner from the upper directory. */
@@ -90,6 +89,28 @@ static int make_upper(struct err *e)
 	return 0;
 }
 
+static int mount_layers(const Podvm__Rootfs *r, struct err *e)
+{
+	const char *type = *r->lower_type ? r->lower_type : "erofs";
+	int rc = r->share ? mount_share(r->share, LOWER, e)
+			  : mount_disk(r->lower_serial, type, MS_RDONLY, r->lower_data, LOWER, e);
+
+	if (rc < 0)
+		return rc;
+	if (*r->scratch_serial)
+		rc = mount_disk(r->scratch_serial, "ext4", 0, "", SCRATCH, e);
+	else if (mount("tmpfs", SCRATCH, "tmpfs", 0, "mode=0700") < 0)
+		rc = err_sys(e, "scratch: mount tmpfs");
+	if (rc >= 0)
+		rc = make_upper(e);
+	if (rc < 0)
+		return rc;
+	if (mount("overlay", ROOT, "overlay", 0,
+		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work") < 0)
+		return err_sys(e, "mount overlay");
+	return 0;
+}
+
 /**
  * rootfs_mount() - mount a container's root somewhere in this mount namespace
  * @ret_root: O_PATH descriptor of it, owned by the caller
@@ -105,23 +126,14 @@ int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, struct err *e)
 		return err_sys(e, "mounts: private");
 	rc = make_places(e);
 	if (rc >= 0 && r->share && !r->readonly)
-		return mount_share(r->share, ROOT, ret_root, e);
-	if (rc >= 0)
-		rc = r->share ? mount_share(r->share, LOWER, NULL, e)
-			      : mount_disk(r->lower_serial, "erofs", MS_RDONLY, LOWER, e);
+		rc = mount_share(r->share, ROOT, e);
+	else if (rc >= 0 && r->disk)
+		rc = mount_disk(r->disk->serial, r->disk->type, (unsigned long)r->disk->flags,
+				r->disk->data, ROOT, e);
+	else if (rc >= 0)
+		rc = mount_layers(r, e);
 	if (rc < 0)
 		return err_wrap(e, "root file system");
-	if (*r->scratch_serial)
-		rc = mount_disk(r->scratch_serial, "ext4", 0, SCRATCH, e);
-	else if (mount("tmpfs", SCRATCH, "tmpfs", 0, "mode=0700") < 0)
-		rc = err_sys(e, "scratch: mount tmpfs");
-	if (rc >= 0)
-		rc = make_upper(e);
-	if (rc < 0)
-		return err_wrap(e, "root file system");
-	if (mount("overlay", ROOT, "overlay", 0,
-		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work") < 0)
-		return err_sys(e, "root file system: mount overlay");
 	root = open(ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return err_sys(e, "root file system");

@@ -12,7 +12,9 @@
  *      Any failure is told to the command that waits on SHIM_READY_FD.
  *   2. serve: relays copy on threads; this thread passes signals and window
  *      sizes on and waits for the message that the process has ended.
- *   3. end: output is copied to its end, then exit as the process did.
+ *   3. end: output is copied to its end; what the host lent to the container (its
+ *      root file system, where that is a block device) is back, which the supervisor
+ *      says by closing SETTLED; then exit as the process did.
  */
 #include "runtime/shim/shim.h"
 
@@ -47,6 +49,7 @@ struct shim {
 	int in, out, err;	/* stream sockets, owned */
 	struct relay *relay_out, *relay_err;
 	int sigfd;
+	int settled;		/* closed by the supervisor, owned; -1: not to be awaited */
 };
 
 static int control_call(struct shim *s, Podvm__Pod__Request *rq, int *fds,
@@ -62,15 +65,18 @@ static int join_pod(struct shim *s, struct err *e)
 	Podvm__Pod__Agent ask = PODVM__POD__AGENT__INIT;
 	Podvm__Pod__Request rq = POD_REQUEST(agent = &ask, AGENT);
 	_cleanup_close_ int netns = -1;
-	int fds[2], rc;
+	int fds[3], rc;
+	size_t n = 0;
 
 	ask.id = s->id;
 	ask.shim_pid = (uint32_t)getpid();
-	rc = control_call(s, &rq, fds, 2, e);
+	rc = pod_call_fds(SHIM_CONTROL_FD, &rq, fds, 2, 3, &n, NULL, e);
 	if (rc < 0)
 		return rc;
 	s->agent.fd = fds[0];
 	netns = fds[1];
+	if (n == 3)
+		s->settled = fds[2];
 	/* Engines look at /proc/PID/ns/net of the container's pid. */
 	if (setns(netns, CLONE_NEWNET) < 0)
 		return err_sys(e, "pod's network namespace");
@@ -258,6 +264,19 @@ __attribute__((noreturn)) static void exit_like(uint32_t code, uint32_t sig)
 	_exit(128 + (int)(sig & 127)); /* a signal that ends nobody */
 }
 
+/*
+ * Who sees our end may look at the root file system, unmount or remove it. Nothing
+ * is ever sent: the other end closes, also when the supervisor dies.
+ */
+static void await_settled(struct shim *s)
+{
+	char c;
+
+	if (s->settled >= 0)
+		while (read(s->settled, &c, 1) < 0 && errno == EINTR)
+			;
+}
+
 __attribute__((noreturn)) static void serve(struct shim *s)
 {
 	struct pollfd f[2] = { { .fd = s->agent.fd, .events = POLLIN },
@@ -285,6 +304,7 @@ __attribute__((noreturn)) static void serve(struct shim *s)
 	/* Without the machine there is no more output than what has arrived. */
 	relay_join(s->relay_out);
 	relay_join(s->relay_err);
+	await_settled(s);
 	exit_like(code, sig);
 }
 
@@ -298,7 +318,7 @@ __attribute__((noreturn)) static void serve(struct shim *s)
 int shim_main(int argc, char **argv)
 {
 	struct shim s = { .agent = { .fd = -1 }, .tty = -1, .in = -1, .out = -1,
-			  .err = -1, .sigfd = -1 };
+			  .err = -1, .sigfd = -1, .settled = -1 };
 	struct err e = { 0 };
 	int rc;
 

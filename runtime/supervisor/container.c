@@ -48,11 +48,13 @@ static int alive(struct pod *p, struct err *e)
 	return p->dead ? err_set(e, ESRCH, "the pod's machine has ended") : 0;
 }
 
-/*
+/**
+ * container_unplug() - take a container's disks from the machine
+ *
  * The agent has taken them off the guest's bus. A disk that the guest holds on to
  * stays plugged, and its number taken, until the pod ends.
  */
-static void unplug(struct pod *p, struct container *c)
+void container_unplug(struct pod *p, struct container *c)
 {
 	const struct storage_disk *disks = NULL;
 	size_t i;
@@ -69,6 +71,7 @@ static void unplug(struct pod *p, struct container *c)
 		else
 			p->disk_used[c->disk[i]] = false;
 	}
+	c->n_disks = 0;
 }
 
 /* Frees what the supervisor holds of a container; its record stays. */
@@ -77,8 +80,9 @@ static void drop(struct pod *p, struct container *c)
 	struct container **at;
 	struct err e;
 
-	unplug(p, c);
+	container_unplug(p, c);
 	volumes_remove(p, c);
+	settle_now(p, c, false);
 	storage_map_free(c->map);
 	if (c->cgroup[0] && cgroup_remove(c->cgroup, &e) < 0)
 		log_warn("container %s: %s", c->id, e.text);
@@ -101,7 +105,13 @@ static uint32_t disks_max(uint32_t vcpus, uint32_t taken)
 	return max < POD_DISKS_MAX ? max : POD_DISKS_MAX;
 }
 
-static int take_number(struct pod *p, uint32_t *ret, struct err *e)
+/**
+ * container_take_number() - a number for a disk that is to be plugged
+ * @ret: below POD_DISKS_MAX; given back by p->disk_used
+ *
+ * Return: 0; -ENOSPC when the guest has as many disks as it takes
+ */
+int container_take_number(struct pod *p, uint32_t *ret, struct err *e)
 {
 	uint32_t i, max = disks_max(p->vcpus, p->share.n ? POD_SHARE_VECTORS : 0);
 
@@ -115,12 +125,12 @@ static int take_number(struct pod *p, uint32_t *ret, struct err *e)
 	return 0;
 }
 
-/* Plugs disk @i; from then on it is undone by unplug(). */
+/* Plugs disk @i; from then on it is undone by container_unplug(). */
 static int plug(struct pod *p, struct container *c, size_t i,
 		const struct storage_disk *disk, struct spec *spec, struct err *e)
 {
 	uint32_t number = 0, devfn = 0;
-	int rc = take_number(p, &number, e);
+	int rc = container_take_number(p, &number, e);
 
 	if (rc < 0)
 		return rc;
@@ -141,17 +151,25 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		      struct err *e)
 {
 	struct storage_request rq = { .rootfs = spec->rootfs,
-				      .scratch_bytes = p->config.scratch_bytes };
+				      .scratch_bytes = p->config.scratch_bytes,
+				      .readonly = spec->create->rootfs->readonly,
+				      .leave = p->config.block_rootfs == CONFIG_BLOCK_LEAVE };
 	Podvm__Rootfs *fs = spec->create->rootfs;
 	const struct storage_disk *disks;
+	struct storage_root root;
 	char stem[17];
 	size_t i, n;
 	int rc;
+
+	if (p->config.block_rootfs != CONFIG_BLOCK_REFUSE)
+		rq.journal = p->journal;
 
 	snprintf(stem, sizeof(stem), "d%u", p->n_disks++);
 	rq.serial_stem = stem;
 	if (fs->readonly)
 		rq.scratch_bytes = 0;
+	if (p->config.layer_cache[0])
+		rq.cache_dir = p->config.layer_cache;
 	rc = storage_map_rootfs(&rq, &c->map, e);
 	if (rc == -EOPNOTSUPP) {
 		struct err why = *e;
@@ -161,6 +179,13 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 	if (rc < 0)
 		return err_wrap(e, "/root/path");
 	n = storage_map_disks(c->map, &disks);
+	if (storage_map_root(c->map, &root)) {
+		c->lent = true;
+		rc = blockroot_describe(fs, &root, disks[0].serial, e);
+		if (!rc)
+			rc = machine_journal(p, e);
+		return rc ? rc : plug(p, c, 0, &disks[0], spec, e);
+	}
 	for (i = 0; i < n; i++) {
 		bool lower = disks[i].kind == STORAGE_DISK_SYNTHETIC;
 		char **serial = lower ? &fs->lower_serial : &fs->scratch_serial;
@@ -204,6 +229,15 @@ static int agent_delete(struct pod *p, struct container *c, struct err *e)
 	return p->dead ? 0 : agent_call(&p->agent, &rq, AGENT_CREATE_MS, NULL, e);
 }
 
+/* Of a container that was not committed nothing stays, wherever it came to an end. */
+static void take_back(struct pod *p, struct container *c)
+{
+	agent_delete(p, c, NULL);
+	/* The guest may have seen a disk of which its agent was never told. */
+	settle_now(p, c, true);
+	drop(p, c);
+}
+
 static int make(struct pod *p, struct container *c, const char *bundle,
 		struct err *e)
 {
@@ -220,6 +254,8 @@ static int make(struct pod *p, struct container *c, const char *bundle,
 		rc = cgroup_make(c->cgroup, p->journal, e);
 	if (!rc)
 		rc = map_rootfs(p, c, spec, e);
+	if (!rc)
+		rc = rawvols_plug(p, c, spec, e);
 	if (!rc)
 		rc = volumes_add(p, c, spec, bundle, e);
 	if (!rc)
@@ -258,13 +294,12 @@ int container_create(struct pod *p, const char *id, const char *bundle,
 		return err_set(e, ENOMEM, "out of memory");
 	strcpy(c->id, id); /* state_check_id() has checked the length */
 	c->owner = owner;
+	c->settle_fd = -1;
 	c->next = p->containers;
 	p->containers = c;
 	rc = make(p, c, bundle, e);
-	if (rc < 0) {
-		agent_delete(p, c, NULL);
-		drop(p, c);
-	}
+	if (rc < 0)
+		take_back(p, c);
 	return rc;
 }
 
@@ -385,13 +420,28 @@ int container_pids(struct pod *p, const char *id, Podvm__Response **ret,
 void container_exited(struct pod *p, const Podvm__Exited *x)
 {
 	struct container *c = x->id ? container_find(p, x->id) : NULL;
-	struct err e;
 
 	if (!c || (x->exec_id && *x->exec_id) || c->state->status == STATE_STOPPED)
 		return;
-	c->state->status = STATE_STOPPED;
+	if (c->ended)
+		return;
+	c->ended = true;
 	c->state->exit_code = (int)(x->signal ? 128 + (x->signal & 127) : x->code & 255);
 	pod_stamp(p, 0, "container %.32s: ended with %d", c->id, c->state->exit_code);
+	if (c->lent)
+		settle_later(p, c);
+	else
+		container_stopped(p, c);
+}
+
+/**
+ * container_stopped() - a container has ended, and all that it was lent is back
+ */
+void container_stopped(struct pod *p, struct container *c)
+{
+	struct err e;
+
+	c->state->status = STATE_STOPPED;
 	if (c->committed && state_save(p->rootfd, c->state, &e) < 0)
 		log_error("container %s: %s", c->id, e.text);
 }
@@ -424,6 +474,8 @@ int container_delete(struct pod *p, const char *id, bool force, struct err *e)
 
 	if (rc < 0)
 		return rc;
+	if (c->lent && c->ended)
+		settle_now(p, c, true);
 	if (!force && c->state->status != STATE_STOPPED)
 		return err_set(e, EBUSY, "container %s is %s: kill it first, or use --force",
 			       id, state_status_name(c->state->status));
@@ -432,6 +484,8 @@ int container_delete(struct pod *p, const char *id, bool force, struct err *e)
 		return rc;
 	if (rc < 0)
 		log_warn("container %s: %s", id, e->text);
+	container_unplug(p, c);
+	settle_now(p, c, false);
 	end_shim(c);
 	rc = state_remove(p->rootfd, id, e);
 	drop(p, c);
@@ -453,8 +507,7 @@ void container_abandon(struct pod *p, const void *owner)
 		if (c->committed || c->owner != owner)
 			continue;
 		log_warn("container %s: its create command ended early; taken back", c->id);
-		agent_delete(p, c, NULL);
-		drop(p, c);
+		take_back(p, c);
 	}
 	p->ending = !p->containers;
 }
@@ -467,11 +520,13 @@ void container_forget_all(struct pod *p)
 	while (p->containers) {
 		struct container *c = p->containers;
 
+		settle_now(p, c, false);
 		if (c->committed) {
 			end_shim(c);
 			if (c->state->status != STATE_STOPPED) {
 				c->state->status = STATE_STOPPED;
-				c->state->exit_code = 128 + SIGKILL;
+				if (!c->ended)
+					c->state->exit_code = 128 + SIGKILL;
 				state_save(p->rootfd, c->state, NULL);
 			}
 		}

@@ -29,7 +29,7 @@ struct conn {
 /* What one request gives back, beside an error. */
 struct answer {
 	Podvm__Pod__Response rs;
-	int fds[2];		/* owned until sent */
+	int fds[3];		/* owned until sent */
 	size_t n_fds;
 	Podvm__Response *pids;	/* keeps rs.pids alive */
 	Podvm__Pod__Stamp stamp[POD_STAMPS_MAX];
@@ -72,7 +72,12 @@ static int give_agent(struct pod *p, const Podvm__Pod__Agent *rq,
 	if (a->fds[1] < 0)
 		return err_sys(e, "dup");
 	a->n_fds = 2;
-	return 0;
+	if (!settle_wanted(c))
+		return 0;
+	rc = settle_open(c, &a->fds[2], e);
+	if (!rc)
+		a->n_fds = 3;
+	return rc;
 }
 
 static int give_pids(struct pod *p, const char *id, struct answer *a,

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,9 +30,10 @@
 #include "lib/proc.h"
 #include "lib/str.h"
 #include "storage/cmd.h"
-#include "storage/storage.h"
+#include "storage/disk.h"
 
 #define LIST_BYTES 65536
+#define PIECE_BYTES 65536
 
 static char home[200];
 
@@ -138,21 +140,88 @@ int kit_overlay(const char *options, const char *point)
 }
 
 /**
- * kit_export() - map a rootfs and write its disk into a new file
+ * kit_export_cached() - map a rootfs with a cache of layers, write its disk into a new file
+ * @cache:      directory; NULL: none
+ * @ret_cached: layers that came from it; may be NULL
  */
-int kit_export(const char *rootfs, const char *image, struct err *e)
+int kit_export_cached(const char *rootfs, const char *cache, const char *image,
+		      uint64_t *ret_cached, struct err *e)
 {
-	struct storage_request req = { .rootfs = rootfs, .serial_stem = "t" };
+	struct storage_request req = { .rootfs = rootfs, .serial_stem = "t", .cache_dir = cache };
 	_cleanup_close_ int fd = -1;
 	struct storage_map *m;
 	int rc = storage_map_rootfs(&req, &m, e);
 
 	if (rc < 0)
 		return rc;
+	if (ret_cached)
+		*ret_cached = storage_map_stats(m)->cached;
 	fd = open(image, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	rc = fd < 0 ? err_sys(e, "%s", image) : export_image(m, fd, e);
 	storage_map_free(m);
 	return rc;
+}
+
+/**
+ * kit_export() - map a rootfs and write its disk into a new file
+ */
+int kit_export(const char *rootfs, const char *image, struct err *e)
+{
+	return kit_export_cached(rootfs, NULL, image, NULL, e);
+}
+
+static int64_t time_shift;
+
+time_t __wrap_time(time_t *t);
+time_t __real_time(time_t *t);
+
+/* What time() says to our objects. */
+time_t __wrap_time(time_t *t)
+{
+	time_t now = __real_time(NULL) + time_shift;
+
+	if (t)
+		*t = now;
+	return now;
+}
+
+/**
+ * kit_time_shift() - let time() be so much later: what was just made becomes old
+ */
+void kit_time_shift(int64_t seconds)
+{
+	time_shift = seconds;
+}
+
+static bool no_tmpfile;
+
+int __wrap_openat64(int fd, const char *path, int flags, ...);
+int __real_openat64(int fd, const char *path, int flags, ...);
+
+/* Only what makes a file has a mode; reading it otherwise does no harm. */
+int __wrap_openat64(int fd, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	if (flags & (O_CREAT | O_TMPFILE)) {
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	if (no_tmpfile && (flags & O_TMPFILE) == O_TMPFILE) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	return __real_openat64(fd, path, flags, mode);
+}
+
+/**
+ * kit_no_tmpfile() - from now on the file system has no files without a name
+ */
+void kit_no_tmpfile(void)
+{
+	no_tmpfile = true;
 }
 
 /**
@@ -185,6 +254,20 @@ int kit_fsck(const char *image, struct err *e)
 
 	free(argv[0]);
 	free(argv[1]);
+	return rc;
+}
+
+/**
+ * kit_dump() - dump.erofs on an image: superblock and statistics of all files
+ */
+int kit_dump(const char *image, struct err *e)
+{
+	char *const argv[] = { strdup("dump.erofs"), strdup("-s"), strdup("-S"), strdup(image), NULL };
+	int rc = proc_run("/usr/bin/dump.erofs", argv, e);
+	size_t i;
+
+	for (i = 0; argv[i]; i++)
+		free(argv[i]);
 	return rc;
 }
 
@@ -350,15 +433,34 @@ static int same_xattrs(struct compare *c, const char *pa, const char *pb)
 	return rc;
 }
 
-static int same_content(struct compare *c, const char *pa, const char *pb, uint64_t size)
+/* Reads of @len bytes at @at are the same. */
+static bool same_bytes(int a, int b, off_t at, size_t len)
+{
+	static char ba[PIECE_BYTES], bb[PIECE_BYTES];
+	ssize_t na = pread(a, ba, len, at), nb = pread(b, bb, len, at);
+
+	return na >= 0 && na == nb && !memcmp(ba, bb, (size_t)na);
+}
+
+/* Data is compared whole; of a hole, the beginning and the end. */
+static int same_content(struct compare *c, const char *pa, const char *pb, off_t size)
 {
 	_cleanup_close_ int a = open(pa, O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int b = open(pb, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *ba = malloc(size + 1), *bb = malloc(size + 1);
+	off_t at = 0, data;
 
-	if (a < 0 || b < 0 || read(a, ba, size + 1) != (ssize_t)size ||
-	    read(b, bb, size + 1) != (ssize_t)size || memcmp(ba, bb, size))
-		return differ(c, pb, "content");
+	if (a < 0 || b < 0)
+		return differ(c, pb, "opening");
+	while (at <= size) {
+		if (!same_bytes(a, b, at, PIECE_BYTES))
+			return differ(c, pb, "content");
+		at += PIECE_BYTES;
+		data = size > 1 << 20 ? lseek(a, at, SEEK_DATA) : at;
+		if (data < 0 && errno == ENXIO)
+			data = size;
+		if (data - PIECE_BYTES > at)
+			at = data - PIECE_BYTES;
+	}
 	return 0;
 }
 
@@ -415,7 +517,7 @@ static int same_entry(struct compare *c, const char *pa, const char *pb)
 		return differ(c, pb, "size");
 	rc = same_xattrs(c, pa, pb);
 	if (!rc && S_ISREG(a.st_mode))
-		rc = same_content(c, pa, pb, (uint64_t)a.st_size);
+		rc = same_content(c, pa, pb, a.st_size);
 	if (!rc && S_ISLNK(a.st_mode))
 		rc = same_target(c, pa, pb);
 	if (!rc && !S_ISDIR(a.st_mode))

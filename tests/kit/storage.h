@@ -18,8 +18,13 @@ void kit_storage_leave(void);
 
 int kit_overlay(const char *options, const char *point);
 int kit_export(const char *rootfs, const char *image, struct err *e);
+int kit_export_cached(const char *rootfs, const char *cache, const char *image,
+		      uint64_t *ret_cached, struct err *e);
+void kit_time_shift(int64_t seconds);
+void kit_no_tmpfile(void);
 int kit_erofs(const char *image, const char *point);
 int kit_fsck(const char *image, struct err *e);
+int kit_dump(const char *image, struct err *e);
 
 void kit_file(const char *path, const void *data, size_t len);
 void kit_dirs(const char *path);

@@ -29,7 +29,7 @@ START_TEST(all_members)
 
 	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
 			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
-			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
+			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
 			  "\"hugepages\":\"always\",\"prefault\":true}}");
 	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
 	ck_assert_str_eq(c.vmm, "/v");
@@ -41,6 +41,7 @@ START_TEST(all_members)
 	ck_assert_uint_eq(c.scratch_bytes, 1 << 30);
 	ck_assert_uint_eq(c.boot_timeout_ms, 5000);
 	ck_assert(!c.vhost_net);
+	ck_assert_str_eq(c.layer_cache, "/c");
 	ck_assert_uint_eq(c.vcpus_max, 8);
 	ck_assert_uint_eq(c.ram_max_bytes, 2ull << 30);
 	ck_assert(c.merge && c.prefault);
@@ -52,7 +53,8 @@ START_TEST(defaults)
 {
 	static const char *const empty[] = { "{}", "{\"ram\":null,\"vmm\":null}",
 					     "{\"memory\":{},\"vcpusMax\":null}",
-					     "{\"vhostNet\":\"auto\"}" };
+					     "{\"vhostNet\":\"auto\"}",
+					     "{\"layerCache\":null}" };
 	struct err e = { 0 };
 	struct config c;
 
@@ -61,6 +63,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(c.ram_bytes, 256 << 20);
 	ck_assert_uint_eq(c.vcpus, 1);
 	ck_assert(c.vhost_net);
+	ck_assert_str_eq(c.layer_cache, CONFIG_LAYER_CACHE);
 	ck_assert_int_ne(c.vmm[0], 0);
 	ck_assert_int_ne(c.kernel[0], 0);
 	ck_assert_str_eq(c.cmdline, "");
@@ -68,6 +71,17 @@ START_TEST(defaults)
 	ck_assert_uint_eq(c.ram_max_bytes, 0);
 	ck_assert(!c.merge && !c.prefault);
 	ck_assert_int_eq(c.pages, VMM_PAGES_HOST);
+}
+END_TEST
+
+START_TEST(no_layer_cache)
+{
+	struct err e = { 0 };
+	struct config c;
+
+	kit_put("c.json", "{\"layerCache\":\"off\"}");
+	ck_assert_int_eq(config_load(&c, &e), 0);
+	ck_assert_str_eq(c.layer_cache, "");
 }
 END_TEST
 
@@ -125,6 +139,10 @@ static const struct {
 	{ "{\"bootTimeoutMs\":18446744073709551615}", "/bootTimeoutMs: must be 1 to" },
 	{ "{\"vhostNet\":true}", "/vhostNet: must be string, not boolean" },
 	{ "{\"vhostNet\":\"on\"}", "/vhostNet: must be auto or off" },
+	{ "{\"layerCache\":true}", "/layerCache: must be string, not boolean" },
+	{ "{\"layerCache\":\"cache\"}", "/layerCache: must be an absolute path or off" },
+	{ "{\"blockRootfs\":true}", "/blockRootfs: must be string, not boolean" },
+	{ "{\"blockRootfs\":\"mount\"}", "/blockRootfs: must be return, leave-unmounted or refuse" },
 	{ "{\"vmm\":1}", "/vmm: must be string, not int" },
 	{ "{\"kernel\":\"a\\u0000b\"}", "/kernel: holds a NUL character" },
 };
@@ -167,7 +185,8 @@ Suite *runtime_config_suite(void)
 
 	tcase_add_checked_fixture(t, setup, kit_dir_leave);
 	tcase_add_test(t, all_members);
-	tcase_add_loop_test(t, defaults, 0, 3);
+	tcase_add_loop_test(t, defaults, 0, 5);
+	tcase_add_test(t, no_layer_cache);
 	tcase_add_test(t, missing_file);
 	tcase_add_loop_test(t, mistake, 0, ARRAY_LEN(bad));
 	tcase_add_test(t, too_long);

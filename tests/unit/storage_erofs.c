@@ -254,6 +254,64 @@ START_TEST(attributes_too_many)
 }
 END_TEST
 
+/* Files with the same label: it is there once, and each file refers to it. */
+START_TEST(shared_attributes)
+{
+	static const char label[] = "system_u:object_r:container_file_t:s0:c1,c2";
+	struct stat with, without;
+	struct err e = { 0 };
+	char path[64];
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		snprintf(path, sizeof(path), "low/d%d", i % 10);
+		kit_dirs(path);
+		snprintf(path, sizeof(path), "low/d%d/f%d", i % 10, i);
+		kit_file(path, "", 0);
+	}
+	mount_layers();
+	ck_assert_msg(kit_export("m", image, &e) == 0, "%s", e.text);
+	ck_assert_int_eq(stat(image, &without), 0);
+	ck_assert_int_eq(unlink(image), 0);
+	for (i = 0; i < 2000; i++) {
+		snprintf(path, sizeof(path), "low/d%d/f%d", i % 10, i);
+		ck_assert_int_eq(setxattr(path, "security.selinux", label, sizeof(label), 0), 0);
+		if (i == 7)
+			ck_assert_int_eq(setxattr(path, "trusted.own", "1", 1, 0), 0);
+	}
+	ck_assert_int_eq(umount("m"), 0);
+	round_trip();
+	ck_assert_int_eq(stat(image, &with), 0);
+	/* A head and a number for each, rounded up to what inodes are aligned to. */
+	ck_assert_int_le(with.st_size, without.st_size + 2000 * 32 + 8192);
+}
+END_TEST
+
+/* More than an inode can refer to. */
+START_TEST(many_shared_attributes)
+{
+	char path[64], name[32], value[100];
+	int i, k;
+
+	ck_assert(layers_on_tmpfs());
+	kit_dirs("low");
+	memset(value, 'v', sizeof(value));
+	for (i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "low/f%d", i);
+		kit_file(path, "", 0);
+		for (k = 0; k < 300; k++) {
+			snprintf(name, sizeof(name), "trusted.%d", k);
+			if (setxattr(path, name, value, sizeof(value), 0))
+				break;
+		}
+	}
+	/* A short one is shorter than a number. */
+	ck_assert_int_eq(setxattr("low/f0", "user.a", "", 0, 0), 0);
+	ck_assert_int_eq(setxattr("low/f1", "user.a", "", 0, 0), 0);
+	round_trip();
+}
+END_TEST
+
 START_TEST(disk_too_large)
 {
 	_cleanup_close_ int fd = -1;
@@ -342,8 +400,10 @@ Suite *storage_erofs_suite(void)
 	tcase_add_test(t, large_directory);
 	tcase_add_test(t, symlink_lengths);
 	tcase_add_test(t, devices);
+	tcase_add_test(t, shared_attributes);
 	if (kit_kernel(6, 6)) {
 		tcase_add_test(t, attribute_sizes);
+		tcase_add_test(t, many_shared_attributes);
 		tcase_add_test(t, attribute_too_long);
 		tcase_add_test(t, attributes_too_many);
 	} else {

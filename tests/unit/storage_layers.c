@@ -2,10 +2,9 @@
 /*
  * DOC: Theory of operation
  *
- * The oracle for merging is the kernel: random stacks of layers are mounted by
- * overlayfs, mapped, exported, mounted as EROFS, and the two mounts compared
- * entry by entry. Names come from a small set, so that layers collide often.
- * What the kernel cannot be asked about (refusals) has tests of its own.
+ * What random stacks (storage_property) do not reach: single marks of overlayfs in
+ * all their meanings, what is refused, and what is bounded. Where the kernel can be
+ * asked, its overlay and the EROFS that was made of it are compared.
  */
 #include <check.h>
 #include <errno.h>
@@ -27,254 +26,6 @@
 #include "tests/kit/storage.h"
 
 Suite *storage_layers_suite(void);
-
-#define ROUNDS 25
-#define LAYERS_MAX 6
-
-static uint64_t first_seed;
-
-/* ---- random layers -------------------------------------------------------- */
-
-struct maker {
-	uint64_t rng;
-	const char *own;	/* prefix of overlayfs's attributes */
-	bool lower;		/* not the upper directory */
-	bool modern;		/* attributes of Linux 6.8 */
-	char links[32][PATH_MAX];
-	unsigned int n_links;
-	unsigned int left;	/* entries still to be made */
-};
-
-static unsigned int pick(struct maker *k, unsigned int n)
-{
-	return (unsigned int)(kit_random(&k->rng) >> 11) % n;
-}
-
-static const char *pick_name(struct maker *k)
-{
-	static char longest[256];
-	static const char *const names[] = {
-		"a", "b", "c", "dd", "ee", "usr", "etc", "sp ace", "new\nline", "\xff\xfe",
-		"!", "-", "..x", ".h", "~", "\xc3\xa4", "a.b", "abcdefgh", "abcdefghi",
-		"abcdefgh\x01", longest,
-	};
-
-	memset(longest, 'L', 255);
-	return names[pick(k, ARRAY_LEN(names))];
-}
-
-static void put_xattr(const char *path, const char *name, const void *v, size_t len)
-{
-	/* User attributes are for files and directories, and room is short on ext4. */
-	if (lsetxattr(path, name, v, len, 0))
-		ck_assert_msg(errno == EPERM || errno == ENOSPC || errno == EOPNOTSUPP,
-			      "%s: %s", name, strerror(errno));
-}
-
-static void random_xattrs(struct maker *k, const char *path)
-{
-	/* ACL: version 2; user::rwx, user:1000:r-x, group::r-x, mask::r-x, other::--- */
-	static const unsigned char acl[] = {
-		2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 5, 0, 232, 3, 0, 0,
-		4, 0, 5, 0, 255, 255, 255, 255, 16, 0, 5, 0, 255, 255, 255, 255,
-		32, 0, 0, 0, 255, 255, 255, 255,
-	};
-	/* cap_net_raw+ep, version 2 */
-	static const unsigned char cap[] = { 1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
-	char value[1500], name[256];
-	struct stat st;
-	unsigned int i;
-
-	ck_assert_int_eq(lstat(path, &st), 0);
-	for (i = 0; i < sizeof(value); i++)
-		value[i] = (char)pick(k, 256);
-	for (i = pick(k, 4); i; i--) {
-		memset(name, 0, sizeof(name));
-		snprintf(name, 40, pick(k, 2) ? "trusted.n%u" : "user.n%u", pick(k, 1000));
-		if (!pick(k, 20))
-			memset(name + strlen(name), 'x', 255 - strlen(name));
-		put_xattr(path, name, value, pick(k, 5) ? pick(k, 40) : pick(k, sizeof(value)));
-	}
-	if (!S_ISLNK(st.st_mode) && !pick(k, 6))
-		put_xattr(path, "system.posix_acl_access", acl, sizeof(acl));
-	if (S_ISDIR(st.st_mode) && !pick(k, 6))
-		put_xattr(path, "system.posix_acl_default", acl, sizeof(acl));
-	if (S_ISREG(st.st_mode) && !pick(k, 6))
-		put_xattr(path, "security.capability", cap, sizeof(cap));
-	if (!pick(k, 6)) {
-		snprintf(name, sizeof(name), "%sorigin", k->own);
-		put_xattr(path, name, value, 8);
-	}
-	if (k->modern && !pick(k, 6)) {
-		snprintf(name, sizeof(name), "%soverlay.opaque", k->own);
-		put_xattr(path, name, "y", 1);
-	}
-}
-
-static void random_owner(struct maker *k, const char *path)
-{
-	static const uid_t ids[] = { 0, 1, 1000, 65534, 100000, 4294967294u };
-	struct timespec t[2] = { { 0, UTIME_OMIT }, { 0, 0 } };
-	struct stat st;
-
-	ck_assert_int_eq(lchown(path, ids[pick(k, 6)], ids[pick(k, 6)]), 0);
-	ck_assert_int_eq(lstat(path, &st), 0);
-	if (!S_ISLNK(st.st_mode))
-		ck_assert_int_eq(chmod(path, pick(k, 3) ? 0755 : pick(k, 010000)), 0);
-	random_xattrs(k, path);
-	t[1].tv_sec = pick(k, 8) ? (time_t)pick(k, 2000000000) :
-				   pick(k, 2) ? -(time_t)pick(k, 2000000000) : 5000000000;
-	t[1].tv_nsec = pick(k, 1000000000);
-	ck_assert_int_eq(utimensat(AT_FDCWD, path, t, AT_SYMLINK_NOFOLLOW), 0);
-}
-
-static void random_file(struct maker *k, const char *path)
-{
-	static const unsigned int sizes[] = { 0, 1, 100, 4095, 4096, 4097, 8192, 20000 };
-	static char data[20000];
-	unsigned int i, n = sizes[pick(k, ARRAY_LEN(sizes))];
-
-	for (i = 0; i < n; i += 1 + pick(k, 50))
-		data[i] = (char)pick(k, 256);
-	kit_file(path, data, n);
-	if (!pick(k, 10))
-		ck_assert_int_eq(truncate(path, n + pick(k, 100000)), 0);
-	if (k->n_links < ARRAY_LEN(k->links))
-		snprintf(k->links[k->n_links++], PATH_MAX, "%s", path);
-}
-
-static void random_symlink(struct maker *k, const char *path)
-{
-	char target[4096];
-	size_t n = pick(k, 6) ? 1 + pick(k, 60) : 1 + pick(k, 4000);
-
-	memset(target, 't', n);
-	target[n] = 0;
-	ck_assert_int_eq(symlink(target, path), 0);
-}
-
-static void random_dir(struct maker *k, const char *path, unsigned int depth, bool x);
-
-static void random_entry(struct maker *k, const char *path, unsigned int depth, bool x)
-{
-	const dev_t devs[] = { 0x103, makedev(8, 1), makedev(4095, 1048575), makedev(0, 5) };
-	char name[64];
-
-	switch (pick(k, 16)) {
-	case 0: case 1: case 2: case 3: case 4:
-		ck_assert_int_eq(mkdir(path, 0755), 0);
-		random_dir(k, path, depth + 1, x);
-		break;
-	case 5: case 6: case 7:
-		ck_assert_int_eq(mknod(path, S_IFCHR | 0600, makedev(0, 0)), 0);
-		return;
-	case 8:
-		random_symlink(k, path);
-		break;
-	case 9:
-		ck_assert_int_eq(mknod(path, (pick(k, 2) ? S_IFCHR : S_IFBLK) | 0600, devs[pick(k, 4)]), 0);
-		break;
-	case 10:
-		ck_assert_int_eq(mknod(path, (pick(k, 2) ? S_IFIFO : S_IFSOCK) | 0600, 0), 0);
-		break;
-	case 11:
-		if (k->n_links && !link(k->links[pick(k, k->n_links)], path))
-			return;
-		random_file(k, path);
-		break;
-	case 12:
-		if (x) {
-			kit_file(path, "", 0);
-			snprintf(name, sizeof(name), "%swhiteout", k->own);
-			ck_assert_int_eq(lsetxattr(path, name, "", 0, 0), 0);
-			return;
-		}
-		/* fall through */
-	default:
-		random_file(k, path);
-	}
-	random_owner(k, path);
-}
-
-/* @x: the layer uses attributes as whiteouts. */
-static void random_dir(struct maker *k, const char *path, unsigned int depth, bool x)
-{
-	unsigned int i, n = depth > 3 ? 0 : pick(k, depth ? 7 : 14);
-	char child[PATH_MAX], name[64];
-	struct stat st;
-
-	snprintf(name, sizeof(name), "%sopaque", k->own);
-	if (x)
-		ck_assert_int_eq(lsetxattr(path, name, "x", 1, 0), 0);
-	for (i = 0; i < n && k->left; i++) {
-		snprintf(child, sizeof(child), "%s/%s", path, pick_name(k));
-		if (!lstat(child, &st))
-			continue;
-		k->left--;
-		random_entry(k, child, depth, x);
-	}
-	if (depth && !x && !pick(k, 5))
-		ck_assert_int_eq(lsetxattr(path, name, "y", 1, 0), 0);
-}
-
-/* Makes a stack below the working directory and mounts it on "m". */
-static void random_stack(uint64_t seed)
-{
-	struct maker *k = mem_new(struct maker);
-	char opts[4096], cwd[256];
-	unsigned int n, i;
-	bool upper, user;
-	size_t at;
-
-	ck_assert_ptr_nonnull(k);
-	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
-	k->rng = seed;
-	k->modern = kit_kernel(6, 8);
-	n = 2 + pick(k, LAYERS_MAX - 1);
-	upper = pick(k, 2);
-	user = !pick(k, 4);
-	k->own = user ? "user.overlay." : "trusted.overlay.";
-	at = (size_t)snprintf(opts, sizeof(opts), "%slowerdir=", user ? "userxattr," : "");
-	for (i = 0; i < n; i++) {
-		char dir[300];
-
-		snprintf(dir, sizeof(dir), "%s/L%u", cwd, i);
-		kit_dirs(dir);
-		k->lower = !upper || i;
-		k->left = 60;
-		k->n_links = 0;
-		random_dir(k, dir, 0, k->modern && k->lower && !pick(k, 4));
-		random_owner(k, dir);
-		if (!upper || i)
-			at += (size_t)snprintf(opts + at, sizeof(opts) - at, "%s:", dir);
-	}
-	opts[--at] = 0;
-	if (upper)
-		snprintf(opts + at, sizeof(opts) - at, ",upperdir=%s/L0,workdir=%s/w", cwd, cwd);
-	kit_dirs("w");
-	kit_dirs("m");
-	kit_dirs("e");
-	ck_assert_msg(kit_overlay(opts, "m") == 0, "%s: %s", opts, strerror(errno));
-	free(k);
-}
-
-START_TEST(random_stacks)
-{
-	uint64_t seed = first_seed + (uint64_t)_i;
-	char image[300], cwd[256];
-	struct err e = { 0 };
-
-	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
-	snprintf(image, sizeof(image), "%s/img", cwd);
-	random_stack(seed);
-	ck_assert_msg(kit_export("m", image, &e) == 0, "SEED=%llu: %s",
-		      (unsigned long long)seed, e.text);
-	ck_assert_msg(kit_fsck(image, &e) == 0, "SEED=%llu: %s", (unsigned long long)seed, e.text);
-	ck_assert_int_eq(kit_erofs(image, "e"), 0);
-	ck_assert_msg(kit_same_tree("m", "e", &e) == 0, "SEED=%llu: %s",
-		      (unsigned long long)seed, e.text);
-}
-END_TEST
 
 /* ---- what is refused, and what is bounded -------------------------------------- */
 
@@ -305,15 +56,279 @@ static int map(struct err *e)
 	return rc;
 }
 
-START_TEST(redirect_is_named)
+/* Mounts @dirs, topmost first, with options before them, on "m". */
+static void stack(const char *more, const char *const *dirs)
+{
+	char opts[2000], cwd[256];
+	size_t at;
+
+	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+	kit_dirs("m");
+	kit_dirs("e");
+	at = (size_t)snprintf(opts, sizeof(opts), "%slowerdir=", more);
+	for (; *dirs; dirs++)
+		at += (size_t)snprintf(opts + at, sizeof(opts) - at, "%s/%s:", cwd, *dirs);
+	opts[at - 1] = 0;
+	ck_assert_msg(kit_overlay(opts, "m") == 0, "%s: %s", opts, strerror(errno));
+}
+
+static void redirect(const char *path, const char *to)
+{
+	ck_assert_int_eq(setxattr(path, "trusted.overlay.redirect", to, strlen(to), 0), 0);
+}
+
+static void opaque(const char *path)
+{
+	ck_assert_int_eq(setxattr(path, "trusted.overlay.opaque", "y", 1, 0), 0);
+}
+
+/* What is mounted on "m" is what we make of it. */
+static void same_as_kernel(void)
+{
+	char image[300], cwd[256];
+	struct err e = { 0 };
+
+	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+	snprintf(image, sizeof(image), "%s/img", cwd);
+	ck_assert_msg(kit_export("m", image, &e) == 0, "%s", e.text);
+	ck_assert_msg(kit_fsck(image, &e) == 0, "%s", e.text);
+	ck_assert_int_eq(kit_erofs(image, "e"), 0);
+	ck_assert_msg(kit_same_tree("m", "e", &e) == 0, "%s", e.text);
+}
+
+/* Three layers; the lowest has files f1..f3 in o1/o2/o3, in o1/x and in y. */
+static void redirect_layers(void)
+{
+	kit_dirs("L0");
+	kit_dirs("L1");
+	kit_dirs("L2/o1/o2/o3");
+	kit_dirs("L2/o1/x");
+	kit_dirs("L2/y");
+	kit_file("L2/o1/o2/o3/f1", "1", 1);
+	kit_file("L2/o1/x/f2", "2", 1);
+	kit_file("L2/y/f3", "3", 1);
+}
+
+static const char *const three[] = { "L0", "L1", "L2", NULL };
+
+/* How redirects meet opaque directories, other redirects and gaps between layers. */
+static const struct {
+	const char *dir, *to, *opaque, *dir2, *to2, *probe;
+} redirects[] = {
+	{ "L0/n", "/o1/x", NULL, NULL, NULL, "e/n/f2" },
+	{ "L0/n", "y", NULL, NULL, NULL, "e/n/f3" },
+	{ "L1/n", "/o1/o2", NULL, NULL, NULL, "e/n/o3/f1" },
+	{ "L0/a/b/c", "/o1/o2/o3", NULL, NULL, NULL, "e/a/b/c/f1" },
+	{ "L0/a/b", "/o1/o2/o3", "L0/a", NULL, NULL, "e/a/b/f1" },
+	/* Moved twice, and moved within what was moved. */
+	{ "L0/n2", "/n1", NULL, "L1/n1", "/o1/x", "e/n2/f2" },
+	{ "L0/n2", "n1", NULL, "L1/n1", "y", "e/n2/f3" },
+	{ "L0/top", "/n1/o2/o3", NULL, "L1/n1", "/o1", "e/top/f1" },
+	{ "L0/top", "/n1/z", NULL, "L1/n1/z", "/o1/x", "e/top/f2" },
+	{ "L0/top", "/n1/z", "L1/n1", "L1/n1/z", "/o1/x", "e/top/f2" },
+	{ "L0/top", "/n1/z", NULL, "L1/n1/z", "q", NULL },
+	{ "L0/o1/o2", "x", NULL, NULL, NULL, "e/o1/o2/f2" },
+	/* Leads nowhere, or to a file. */
+	{ "L0/n", "/nowhere/at/all", NULL, NULL, NULL, NULL },
+	{ "L0/n", "/y/f3", NULL, NULL, NULL, NULL },
+	{ "L0/n", "/y/f3/deeper", NULL, NULL, NULL, NULL },
+	/* Opaque itself: not followed. */
+	{ "L0/n", "/o1/x", "L0/n", NULL, NULL, NULL },
+};
+
+START_TEST(redirect_is_followed)
+{
+	const char *dir = redirects[_i].dir, *dir2 = redirects[_i].dir2;
+	const char *origin = redirects[_i].to;
+	struct stat st;
+
+	redirect_layers();
+	kit_dirs(dir);
+	redirect(dir, origin);
+	kit_dirs("L0/added");
+	if (dir2) {
+		kit_dirs(dir2);
+		redirect(dir2, redirects[_i].to2);
+	}
+	if (redirects[_i].opaque)
+		opaque(redirects[_i].opaque);
+	stack("redirect_dir=follow,", three);
+	same_as_kernel();
+	if (redirects[_i].probe)
+		ck_assert_msg(lstat(redirects[_i].probe, &st) == 0, "%s", redirects[_i].probe);
+	ck_assert_int_eq(umount("e"), 0);
+}
+END_TEST
+
+static const char *const damaged[] = { "", "a/b", "//a", "/a//b", "/a/", "/", ".", "..", "/../a", "/a/." };
+
+START_TEST(redirect_damaged)
 {
 	struct err e = { 0 };
 
-	kit_dirs("up/some/dir");
-	ck_assert_int_eq(setxattr("up/some/dir", "trusted.overlay.redirect", "/x", 2, 0), 0);
-	two_layers();
-	ck_assert_int_eq(map(&e), -EOPNOTSUPP);
+	redirect_layers();
+	kit_dirs("L0/some/dir");
+	redirect("L0/some/dir", damaged[_i]);
+	stack("redirect_dir=follow,", three);
+	ck_assert_int_eq(map(&e), -EINVAL);
 	ck_assert_msg(strstr(e.text, "some/dir") && strstr(e.text, "redirect"), "%s", e.text);
+}
+END_TEST
+
+START_TEST(redirect_not_followed)
+{
+	struct err e = { 0 };
+
+	redirect_layers();
+	kit_dirs("L0/n");
+	redirect("L0/n", "/o1/x");
+	stack("redirect_dir=nofollow,", three);
+	ck_assert_int_eq(map(&e), -EPERM);
+	ck_assert_msg(strstr(e.text, "\"n\"") && strstr(e.text, "redirect_dir=follow"), "%s", e.text);
+	/* Where nothing is behind it, there is nothing to follow. */
+	ck_assert_int_eq(umount("m"), 0);
+	ck_assert_int_eq(setxattr("L0/n", "trusted.overlay.redirect", "/none", 5, 0), 0);
+	stack("redirect_dir=nofollow,", three);
+	ck_assert_msg(map(&e) == 0, "%s", e.text);
+}
+END_TEST
+
+/* A path that is longer in the merged tree than in any layer. */
+/* Makes @n directories of 200 bytes each below @top and gives the path of the last. */
+static const char *long_path(const char *top, char letter, unsigned int n)
+{
+	static char path[4096];
+	size_t len = (size_t)snprintf(path, sizeof(path), "%s", top);
+
+	for (; n; n--) {
+		path[len++] = '/';
+		memset(path + len, letter, 200);
+		len += 200;
+		path[len] = 0;
+	}
+	kit_dirs(path);
+	return path;
+}
+
+START_TEST(redirect_too_deep)
+{
+	struct err e = { 0 };
+	char to[202] = "/";
+
+	redirect_layers();
+	memset(to + 1, 'd', 200);
+	long_path("L2", 'd', 15);
+	redirect(long_path("L0", 'u', 9), to);
+	stack("redirect_dir=follow,", three);
+	ck_assert_int_eq(map(&e), -ENAMETOOLONG);
+}
+END_TEST
+
+START_TEST(metacopy_not_followed)
+{
+	struct err e = { 0 };
+
+	redirect_layers();
+	kit_dirs("L0/y");
+	kit_file("L0/y/f3", "x", 1);
+	ck_assert_int_eq(setxattr("L0/y/f3", "trusted.overlay.metacopy", "", 0, 0), 0);
+	stack("metacopy=off,", three);
+	ck_assert_int_eq(map(&e), -EPERM);
+	ck_assert_msg(strstr(e.text, "y/f3") && strstr(e.text, "metacopy=on"), "%s", e.text);
+}
+END_TEST
+
+/* A data-only layer's file, by a path; then without it. */
+START_TEST(data_only)
+{
+	char opts[1200], cwd[256];
+	struct err e = { 0 };
+
+	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+	kit_dirs("L0/d");
+	kit_dirs("L1");
+	kit_dirs("D0/obj/ff");
+	kit_dirs("D1/obj/ff");
+	kit_dirs("m");
+	kit_dirs("e");
+	kit_file("D1/obj/ff/11", "content", 7);
+	kit_dirs("D0/obj/ff/11");
+	kit_file("D1/hidden", "x", 1);
+	kit_file("L0/d/f", "", 0);
+	ck_assert_int_eq(truncate("L0/d/f", 7), 0);
+	ck_assert_int_eq(link("L0/d/f", "L0/d/g"), 0);
+	ck_assert_int_eq(setxattr("L0/d/f", "trusted.overlay.metacopy", "", 0, 0), 0);
+	redirect("L0/d/f", "/obj/ff/11");
+	snprintf(opts, sizeof(opts), "metacopy=on,redirect_dir=follow,lowerdir=%s/L0:%s/L1::%s/D0::%s/D1",
+		 cwd, cwd, cwd, cwd);
+	ck_assert_msg(kit_overlay(opts, "m") == 0, "%s: %s", opts, strerror(errno));
+	same_as_kernel();
+	ck_assert_int_ne(access("e/hidden", F_OK), 0);
+	ck_assert_int_eq(umount("e"), 0);
+	kit_file("D1/obj/ff/11", "longer content", 14);
+	ck_assert_int_eq(map(&e), -EIO);
+	ck_assert_msg(strstr(e.text, "d/f"), "%s", e.text);
+	ck_assert_int_eq(unlink("D1/obj/ff/11"), 0);
+	ck_assert_int_eq(symlink("../../hidden", "D1/obj/ff/11"), 0);
+	ck_assert_int_eq(map(&e), -EIO);
+}
+END_TEST
+
+/* As many layers as the kernel takes, by names that fit its page of options. */
+START_TEST(most_layers)
+{
+	char opts[4096], path[64], cwd[256];
+	unsigned int i;
+	size_t at;
+
+	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+	kit_dirs("m");
+	kit_dirs("e");
+	at = (size_t)snprintf(opts, sizeof(opts), "lowerdir=");
+	for (i = 0; i < 500; i++) {
+		snprintf(path, sizeof(path), "%u/d%u", i, i % 50);
+		kit_dirs(path);
+		snprintf(path, sizeof(path), "%u/d%u/f%u", i, i % 50, i % 100);
+		kit_file(path, path, strlen(path));
+		snprintf(path, sizeof(path), "%u/w%u", i, i);
+		/* Each hides what the next one has. */
+		kit_file(path, "", 0);
+		snprintf(path, sizeof(path), "%u/w%u", i, i + 1);
+		ck_assert_int_eq(mknod(path, S_IFCHR, 0), 0);
+		at += (size_t)snprintf(opts + at, sizeof(opts) - at, "%u:", i);
+	}
+	opts[at - 1] = 0;
+	ck_assert_msg(kit_overlay(opts, "m") == 0, "%s", strerror(errno));
+	same_as_kernel();
+	ck_assert_int_ne(access("e/w1", F_OK), 0);
+	ck_assert_int_eq(access("e/w0", F_OK), 0);
+}
+END_TEST
+
+/* index=on shows a changed file of several names under all of them. */
+START_TEST(index_in_use)
+{
+	char opts[1200], cwd[256];
+	struct err e = { 0 };
+
+	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+	kit_dirs("low");
+	kit_file("low/f", "old", 3);
+	ck_assert_int_eq(link("low/f", "low/g"), 0);
+	two_layers();
+	ck_assert_int_eq(umount("m"), 0);
+	snprintf(opts, sizeof(opts), "index=on,lowerdir=%s/low:%s/low2,upperdir=%s/up,workdir=%s/w",
+		 cwd, cwd, cwd, cwd);
+	if (kit_overlay(opts, "m"))
+		return;
+	ck_assert_msg(map(&e) == 0, "%s", e.text);
+	kit_file("m/f", "new", 3);
+	ck_assert_int_eq(map(&e), -EOPNOTSUPP);
+	ck_assert_msg(strstr(e.text, "index=off"), "%s", e.text);
+	ck_assert_int_eq(umount("m"), 0);
+	ck_assert_int_eq(kit_overlay("index=on,lowerdir=low:low2,upperdir=up,workdir=w", "m"), 0);
+	ck_assert_int_eq(map(&e), -EOPNOTSUPP);
+	ck_assert_msg(strstr(e.text, "absolute workdir"), "%s", e.text);
 }
 END_TEST
 
@@ -474,15 +489,19 @@ Suite *storage_layers_suite(void)
 		kit_skip("storage_layers mounts", why);
 		return s;
 	}
-	first_seed = kit_seed("storage_layers");
-	t = tcase_create("random");
-	tcase_add_checked_fixture(t, kit_storage_enter, kit_storage_leave);
-	tcase_add_loop_test(t, random_stacks, 0, getenv("SEED") ? 1 : ROUNDS);
-	tcase_set_timeout(t, 120);
-	suite_add_tcase(s, t);
 	t = tcase_create("limits");
 	tcase_add_checked_fixture(t, kit_storage_enter, kit_storage_leave);
-	tcase_add_test(t, redirect_is_named);
+	tcase_add_loop_test(t, redirect_is_followed, 0, (int)ARRAY_LEN(redirects));
+	tcase_add_loop_test(t, redirect_damaged, 0, (int)ARRAY_LEN(damaged));
+	tcase_add_test(t, redirect_not_followed);
+	tcase_add_test(t, redirect_too_deep);
+	tcase_add_test(t, metacopy_not_followed);
+	if (kit_kernel(6, 5))
+		tcase_add_test(t, data_only);
+	else
+		kit_skip("storage_layers data_only", "needs Linux 6.5");
+	tcase_add_test(t, most_layers);
+	tcase_add_test(t, index_in_use);
 	tcase_add_test(t, metacopy);
 	tcase_add_test(t, stale_options);
 	tcase_add_test(t, mount_in_layer);

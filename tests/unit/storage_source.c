@@ -87,33 +87,45 @@ static const struct {
 	int rc;
 	const char *layers[4];	/* topmost first */
 	bool upper, userxattr;
+	size_t n_data;
 } stacks[] = {
-	{ "rw,lowerdir=/a:/b,upperdir=/u,workdir=/w", 0, { "/u", "/a", "/b" }, true, false },
-	{ "ro,lowerdir=/a:/b,userxattr", 0, { "/a", "/b" }, false, true },
+	{ "rw,lowerdir=/a:/b,upperdir=/u,workdir=/w", 0, { "/u", "/a", "/b" }, true, false, 0 },
+	{ "ro,lowerdir=/a:/b,userxattr", 0, { "/a", "/b" }, false, true, 0 },
 	{ "rw,lowerdir=l/A:l/B,upperdir=u,workdir=w,index=off,metacopy=on,volatile,xino=on",
-	  0, { "u", "l/A", "l/B" }, true, false },
+	  0, { "u", "l/A", "l/B" }, true, false, 0 },
 	/* The engine's "/a\:b", "/c\\d" and "/e,f", as the kernel shows them. */
-	{ "rw,lowerdir=/a\\134:b:/c\\134\\134d:/e\\054f", 0, { "/a:b", "/c\\d", "/e,f" }, false, false },
-	{ "rw,lowerdir=/sp\\040ace\\011\\012", 0, { "/sp ace\t\n" }, false, false },
-	{ "rw,lowerdir+=/x\\134:y,lowerdir+=/z", 0, { "/x\\:y", "/z" }, false, false },
-	{ "rw,context=\"u:o:t:s0:c1,c2\",lowerdir=/a", 0, { "/a" }, false, false },
-	{ "rw,context=u:o:t:s0,seclabel,lowerdir=/a", 0, { "/a" }, false, false },
-	{ "rw,lowerdir=\"a", 0, { "\"a" }, false, false },
-	{ "rw,context=\"open,lowerdir=/a", 0, { "/a" }, false, false },
-	{ "rw,lowerdir=/a::/data", -EOPNOTSUPP, { NULL }, false, false },
-	{ "rw,datadir+=/a,lowerdir+=/b", -EOPNOTSUPP, { NULL }, false, false },
-	{ "rw,lowerdir=/a,verity=require", -EOPNOTSUPP, { NULL }, false, false },
-	{ "rw,lowerdir=/a,brandnew", -EOPNOTSUPP, { NULL }, false, false },
-	{ "rw,lowerdir=/a,upperdir=/u", -EINVAL, { NULL }, false, false },
-	{ "rw,lowerdir=/a,workdir=/u", -EINVAL, { NULL }, false, false },
-	{ "rw,lowerdir=/a,upperdir=/u,upperdir=/v,workdir=/w", -EOPNOTSUPP, { NULL }, false, false },
-	{ "rw,lowerdir=:/a", -EINVAL, { NULL }, false, false },
-	{ "rw,lowerdir=/a:", -EINVAL, { NULL }, false, false },
-	{ "rw,lowerdir=", -EINVAL, { NULL }, false, false },
-	{ "rw,lowerdir", -EOPNOTSUPP, { NULL }, false, false },
-	{ "rw,lowerdir=/a\\000", -EINVAL, { NULL }, false, false },
-	{ "rw", -EINVAL, { NULL }, false, false },
-	{ "", -EINVAL, { NULL }, false, false },
+	{ "rw,lowerdir=/a\\134:b:/c\\134\\134d:/e\\054f", 0, { "/a:b", "/c\\d", "/e,f" }, false, false, 0 },
+	{ "rw,lowerdir=/sp\\040ace\\011\\012", 0, { "/sp ace\t\n" }, false, false, 0 },
+	{ "rw,lowerdir+=/x\\134:y,lowerdir+=/z", 0, { "/x\\:y", "/z" }, false, false, 0 },
+	{ "rw,context=\"u:o:t:s0:c1,c2\",lowerdir=/a", 0, { "/a" }, false, false, 0 },
+	{ "rw,context=u:o:t:s0,seclabel,lowerdir=/a", 0, { "/a" }, false, false, 0 },
+	{ "rw,lowerdir=\"a", 0, { "\"a" }, false, false, 0 },
+	{ "rw,context=\"open,lowerdir=/a", 0, { "/a" }, false, false, 0 },
+	{ "rw,lowerdir=/a::/d1::/d\\134:2", 0, { "/a", "/d1", "/d:2" }, false, false, 2 },
+	{ "rw,lowerdir=/a:/b::/d,upperdir=u,workdir=w", 0, { "u", "/a", "/b", "/d" }, true, false, 1 },
+	{ "rw,lowerdir+=/b,datadir+=/a:b", 0, { "/b", "/a:b" }, false, false, 1 },
+	{ "rw,lowerdir=/a::/data:/b", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=::/data", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a::", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a:::/b", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,datadir+=/a,lowerdir+=/b", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,datadir+=/a", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a,verity=require", -EOPNOTSUPP, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a,verity=off,nfs_export=off,uuid=auto,override_creds", 0, { "/a" }, false, false, 0 },
+	{ "rw,lowerdir=/a,redirect_dir=follow,metacopy=on,index=on", 0, { "/a" }, false, false, 0 },
+	{ "rw,lowerdir=/a,redirect_dir=sometimes", -EOPNOTSUPP, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a,metacopy", -EOPNOTSUPP, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a,brandnew", -EOPNOTSUPP, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a,upperdir=/u", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a,workdir=/u", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a,upperdir=/u,upperdir=/v,workdir=/w", -EOPNOTSUPP, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=:/a", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a:", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw,lowerdir", -EOPNOTSUPP, { NULL }, false, false, 0 },
+	{ "rw,lowerdir=/a\\000", -EINVAL, { NULL }, false, false, 0 },
+	{ "rw", -EINVAL, { NULL }, false, false, 0 },
+	{ "", -EINVAL, { NULL }, false, false, 0 },
 };
 
 START_TEST(overlay_options)
@@ -136,6 +148,7 @@ START_TEST(overlay_options)
 		ck_assert_str_eq(o->layer[i].path, stacks[_i].layers[i]);
 	ck_assert_int_eq(o->has_upper, stacks[_i].upper);
 	ck_assert_int_eq(o->userxattr, stacks[_i].userxattr);
+	ck_assert_uint_eq(o->n_data, stacks[_i].n_data);
 	overlay_free(o);
 }
 END_TEST
@@ -226,7 +239,7 @@ END_TEST
 
 START_TEST(real_lowerdir_plus)
 {
-	char cwd[256], a[300], b[300];
+	char cwd[256], a[300], b[300], c[300];
 	struct source *s = NULL;
 	struct err e = { 0 };
 	int fs, fd;
@@ -235,20 +248,27 @@ START_TEST(real_lowerdir_plus)
 	kit_dirs("a:\\b");
 	kit_dirs("c,d");
 	kit_dirs("m");
+	kit_dirs("data::x");
 	snprintf(a, sizeof(a), "%s/a:\\b", cwd);
 	snprintf(b, sizeof(b), "%s/c,d", cwd);
+	snprintf(c, sizeof(c), "%s/data::x", cwd);
 	fs = (int)syscall(SYS_fsopen, "overlay", 1);
 	ck_assert_int_ge(fs, 0);
 	ck_assert_int_eq(syscall(SYS_fsconfig, fs, 1, "lowerdir+", a, 0), 0);
 	ck_assert_int_eq(syscall(SYS_fsconfig, fs, 1, "lowerdir+", b, 0), 0);
+	ck_assert_int_eq(syscall(SYS_fsconfig, fs, 1, "metacopy", "on", 0), 0);
+	ck_assert_int_eq(syscall(SYS_fsconfig, fs, 1, "datadir+", c, 0), 0);
 	ck_assert_int_eq(syscall(SYS_fsconfig, fs, 6, NULL, NULL, 0), 0);
 	fd = (int)syscall(SYS_fsmount, fs, 1, 0);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(syscall(SYS_move_mount, fd, "", AT_FDCWD, "m", 4), 0);
 	ck_assert_msg(source_probe("m", &s, &e) == 0, "%s", e.text);
-	ck_assert_uint_eq(s->overlay->n_layers, 2);
+	ck_assert_uint_eq(s->overlay->n_layers, 3);
+	ck_assert_uint_eq(s->overlay->n_data, 1);
 	same_dir(s->overlay->layer[0].fd, "a:\\b");
 	same_dir(s->overlay->layer[1].fd, "c,d");
+	same_dir(s->overlay->layer[2].fd, "data::x");
+	ck_assert_int_eq(s->overlay->metacopy, OVERLAY_ON);
 	source_free(s);
 	close(fd);
 	close(fs);
