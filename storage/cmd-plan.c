@@ -106,6 +106,34 @@ static void print_table(const struct storage_map *m)
 		printf("%-28s %15llu\n", v[i].text, (unsigned long long)v[i].value);
 }
 
+static int print_share(const char *path, bool json, const char *why, struct err *e)
+{
+	struct json_out *o;
+	_cleanup_free_ char *text = NULL;
+	int rc;
+
+	if (!json) {
+		printf("%-21s  %-9s  %-6s\n", "SHARE", "KIND", "ACCESS");
+		printf("%-21s  %-9s  %-6s\n\n%s\n", "volume", "virtio-fs", "rw", why);
+		return 0;
+	}
+	o = json_out_new();
+	if (!o)
+		return err_set(e, ENOMEM, "out of memory");
+	json_out_str(o, "path", path);
+	json_out_arr(o, "disks");
+	json_out_end(o);
+	json_out_obj(o, "share");
+	json_out_str(o, "kind", "virtio-fs");
+	json_out_str(o, "reason", why);
+	json_out_end(o);
+	rc = json_out_text(o, true, &text, e);
+	if (!rc)
+		puts(text);
+	json_out_free(o);
+	return rc;
+}
+
 /* A block device is not taken from the host to show what would be done with it. */
 static int plan_block(const struct source *s, bool readonly, bool json, struct err *e)
 {
@@ -129,34 +157,6 @@ static int plan_block(const struct source *s, bool readonly, bool json, struct e
 	json_out_str(o, "path", s->path);
 	blockmount_json(s->block, o);
 	blockplan_json(&p, o);
-	rc = json_out_text(o, true, &text, e);
-	if (!rc)
-		puts(text);
-	json_out_free(o);
-	return rc;
-}
-
-static int print_share(const char *path, bool json, const char *why, struct err *e)
-{
-	struct json_out *o;
-	_cleanup_free_ char *text = NULL;
-	int rc;
-
-	if (!json) {
-		printf("%-21s  %-9s  %-6s\n", "SHARE", "KIND", "ACCESS");
-		printf("%-21s  %-9s  %-6s\n\n%s\n", "volume", "virtio-fs", "rw", why);
-		return 0;
-	}
-	o = json_out_new();
-	if (!o)
-		return err_set(e, ENOMEM, "out of memory");
-	json_out_str(o, "path", path);
-	json_out_arr(o, "disks");
-	json_out_end(o);
-	json_out_obj(o, "share");
-	json_out_str(o, "kind", "virtio-fs");
-	json_out_str(o, "reason", why);
-	json_out_end(o);
 	rc = json_out_text(o, true, &text, e);
 	if (!rc)
 		puts(text);
@@ -218,7 +218,7 @@ int cmd_plan(int argc, char **argv, struct err *e)
 	rc = source_probe(req.rootfs, &s, e);
 	if (rc < 0)
 		return rc;
-	if (s->kind == SOURCE_BLOCK && s->block) {
+	if (s->kind == SOURCE_BLOCK) {
 		rc = plan_block(s, req.readonly, json, e);
 		source_free(s);
 		return rc;

@@ -392,11 +392,11 @@ static int map_block(struct storage_map *m, const struct storage_request *req,
 	int rc = blockplan_make(s->block, req->readonly, &p, e);
 
 	if (rc < 0)
-		return rc == -EOPNOTSUPP ? -(e->code = EINVAL) : rc;
+		return rc;
 	if (strlen(req->serial_stem) + sizeof(SUFFIX_BLOCK) > STORAGE_SERIAL_BYTES)
 		return err_set(e, ENAMETOOLONG, "serial stem longer than 16 bytes");
 	if (p.mode != BLOCKPLAN_SHARED && !req->journal)
-		return err_set(e, EPERM, "the host would have to give its mount up, which is not allowed here (podvm: blockRootfs in the configuration)");
+		return err_set(e, EOPNOTSUPP, "the host would have to give its mount up, which is not allowed here (podvm: blockRootfs in the configuration)");
 	fd_close(&s->fd);
 	rc = handover_take(s->block, &p, req->leave, req->journal, &m->handover, e);
 	if (rc < 0)
@@ -425,7 +425,8 @@ static int map_block(struct storage_map *m, const struct storage_request *req,
  * storage_map_free(), also after a crash.
  *
  * Return: 0; -EOPNOTSUPP for what cannot be mapped, with the reason and what to
- * do: it can be shared still; -ESTALE if the layers are not those mounted; else
+ * do: it can be shared still; -EMEDIUMTYPE for a block device that is not handed
+ * over; -ESTALE if the layers are not those mounted; else
  * minus errno
  * Context: starts threads and waits for them; blocks for file system access
  */
@@ -457,6 +458,12 @@ int storage_map_rootfs(const struct storage_request *req,
 			str_quote(shown, sizeof(shown), req->rootfs);
 			err_wrap(e, "rootfs %s", shown);
 		}
+	}
+	/* A device that is not handed over is refused: it is no rootfs to be shared. */
+	if (rc == -EOPNOTSUPP && s && s->kind == SOURCE_BLOCK) {
+		rc = -EMEDIUMTYPE;
+		if (e)
+			e->code = EMEDIUMTYPE;
 	}
 	source_free(s);
 	if (rc < 0) {

@@ -6,10 +6,11 @@
  * id, looked up in mountinfo), never by its device number: a directory on the
  * host's own volume has that volume's number, and must not hand the volume to a
  * guest. Probing only looks; source_check() then says whether the rootfs can be
- * mapped to disks, or why not: then it can still be shared. The root of an overlay
- * mount can be, and that of a block device's file system which is mounted there and
- * nowhere else (storage/blockplan.c); and only without mounts inside: a disk shows the
- * layers or the file system, and would silently lack them.
+ * mapped to disks, or why not. The root of an overlay mount can be, and that of a
+ * block device's file system which is mounted there and nowhere else
+ * (storage/blockplan.c); and only without mounts inside: a disk shows the layers
+ * or the file system, and would silently lack them. What cannot be mapped, and is no
+ * block device, can still be shared.
  */
 #include "storage/source.h"
 
@@ -178,17 +179,14 @@ static int check_block(const struct source *s, struct err *e)
 		return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of %s (%s), which the guest's kernel does not take: use ext4, or an overlay storage driver",
 			       shown, s->device, s->fstype);
 	rc = blockplan_make(s->block, false, &plan, e);
-	/* Who makes devices for containers means them to be used: no share instead. */
-	if (rc == -EOPNOTSUPP)
-		rc = -(e->code = EINVAL);
 	return rc < 0 ? err_wrap(e, "rootfs %s: is a mount of %s", shown, s->device) : 0;
 }
 
 /**
  * source_check() - whether a rootfs can be mapped to disks
  *
- * Return: 0; -EOPNOTSUPP with the reason: virtio-fs can share it; for a block device
- * also others, with what to do
+ * Return: 0; -EOPNOTSUPP with the reason: virtio-fs can share it, but for a block
+ * device; -EBUSY for one with mounts inside; what blockplan_make() says
  */
 int source_check(const struct source *s, struct err *e)
 {

@@ -6,8 +6,8 @@
  * own mount namespace: the image disk (EROFS) below, a scratch disk or memory
  * above, overlayfs over both; or a disk whose file system is the root as it is
  * (a device that an engine's snapshotter made). One that no disk can show is a tree of
- * the pod's share: it is the root itself, or, read-only, what lies below in the place
- * of the image. Nobody else sees these mounts, and they go with
+ * the pod's share: it is the root itself, or, read-only, what lies below in the place of
+ * the image. Nobody else sees these mounts, and they go with
  * the last process of the namespace; so nothing has to be unmounted. Steps:
  * rootfs_mount(), then everything that is mounted inside, then rootfs_enter().
  * A read-only root is mounted writable first, since mount points may have to
