@@ -4,7 +4,8 @@
  *
  * podvm-storage plan: maps the rootfs of a bundle, or one by its path, as a pod
  * would, prints the disks and what they took to make, and lets go of them. Nothing
- * stays on the host. What cannot be mapped is a failure with the reason; with --json
+ * stays on the host. What no disk can show is shared by virtio-fs: then the plan is
+ * that, and why. What cannot be mapped at all is a failure with the reason; with --json
  * the document says so too.
  */
 #include "storage/cmd.h"
@@ -122,14 +123,44 @@ static void print_table(const struct bundle *b, const struct storage_map *m)
 		printf("%-28s %15llu\n", v[i].text, (unsigned long long)v[i].value);
 }
 
+static int print_share(const struct bundle *b, bool json, const char *why, struct err *e)
+{
+	struct json_out *o;
+
+	if (!json) {
+		printf("%-21s  %-9s  %-6s\n", "SHARE", "KIND", "ACCESS");
+		printf("%-21s  %-9s  %-6s\n\n%s\n", "volume", "virtio-fs",
+		       b->readonly ? "ro" : "rw", why);
+		return 0;
+	}
+	o = json_out_new();
+	if (!o)
+		return err_set(e, ENOMEM, "out of memory");
+	cmd_json_name(o, "bundle", b->bundle);
+	cmd_json_name(o, "path", b->rootfs);
+	json_out_bool(o, "readonly", b->readonly);
+	json_out_bool(o, "supported", true);
+	json_out_arr(o, "disks");
+	json_out_end(o);
+	json_out_obj(o, "share");
+	json_out_str(o, "kind", "virtio-fs");
+	json_out_str(o, "reason", why);
+	json_out_end(o);
+	return cmd_json_print(o, e);
+}
+
 static int plan(const struct bundle *b, struct storage_request req, bool json, struct err *e)
 {
 	struct storage_map *m = NULL;
-	struct err ignored;
+	struct err ignored, why;
 	int rc;
 
 	req.rootfs = b->rootfs;
 	rc = storage_map_rootfs(&req, &m, e);
+	if (rc == -EOPNOTSUPP) {
+		why = *e;
+		return print_share(b, json, why.text, e);
+	}
 	if (json && rc < 0)
 		print_json(b, NULL, e, &ignored);
 	else if (json)

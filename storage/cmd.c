@@ -30,6 +30,7 @@ static const struct command commands[] = {
 	  "what they took to make, and lets go of them. Contents of files are not read or\n"
 	  "copied: the disk refers to the layers' files. BUNDLE is a directory with an OCI\n"
 	  "config.json, whose root.path and root.readonly are used; PATH a root file system.\n"
+	  "What no disk can show, such as a plain directory, is shared by virtio-fs, and why.\n"
 	  "Of a block device it shows how it would be handed over, and does nothing to it.\n",
 	  cmd_plan },
 	{ "export", "PATH -o IMAGE [--force]", "the read-only disk as an EROFS image",
