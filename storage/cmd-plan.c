@@ -5,8 +5,8 @@
  * podvm-storage plan: maps the rootfs of a bundle, or one by its path, as a pod
  * would, prints the disks and what they took to make, and lets go of them. Nothing
  * stays on the host. What no disk can show is shared by virtio-fs: then the plan is
- * that, and why. What cannot be mapped at all is a failure with the reason; with --json
- * the document says so too.
+ * that, and why. What cannot be given to a guest at all is a failure with the reason;
+ * with --json the document says so too.
  */
 #include "storage/cmd.h"
 
@@ -123,6 +123,7 @@ static void print_table(const struct bundle *b, const struct storage_map *m)
 		printf("%-28s %15llu\n", v[i].text, (unsigned long long)v[i].value);
 }
 
+/* "disks" and "stats" belong to what is mapped; "share" to what is not. */
 static int print_share(const struct bundle *b, bool json, const char *why, struct err *e)
 {
 	struct json_out *o;
@@ -152,13 +153,14 @@ static int print_share(const struct bundle *b, bool json, const char *why, struc
 static int plan(const struct bundle *b, struct storage_request req, bool json, struct err *e)
 {
 	struct storage_map *m = NULL;
-	struct err ignored, why;
+	struct err ignored;
 	int rc;
 
 	req.rootfs = b->rootfs;
 	rc = storage_map_rootfs(&req, &m, e);
 	if (rc == -EOPNOTSUPP) {
-		why = *e;
+		struct err why = *e;
+
 		return print_share(b, json, why.text, e);
 	}
 	if (json && rc < 0)

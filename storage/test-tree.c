@@ -263,6 +263,14 @@ void test_tree(struct test *t, const char *prefix, const char *path)
 	report_result(t->report, rc, name(prefix, "inspect").text, &e, "%s: %s on %s",
 		      rc ? "" : source_kind_name(src->kind), rc ? "" : src->fstype,
 		      rc ? "" : src->device);
+	if (!rc && src->kind == SOURCE_BLOCK) {
+		rc = source_check(src, &e);
+		report_result(t->report, rc, name(prefix, "hand-over").text, &e,
+			      "nothing is in the way of it");
+		report_add(t->report, VERDICT_NOT_POSSIBLE, name(prefix, "same tree").text,
+			   "a block device is handed over as it is: there is no second tree to compare");
+		rc = -EOPNOTSUPP;
+	}
 	source_free(src);
 	if (rc < 0)
 		return;
