@@ -6,7 +6,8 @@
 # Calls that tests/kit/fault.c, aio.c and storage.c stand in front of.
 UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64 pthread_create \
 	uring_add uring_submit uring_peek uring_pop preadv64v2 pwritev64v2 fdatasync fallocate64 time \
-	openat64
+	openat64 mkdirat linkat unlinkat mknodat symlinkat mount umount2 renameat2 syncfs fsync fchown \
+	fchownat fchmod chmod futimens utimensat fsetxattr setxattr pwrite64
 UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
 
 $(B)/obj/tests/suites.h: $(wildcard tests/unit) tests/tests.mk

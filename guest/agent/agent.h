@@ -224,6 +224,9 @@ void container_undo(struct container *ctr, struct conn *pending,
 		    const struct err *failure);
 void container_forget_conn(struct agent *a, const struct conn *c);
 
+/* delta.c: runs in a child */
+int delta_tell(int upper, int fd, struct err *e);
+
 /* disk.c */
 int disk_tell(const char *serial, uint32_t devfn, struct err *e);
 int disk_find(const char *serial, char *ret_path, size_t room, struct err *e);
