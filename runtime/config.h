@@ -14,6 +14,12 @@
 
 /* Where layers are remembered, unless "layerCache" says another directory or "off". */
 #define CONFIG_LAYER_CACHE "/var/lib/podvm/cache/layers"
+/* Whether what a container changed comes back, where its annotations do not say. */
+enum config_write_back {
+	CONFIG_WRITE_BACK_AUTO,	/* not from containers of Kubernetes, which are never started again */
+	CONFIG_WRITE_BACK_ON,
+	CONFIG_WRITE_BACK_OFF,
+};
 
 /**
  * struct config - the host's settings; every one has a default
@@ -26,6 +32,7 @@
  * @pages, @merge, @prefault: of guest RAM, as in vmm/vmm.h
  * @scratch_bytes: capacity of a container's writable disk (sparse)
  * @layer_cache:   directory where layers are remembered; "": nowhere
+ * @write_back:    see enum config_write_back
  * @boot_timeout_ms: until the agent must have called
  * @vhost_net:     let the kernel move a pod's packets where it can
  */
@@ -43,6 +50,7 @@ struct config {
 	bool prefault;
 	uint64_t scratch_bytes;
 	char layer_cache[PATH_MAX];
+	enum config_write_back write_back;
 	uint64_t boot_timeout_ms;
 	bool vhost_net;
 };

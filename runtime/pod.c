@@ -38,6 +38,7 @@
 #include "lib/str.h"
 #include "netplug/netplug.h"
 #include "runtime/cgroup.h"
+#include "storage/storage.h"
 
 /* A pod that is being started by another command gets this long. */
 #define POD_START_MS 90000
@@ -181,6 +182,8 @@ int pod_undo(void *arg, const struct journal_rec *r, struct err *e)
 	(void)arg;
 	if (!strcmp(r->word[0], "netplug"))
 		return netplug_undo(r, e);
+	if (!strcmp(r->word[0], "writeback"))
+		return writeback_undo(r, e);
 	if (!strcmp(r->word[0], "cgroup"))
 		return cgroup_undo(r, e);
 	if (!strcmp(r->word[0], "proc"))

@@ -144,7 +144,7 @@ static int top(const struct apply *a)
 
 static int open_at(int at, const char *name, uint64_t flags)
 {
-	struct open_how how = {.flags = flags | O_NOFOLLOW | O_CLOEXEC,
+	struct open_how how = { .flags = flags | O_NOFOLLOW | O_CLOEXEC,
 			       .mode = flags & O_CREAT ? 0600 : 0,
 			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
 					  RESOLVE_NO_MAGICLINKS};
@@ -193,7 +193,7 @@ static int strip(struct apply *a, int fd, const char *name)
 /* Removes what has the name, if anything; the kernel leaves a whiteout where it must. */
 static int clear(struct apply *a, const char *name)
 {
-	struct err why = {0};
+	struct err why = { 0 };
 	struct stat st;
 
 	a->cap_len = -1;

@@ -75,7 +75,7 @@ static int time_left(const struct delta_reader *r)
 /* Waits until @n bytes have arrived; they are at the returned place until the next call. */
 static int need(struct delta_reader *r, size_t n, const uint8_t **ret, struct err *e)
 {
-	struct pollfd f = {.fd = r->stream, .events = POLLIN};
+	struct pollfd f = { .fd = r->stream, .events = POLLIN };
 	ssize_t got;
 
 	if (r->have - r->off < n && r->off) {

@@ -79,7 +79,7 @@ static int copy_attrs(int from, int to, const char *name, struct err *e)
 
 static int open_dir(int at, const char *name)
 {
-	struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
 			       .resolve = RESOLVE_NO_XDEV | RESOLVE_BENEATH};
 
 	return (int)syscall(SYS_openat2, at, name, &how, sizeof(how));

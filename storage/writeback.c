@@ -61,7 +61,7 @@
 #define PARAMETERS "/sys/module/overlay/parameters/"
 
 /* Options that say how layers are read, and are the same in our mount. */
-static const char *const kept_options[] = {"redirect_dir=", "metacopy=", "xino=", "userxattr",
+static const char *const kept_options[] = { "redirect_dir=", "metacopy=", "xino=", "userxattr",
 					   "uuid="};
 
 /**
@@ -293,11 +293,13 @@ static int copy_upper(const struct writeback *w, struct err *e)
 static int mount_options(const struct writeback *w, char *dst, size_t room, struct err *e)
 {
 	const struct overlay *o = w->source->overlay;
-	struct strbuf b = {0};
+	struct strbuf b = { 0 };
 	size_t i;
 
 	for (i = 1; i < o->n_layers; i++)
-		strbuf_add(&b, "%s/proc/self/fd/%d", i == 1 ? "lowerdir=" : ":", o->layer[i].fd);
+		strbuf_add(&b, "%s/proc/self/fd/%d",
+			   i == 1 ? "lowerdir=" : i >= o->n_layers - o->n_data ? "::" : ":",
+			   o->layer[i].fd);
 	strbuf_add(&b,
 		   ",upperdir=/proc/self/fd/%d/" WRITEBACK_NEW
 		   ",workdir=/proc/self/fd/%d/" WRITEBACK_WORK "%s",
@@ -406,7 +408,7 @@ static int remove_stage(struct writeback *w, struct err *e)
 int writeback_run(struct writeback *w, int stream, const struct writeback_config *config,
 		  struct writeback_stats *ret, struct err *e)
 {
-	struct writeback_stats s = {0};
+	struct writeback_stats s = { 0 };
 	struct err ignored;
 	int rc = stage_and_apply(w, stream, config, &s, e);
 

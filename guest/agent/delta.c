@@ -67,7 +67,7 @@ static int failed(struct teller *t, const char *name, const char *what)
 
 static int flush(struct teller *t)
 {
-	struct pollfd f = {.fd = t->fd, .events = POLLOUT};
+	struct pollfd f = { .fd = t->fd, .events = POLLOUT };
 	size_t done = 0;
 
 	while (done < t->len) {
@@ -87,7 +87,7 @@ static int flush(struct teller *t)
 static int tell(struct teller *t, enum delta_kind kind, uint8_t flags, const char *name,
 		const void *a, size_t a_len, const void *b, size_t b_len)
 {
-	struct delta_head h = {.kind = (uint8_t)kind,
+	struct delta_head h = { .kind = (uint8_t)kind,
 			       .flags = flags,
 			       .name_len = (uint16_t)strlen(name),
 			       .len = (uint32_t)(a_len + b_len)};
@@ -330,6 +330,26 @@ static int tell_dir(struct teller *t, int fd, const char *name, unsigned int dep
 }
 
 /**
+ * delta_fail() - tell that there is no delta
+ * @fd: stream, borrowed
+ * @why: for a person
+ *
+ * Return: minus @why's errno
+ */
+int delta_fail(int fd, const struct err *why)
+{
+	uint8_t out[sizeof(struct delta_head) + DELTA_TEXT_MAX + 1];
+	struct err ignored = { 0 };
+	struct teller t = { .fd = fd, .out = out, .e = &ignored };
+	char text[DELTA_TEXT_MAX + 1];
+
+	snprintf(text, sizeof(text), "%.*s", (int)DELTA_TEXT_MAX, why->text);
+	tell(&t, DELTA_FAIL, 0, "", text, strlen(text), NULL, 0);
+	flush(&t);
+	return -why->code;
+}
+
+/**
  * delta_tell() - write what changed in an upper directory to a connection
  * @upper: the directory, borrowed; nobody changes it meanwhile
  * @fd:    stream, borrowed; blocking or not
@@ -339,9 +359,7 @@ static int tell_dir(struct teller *t, int fd, const char *name, unsigned int dep
  */
 int delta_tell(int upper, int fd, struct err *e)
 {
-	struct teller t = {.fd = fd, .e = e};
-	char text[DELTA_TEXT_MAX + 1];
-	struct err ignored = {0};
+	struct teller t = { .fd = fd, .e = e };
 	int rc;
 
 	t.out = malloc(OUT_BYTES);
@@ -353,13 +371,9 @@ int delta_tell(int upper, int fd, struct err *e)
 		rc = tell(&t, DELTA_DONE, 0, "", NULL, 0, NULL, 0);
 	if (rc >= 0)
 		rc = flush(&t);
-	if (rc < 0 && t.out) {
-		t.e = &ignored;
-		snprintf(text, sizeof(text), "%.*s", (int)DELTA_TEXT_MAX, e->text);
-		t.len = 0;
-		if (!tell(&t, DELTA_FAIL, 0, "", text, strlen(text), NULL, 0))
-			flush(&t);
-	}
+	/* What is not written yet is dropped: whole records, as all that was. */
+	if (rc < 0)
+		delta_fail(fd, e);
 	tdestroy(t.seen, free);
 	free(t.out);
 	free(t.list);

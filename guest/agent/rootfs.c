@@ -28,6 +28,15 @@
 #define SCRATCH AGENT_RUN "/scratch"
 #define ROOT AGENT_RUN "/root"
 
+/*
+ * Space that is freed goes back to the host at once; and where the host's storage is
+ * full, who writes gets an error, and all others of the container go on.
+ */
+#define SCRATCH_OPTIONS "discard,errors=continue"
+
+/* What is written must be whole by itself: it may go to the host (guest/agent/delta.c). */
+#define OVERLAY_OPTIONS ",redirect_dir=off,metacopy=off,index=off"
+
 static int make_places(struct err *e)
 {
 	static const char *const dirs[] = { LOWER, SCRATCH, ROOT };
@@ -43,42 +52,37 @@ static int make_places(struct err *e)
 }
 
 static int mount_disk(const char *serial, const char *type, unsigned long flags,
-		      const char *where, struct err *e)
+		      const char *options, const char *where, struct err *e)
 {
 	char path[300];
 	int rc = disk_wait(serial, path, sizeof(path), e);
 
 	if (rc < 0)
 		return rc;
-	if (mount(path, where, type, flags, NULL) < 0)
+	if (mount(path, where, type, flags, options) < 0)
 		return err_sys(e, "disk %s: mount as %s", serial, type);
 	return 0;
 }
 
-/* The overlay's root takes its mode and owner from the upper directory. */
+/* The overlay's root takes its attributes from the upper directory. */
 static int make_upper(struct err *e)
 {
-	struct stat st;
-
 	if ((mkdir(SCRATCH "/upper", 0755) < 0 && errno != EEXIST) ||
 	    (mkdir(SCRATCH "/work", 0700) < 0 && errno != EEXIST))
 		return err_sys(e, "scratch: mkdir");
-	if (stat(LOWER, &st) < 0)
-		return err_sys(e, "image");
-	if (chown(SCRATCH "/upper", st.st_uid, st.st_gid) < 0 ||
-	    chmod(SCRATCH "/upper", st.st_mode & 07777) < 0)
-		return err_sys(e, "scratch");
-	return 0;
+	return changes_root(LOWER, SCRATCH "/upper", e);
 }
 
 /**
  * rootfs_mount() - mount a container's root somewhere in this mount namespace
  * @ret_root: O_PATH descriptor of it, owned by the caller
+ * @ret_upper: of the upper directory, if it is to be kept, else untouched; owned by
+ *             the caller
  *
  * Return: 0 or minus errno, naming the disk
  * Context: the child, in a mount namespace of its own; waits for disks, bounded
  */
-int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, struct err *e)
+int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, int *ret_upper, struct err *e)
 {
 	int root, rc;
 
@@ -86,11 +90,11 @@ int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, struct err *e)
 		return err_sys(e, "mounts: private");
 	rc = make_places(e);
 	if (rc >= 0)
-		rc = mount_disk(r->lower_serial, "erofs", MS_RDONLY, LOWER, e);
+		rc = mount_disk(r->lower_serial, "erofs", MS_RDONLY, NULL, LOWER, e);
 	if (rc < 0)
 		return err_wrap(e, "root file system");
 	if (*r->scratch_serial)
-		rc = mount_disk(r->scratch_serial, "ext4", 0, SCRATCH, e);
+		rc = mount_disk(r->scratch_serial, "ext4", 0, SCRATCH_OPTIONS, SCRATCH, e);
 	else if (mount("tmpfs", SCRATCH, "tmpfs", 0, "mode=0700") < 0)
 		rc = err_sys(e, "scratch: mount tmpfs");
 	if (rc >= 0)
@@ -98,8 +102,14 @@ int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, struct err *e)
 	if (rc < 0)
 		return err_wrap(e, "root file system");
 	if (mount("overlay", ROOT, "overlay", 0,
-		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work") < 0)
+		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work"
+		  OVERLAY_OPTIONS) < 0)
 		return err_sys(e, "root file system: mount overlay");
+	if (r->keep) {
+		*ret_upper = open(SCRATCH "/upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (*ret_upper < 0)
+			return err_sys(e, "scratch");
+	}
 	root = open(ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return err_sys(e, "root file system");

@@ -77,6 +77,7 @@ static void drop(struct pod *p, struct container *c)
 	struct container **at;
 	struct err e;
 
+	wayback_end(p, c);
 	unplug(p, c);
 	storage_map_free(c->map);
 	if (c->cgroup[0] && cgroup_remove(c->cgroup, &e) < 0)
@@ -139,7 +140,7 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		      struct err *e)
 {
 	struct storage_request rq = { .rootfs = spec->rootfs,
-				      .scratch_bytes = p->config.scratch_bytes };
+				      .scratch_bytes = spec->scratch_bytes };
 	Podvm__Rootfs *fs = spec->create->rootfs;
 	const struct storage_disk *disks;
 	char stem[17];
@@ -148,6 +149,8 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 
 	snprintf(stem, sizeof(stem), "d%u", p->n_disks++);
 	rq.serial_stem = stem;
+	if (!rq.scratch_bytes)
+		rq.scratch_bytes = p->config.scratch_bytes;
 	if (fs->readonly)
 		rq.scratch_bytes = 0;
 	if (p->config.layer_cache[0])
@@ -155,6 +158,7 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 	rc = storage_map_rootfs(&rq, &c->map, e);
 	if (rc < 0)
 		return err_wrap(e, "/root/path");
+	wayback_plan(p, c, spec, rq.scratch_bytes);
 	n = storage_map_disks(c->map, &disks);
 	for (i = 0; i < n; i++) {
 		bool lower = disks[i].kind == STORAGE_DISK_SYNTHETIC;
@@ -251,6 +255,7 @@ int container_create(struct pod *p, const char *id, const char *bundle,
 		return err_set(e, ENOMEM, "out of memory");
 	strcpy(c->id, id); /* state_check_id() has checked the length */
 	c->owner = owner;
+	c->back.hold = c->back.stream = -1;
 	c->next = p->containers;
 	p->containers = c;
 	rc = make(p, c, bundle, e);
@@ -317,7 +322,7 @@ int container_start(struct pod *p, const char *id, struct err *e)
 		return rc;
 	start.id = c->id;
 	rc = agent_call(&p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
-	if (rc < 0 && c->state->status == STATE_RUNNING) {
+	if (rc < 0 && c->state->status == STATE_RUNNING && !c->ended) {
 		c->state->status = STATE_STOPPED;
 		state_save(p->rootfd, c->state, NULL);
 	}
@@ -343,6 +348,10 @@ int container_signal(struct pod *p, const char *id, uint32_t sig, bool all,
 		return rc;
 	if (p->dead || c->state->status == STATE_STOPPED)
 		return err_set(e, ESRCH, "container not running");
+	/* Its shim is there until its changes are: to a process that has ended, any signal
+	 * can be sent. */
+	if (c->ended)
+		return 0;
 	s.id = c->id;
 	s.signal = sig;
 	s.all = all;
@@ -378,15 +387,27 @@ int container_pids(struct pod *p, const char *id, Podvm__Response **ret,
 void container_exited(struct pod *p, const Podvm__Exited *x)
 {
 	struct container *c = x->id ? container_find(p, x->id) : NULL;
-	struct err e;
 
-	if (!c || (x->exec_id && *x->exec_id) || c->state->status == STATE_STOPPED)
+	if (!c || (x->exec_id && *x->exec_id) || c->ended || c->state->status == STATE_STOPPED)
 		return;
-	c->state->status = STATE_STOPPED;
+	c->ended = true;
 	c->state->exit_code = (int)(x->signal ? 128 + (x->signal & 127) : x->code & 255);
 	pod_stamp(p, 0, "container %.32s: ended with %d", c->id, c->state->exit_code);
+	if (c->state->status != STATE_RUNNING || !wayback_begin(p, c))
+		container_settle(p, c);
+}
+
+/**
+ * container_settle() - a container has ended, and nothing of it is to come any more
+ */
+void container_settle(struct pod *p, struct container *c)
+{
+	struct err e;
+
+	c->state->status = STATE_STOPPED;
 	if (c->committed && state_save(p->rootfd, c->state, &e) < 0)
 		log_error("container %s: %s", c->id, e.text);
+	wayback_end(p, c);
 }
 
 /* A shim ends by itself when its process has ended; one that hangs is killed. */
@@ -417,6 +438,8 @@ int container_delete(struct pod *p, const char *id, bool force, struct err *e)
 
 	if (rc < 0)
 		return rc;
+	if (force)
+		wayback_end(p, c);
 	if (!force && c->state->status != STATE_STOPPED)
 		return err_set(e, EBUSY, "container %s is %s: kill it first, or use --force",
 			       id, state_status_name(c->state->status));
@@ -460,11 +483,13 @@ void container_forget_all(struct pod *p)
 	while (p->containers) {
 		struct container *c = p->containers;
 
+		wayback_end(p, c);
 		if (c->committed) {
 			end_shim(c);
 			if (c->state->status != STATE_STOPPED) {
 				c->state->status = STATE_STOPPED;
-				c->state->exit_code = 128 + SIGKILL;
+				if (!c->ended)
+					c->state->exit_code = 128 + SIGKILL;
 				state_save(p->rootfd, c->state, NULL);
 			}
 		}

@@ -29,7 +29,7 @@ struct conn {
 /* What one request gives back, beside an error. */
 struct answer {
 	Podvm__Pod__Response rs;
-	int fds[2];		/* owned until sent */
+	int fds[3];		/* owned until sent */
 	size_t n_fds;
 	Podvm__Response *pids;	/* keeps rs.pids alive */
 	Podvm__Pod__Stamp stamp[POD_STAMPS_MAX];
@@ -59,7 +59,7 @@ static int give_agent(struct pod *p, const Podvm__Pod__Agent *rq,
 
 	if (!c)
 		return err_set(e, ENOENT, "container %s does not exist", rq->id);
-	if (p->dead || c->state->status == STATE_STOPPED)
+	if (p->dead || c->ended || c->state->status == STATE_STOPPED)
 		return err_set(e, ESRCH, "container not running");
 	rc = cgroup_enter(c->cgroup, (pid_t)rq->shim_pid, e);
 	if (rc < 0)
@@ -72,7 +72,12 @@ static int give_agent(struct pod *p, const Podvm__Pod__Agent *rq,
 	if (a->fds[1] < 0)
 		return err_sys(e, "dup");
 	a->n_fds = 2;
-	return 0;
+	if (!rq->hold)
+		return 0;
+	rc = wayback_hold(c, &a->fds[2], e);
+	if (!rc)
+		a->n_fds = 3;
+	return rc;
 }
 
 static int give_pids(struct pod *p, const char *id, struct answer *a,

@@ -157,7 +157,8 @@ static int watch(struct pod *p, int *empty_fd, struct err *e)
 	    (rc = loop_add(p->loop, p->agent.fd, EPOLLIN, on_agent, p, &src, e)) < 0 ||
 	    (rc = loop_add(p->loop, p->vmm.sock, EPOLLIN, on_vmm, p, &src, e)) < 0)
 		return rc;
-	return control_open(p, e);
+	rc = wayback_open(p, e);
+	return rc < 0 ? rc : control_open(p, e);
 }
 
 static int open_dirs(struct pod *p, struct err *e)
@@ -240,6 +241,7 @@ int supervisor_main(const char *root, const char *pod, const char *bundle)
 	signal(SIGPIPE, SIG_IGN); /* who started us may be gone */
 	p.root = root;
 	p.rootfd = p.podsfd = p.dirfd = p.netns_fd = p.cgroup_fd = p.listen_fd = p.signal_fd = -1;
+	p.back_fd = -1;
 	p.vmm.sock = p.vmm.pidfd = p.agent.fd = p.broker.sock = -1;
 	p.agent.on_event = on_event;
 	p.agent.arg = &p;

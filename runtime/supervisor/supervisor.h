@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "lib/journal.h"
@@ -37,6 +38,30 @@ struct stamp {
 };
 
 /**
+ * struct way_back - what a container changed comes back (wayback.c)
+ * @way:     owned; NULL: nothing comes back
+ * @config:  what may
+ * @hold:    our end of the socket that its shim waits on, owned; -1
+ * @due:     its first process has ended
+ * @stream:  connection that the changes come by, owned; -1
+ * @running: @thread is to be joined; it alone uses @way, @stats, @rc and @why meanwhile
+ * @done:    the thread has finished with all of them
+ * @text:    for the engine's log; empty: nothing to say
+ */
+struct way_back {
+	struct writeback *way;
+	struct writeback_config config;
+	struct writeback_stats stats;
+	int hold, stream, wake_fd;
+	bool due, running;
+	atomic_bool done;
+	pthread_t thread;
+	int rc;
+	struct err why;
+	char text[ERR_TEXT_BYTES + 128];
+};
+
+/**
  * struct container - one container of the pod; in the list of struct pod
  * @state:     its record, owned
  * @map:       its rootfs, owned
@@ -45,6 +70,8 @@ struct stamp {
  * @cgroup:    directory on the host
  * @owner:     connection of the command that creates it, until Commit
  * @committed: its shim is up and its record is visible
+ * @ended:     its first process has ended; its state may still say that it runs
+ * @back:      the way back of what it changed
  */
 struct container {
 	struct container *next;
@@ -56,6 +83,8 @@ struct container {
 	char cgroup[PATH_MAX];
 	const void *owner;
 	bool committed;
+	bool ended;
+	struct way_back back;
 };
 
 /**
@@ -109,6 +138,7 @@ struct pod {
 	int cgroup_fd;			/* owned; where the monitor starts */
 	int listen_fd;			/* owned */
 	int signal_fd;			/* owned */
+	int back_fd;			/* owned; wakes the loop for wayback.c */
 	struct config config;
 	struct journal *journal;
 	struct loop *loop;
@@ -180,8 +210,15 @@ int container_delete(struct pod *p, const char *id, bool force, struct err *e);
 int container_pids(struct pod *p, const char *id, Podvm__Response **ret,
 		   struct err *e);
 void container_exited(struct pod *p, const Podvm__Exited *x);
+void container_settle(struct pod *p, struct container *c);
 void container_abandon(struct pod *p, const void *owner);
 void container_forget_all(struct pod *p);
+
+void wayback_plan(struct pod *p, struct container *c, struct spec *spec, uint64_t scratch_bytes);
+int wayback_hold(struct container *c, int *ret_fd, struct err *e);
+int wayback_open(struct pod *p, struct err *e);
+bool wayback_begin(struct pod *p, struct container *c);
+void wayback_end(struct pod *p, struct container *c);
 
 int control_open(struct pod *p, struct err *e);
 

@@ -47,9 +47,9 @@ static const struct writeback_config all = {
 
 static void shell(const char *dir, const char *script)
 {
-	struct strbuf b = {0};
-	char *argv[4] = {strdup("sh"), strdup("-ec"), NULL, NULL};
-	struct err e = {0};
+	struct strbuf b = { 0 };
+	char *argv[4] = { strdup("sh"), strdup("-ec"), NULL, NULL };
+	struct err e = { 0 };
 
 	strbuf_add(&b, "cd %s\n%s", dir, script);
 	argv[2] = b.text;
@@ -226,7 +226,7 @@ static void over(const char *point, const char *lower, const char *upper, const 
 		 const char *extra)
 {
 	char opts[2000], cwd[256];
-	struct strbuf b = {0};
+	struct strbuf b = { 0 };
 	const char *s;
 
 	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
@@ -273,7 +273,7 @@ static int tell_all(void)
 {
 	_cleanup_close_ int upper = open("gu", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = memfd_create("delta", MFD_CLOEXEC);
-	struct err e = {0};
+	struct err e = { 0 };
 
 	ck_assert_msg(delta_tell(upper, fd, &e) == 0, "%s", e.text);
 	ck_assert_int_eq(lseek(fd, 0, SEEK_SET), 0);
@@ -363,7 +363,7 @@ static void check_same(const char *script)
 	char *want = dump("g", true), *ref, *got, *up;
 	_cleanup_close_ int stream = tell_all();
 	struct writeback_stats st;
-	struct err e = {0};
+	struct err e = { 0 };
 	int rc;
 
 	rc = come_back(stream, &all, &st, &e);
@@ -426,7 +426,7 @@ START_TEST(old_links)
 	char *want, *got;
 	_cleanup_close_ int stream = -1;
 	struct writeback_stats st;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	mount_all("index=off");
 	shell("g", "echo p > l2");
@@ -448,7 +448,7 @@ START_TEST(engine_options)
 {
 	char *want, *got;
 	struct writeback_stats st;
-	struct err e = {0};
+	struct err e = { 0 };
 	int stream;
 
 	shell(".", base);
@@ -472,16 +472,16 @@ END_TEST
 
 /* ---- attributes --------------------------------------------------------------------- */
 
-static const uint8_t caps[XATTR_CAPS_SZ_2] = {1, 0, 0, 2, 0, 0x20};
+static const uint8_t caps[XATTR_CAPS_SZ_2] = { 1, 0, 0, 2, 0, 0x20 };
 
 START_TEST(attributes)
 {
-	static const uint8_t acl[] = {2,   0,	0,   0,	  1,   0,   7,	0,   255, 255, 255,
+	static const uint8_t acl[] = { 2,   0,	0,   0,	  1,   0,   7,	0,   255, 255, 255,
 				      255, 2,	0,   6,	  0,   9,   0,	0,   0,	  4,   0,
 				      5,   0,	255, 255, 255, 255, 16, 0,   7,	  0,   255,
 				      255, 255, 255, 32,  0,   1,   0,	255, 255, 255, 255};
 	static char big[3000];
-	const char *const roots[] = {"g", "r"};
+	const char *const roots[] = { "g", "r" };
 	char path[64];
 	size_t i;
 
@@ -513,8 +513,8 @@ END_TEST
 static uint64_t left_out(const struct writeback_config *c, bool nodes)
 {
 	_cleanup_close_ int stream = tell_all();
-	struct writeback_stats st = {0};
-	struct err e = {0};
+	struct writeback_stats st = { 0 };
+	struct err e = { 0 };
 
 	ck_assert_msg(come_back(stream, c, &st, &e) == 0, "%s", e.text);
 	return nodes ? st.no_nodes : st.no_attrs;
@@ -592,7 +592,7 @@ END_TEST
 static int refusal(const char *what)
 {
 	struct writeback *w = NULL;
-	struct err e = {0};
+	struct err e = { 0 };
 	int rc = writeback_new("m", &w, &e);
 
 	ck_assert_ptr_null(w);
@@ -612,7 +612,7 @@ START_TEST(moved_meanwhile)
 {
 	struct writeback *w = NULL;
 	struct writeback_stats st;
-	struct err e = {0};
+	struct err e = { 0 };
 	int stream;
 
 	mount_all("index=off");
@@ -658,11 +658,11 @@ struct delta {
 static void rec(const struct delta *d, int kind, int flags, const char *name, size_t name_len,
 		const void *a, size_t a_len, const void *b, size_t b_len)
 {
-	struct delta_head h = {.kind = (uint8_t)kind,
+	struct delta_head h = { .kind = (uint8_t)kind,
 			       .flags = (uint8_t)flags,
 			       .name_len = (uint16_t)name_len,
 			       .len = (uint32_t)(a_len + b_len)};
-	struct err e = {0};
+	struct err e = { 0 };
 
 	ck_assert_int_eq(write_full(d->fd, &h, sizeof(h), &e), 0);
 	ck_assert_int_eq(write_full(d->fd, name, name_len, &e), 0);
@@ -673,7 +673,7 @@ static void rec(const struct delta *d, int kind, int flags, const char *name, si
 static void obj(const struct delta *d, int kind, const char *name, uint32_t mode, uint64_t size,
 		const char *target)
 {
-	struct delta_attr a = {.mode = mode, .size = size, .mtime_s = 1};
+	struct delta_attr a = { .mode = mode, .size = size, .mtime_s = 1 };
 
 	rec(d, kind, 0, name, strlen(name), &a, sizeof(a), target ? target : "",
 	    target ? strlen(target) : 0);
@@ -735,7 +735,7 @@ static void bad_absolute(const struct delta *d)
 }
 static void bad_nul(const struct delta *d)
 {
-	struct delta_attr a = {.mode = 0100644};
+	struct delta_attr a = { .mode = 0100644 };
 
 	dir(d, "");
 	rec(d, DELTA_FILE, 0, "a\0b", 3, &a, sizeof(a), "", 0);
@@ -837,14 +837,14 @@ static void bad_link_len(const struct delta *d)
 }
 static void bad_long(const struct delta *d)
 {
-	struct delta_head h = {.kind = DELTA_DIR, .len = UINT32_MAX};
+	struct delta_head h = { .kind = DELTA_DIR, .len = UINT32_MAX };
 	struct err e;
 
 	write_full(d->fd, &h, sizeof(h), &e);
 }
 static void bad_long_name(const struct delta *d)
 {
-	struct delta_head h = {.kind = DELTA_DIR, .name_len = 256, .len = 56};
+	struct delta_head h = { .kind = DELTA_DIR, .name_len = 256, .len = 56 };
 	struct err e;
 
 	dir(d, "");
@@ -940,7 +940,7 @@ static const struct {
 
 static int stream_of(void (*tell_it)(const struct delta *d))
 {
-	struct delta d = {memfd_create("delta", MFD_CLOEXEC)};
+	struct delta d = { memfd_create("delta", MFD_CLOEXEC) };
 
 	tell_it(&d);
 	ck_assert_int_eq(lseek(d.fd, 0, SEEK_SET), 0);
@@ -949,10 +949,10 @@ static int stream_of(void (*tell_it)(const struct delta *d))
 
 START_TEST(hostile_deltas)
 {
-	static const struct writeback_config tight = {.bytes_max = 1u << 20, .names_max = 1000};
+	static const struct writeback_config tight = { .bytes_max = 1u << 20, .names_max = 1000 };
 	_cleanup_close_ int stream = stream_of(hostile[_i].tell);
 	struct writeback_stats st;
-	struct err e = {0};
+	struct err e = { 0 };
 	char *before, *after;
 	size_t fds;
 
@@ -998,7 +998,7 @@ START_TEST(links_are_not_followed)
 {
 	_cleanup_close_ int stream = stream_of(through_links);
 	struct writeback_stats s;
-	struct err e = {0};
+	struct err e = { 0 };
 	struct stat st;
 
 	shell(".", base);
@@ -1017,7 +1017,7 @@ START_TEST(stalled)
 {
 	struct delta d;
 	struct writeback_stats s;
-	struct err e = {0};
+	struct err e = { 0 };
 	int pair[2];
 
 	shell(".", base);
@@ -1051,7 +1051,7 @@ START_TEST(noise)
 	map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, stream, 0);
 	ck_assert_ptr_ne(map, MAP_FAILED);
 	for (i = 0; i < 60; i++) {
-		struct err e = {0};
+		struct err e = { 0 };
 		size_t at = kit_random(&seed) % (uint64_t)st.st_size;
 		uint8_t old = map[at];
 
@@ -1075,8 +1075,8 @@ END_TEST
 
 static int undo_it(const struct writeback *w)
 {
-	struct journal_rec r = {.word = {"writeback", writeback_dir(w), writeback_name(w)}, .n = 3};
-	struct err e = {0};
+	struct journal_rec r = { .word = { "writeback", writeback_dir(w), writeback_name(w)}, .n = 3};
+	struct err e = { 0 };
 	int rc = writeback_undo(&r, &e);
 
 	ck_assert_msg(rc == 0, "%s", e.text);
@@ -1105,7 +1105,7 @@ START_TEST(failing_calls)
 	new_state = NULL;
 	for (n = 1; fired; n++) {
 		struct writeback *w = NULL;
-		struct err e = {0};
+		struct err e = { 0 };
 		int rc;
 
 		ck_assert_int_eq(lseek(stream, 0, SEEK_SET), 0);
@@ -1146,14 +1146,14 @@ END_TEST
 
 START_TEST(undo_refuses)
 {
-	static const char *const names[] = {"up",
+	static const char *const names[] = { "up",
 					    "..",
 					    ".podvm-writeback.",
 					    "x/.podvm-writeback.0123456789abcdef",
 					    ".podvm-writeback.0123456789abcdeg",
 					    ".podvm-writeback.0123456789abcde/"};
-	struct journal_rec r = {.word = {"writeback", ".", names[_i]}, .n = 3};
-	struct err e = {0};
+	struct journal_rec r = { .word = { "writeback", ".", names[_i]}, .n = 3};
+	struct err e = { 0 };
 
 	shell(".", "mkdir up; touch up/kept");
 	ck_assert_int_eq(writeback_undo(&r, &e), -EINVAL);
