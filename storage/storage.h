@@ -95,9 +95,11 @@ struct writeback_config {
  * @bytes:    of content
  * @no_nodes: device nodes that were left out
  * @no_attrs: extended attributes that were left out
+ * @changed:  there was anything at all: without it the upper directory was left alone
  */
 struct writeback_stats {
 	uint64_t names, bytes, no_nodes, no_attrs;
+	bool changed;
 };
 
 struct writeback;

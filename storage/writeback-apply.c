@@ -522,6 +522,50 @@ static int on_begin(struct apply *a, const struct delta_head *h, const uint8_t *
 	return on_object(a, data + sizeof(a->attr), h->len - (uint32_t)sizeof(a->attr));
 }
 
+/* What a delta can change of the root itself. */
+struct look {
+	struct stat st;
+	uint64_t attrs;
+};
+
+static uint64_t hash(uint64_t h, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	while (len--)
+		h = (h ^ *p++) * 0x100000001b3ull;
+	return h;
+}
+
+/* The sum does not depend on the order of the attributes. */
+static int look_at(struct apply *a, int fd, struct look *ret)
+{
+	_cleanup_free_ char *list = malloc(LIST_BYTES_MAX), *value = malloc(DELTA_VALUE_MAX);
+	ssize_t n, len;
+	char *x;
+
+	if (!list || !value)
+		return err_set(a->e, ENOMEM, "out of memory");
+	if (fstat(fd, &ret->st) < 0)
+		return failed(a, NULL, "stat");
+	ret->attrs = 0;
+	n = flistxattr(fd, list, LIST_BYTES_MAX);
+	for (x = list; n > 0 && x < list + n; x += strlen(x) + 1) {
+		len = may_set(x) ? fgetxattr(fd, x, value, DELTA_VALUE_MAX) : -1;
+		if (len >= 0)
+			ret->attrs += hash(hash(0xcbf29ce484222325ull, x, strlen(x) + 1), value,
+					   (size_t)len);
+	}
+	return 0;
+}
+
+static bool same_look(const struct look *a, const struct look *b)
+{
+	return a->st.st_mode == b->st.st_mode && a->st.st_uid == b->st.st_uid &&
+	       a->st.st_gid == b->st.st_gid && a->st.st_mtim.tv_sec == b->st.st_mtim.tv_sec &&
+	       a->st.st_mtim.tv_nsec == b->st.st_mtim.tv_nsec && a->attrs == b->attrs;
+}
+
 /* The first record: the root itself. */
 static int on_root(struct apply *a, int root, const struct delta_head *h, const uint8_t *data)
 {
@@ -607,7 +651,7 @@ static int carry_out(struct apply *a, const struct delta_head *h, const char *na
 	return rc < 0 ? rc : 1;
 }
 
-static int run(struct apply *a, int root)
+static int run_all(struct apply *a, int root)
 {
 	char name[DELTA_NAME_MAX + 1];
 	const uint8_t *data = NULL;
@@ -627,6 +671,20 @@ static int run(struct apply *a, int root)
 			return rc;
 		begun = true;
 	}
+}
+
+static int run(struct apply *a, int root)
+{
+	struct look before, after;
+	int rc = look_at(a, root, &before);
+
+	if (rc >= 0)
+		rc = run_all(a, root);
+	if (rc >= 0)
+		rc = look_at(a, root, &after);
+	if (rc >= 0)
+		a->stats.changed = a->stats.names || !same_look(&before, &after);
+	return rc;
 }
 
 /**

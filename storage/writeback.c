@@ -25,7 +25,8 @@
  * directory and is right in both cases.
  *
  * The engine's own mount may be there still, and sees the old directory until it is
- * unmounted; engines do that before they look or mount again. Mounts with an index
+ * unmounted; engines do that before they look or mount again. When nothing has changed,
+ * nothing is exchanged. Mounts with an index
  * (index=on, nfs_export=on) remember the upper directory by its inode and would not
  * come up again with another one: refused.
  *
@@ -412,7 +413,8 @@ int writeback_run(struct writeback *w, int stream, const struct writeback_config
 	struct err ignored;
 	int rc = stage_and_apply(w, stream, config, &s, e);
 
-	if (rc >= 0)
+	/* A mount that is still there goes on as it is when nothing has changed. */
+	if (rc >= 0 && s.changed)
 		rc = commit(w, e);
 	/* The old state that cannot be removed now is removed by the next command. */
 	remove_stage(w, &ignored);

@@ -420,6 +420,39 @@ START_TEST(again_and_again)
 }
 END_TEST
 
+static ino_t upper_inode(void)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat("eng/up", &st), 0);
+	return st.st_ino;
+}
+
+/* Without a change the engine's mount goes on; each change of the root counts. */
+START_TEST(nothing_changed)
+{
+	static const char *const scripts[] = { "true", "ls -lR . > /dev/null; cat file > /dev/null",
+					       "chmod 711 .", "chown 1:0 .", "touch .",
+					       "python3 -c 'import os; os.setxattr(\".\", \"user.a\", b\"1\")'" };
+	struct writeback_stats st;
+	struct err e = { 0 };
+	ino_t before;
+	int stream;
+
+	shell(".", base);
+	over("m", "low1:low2", "eng/up", "eng/work", "index=off");
+	shell(".", "mkdir gu; chmod --reference=m gu; chown --reference=m gu; touch -r m gu");
+	over("g", "m", "gu", "gw", "redirect_dir=off,metacopy=off,index=off");
+	shell("g", scripts[_i]);
+	stream = tell_all();
+	before = upper_inode();
+	ck_assert_msg(come_back(stream, &all, &st, &e) == 0, "%s", e.text);
+	ck_assert_int_eq(st.changed, _i > 1);
+	ck_assert_int_eq(upper_inode() != before, _i > 1);
+	close(stream);
+}
+END_TEST
+
 /* Names of one file in the engine's layer part when one is written, as in any layer. */
 START_TEST(old_links)
 {
@@ -1179,6 +1212,7 @@ Suite *storage_writeback_suite(void)
 	tcase_add_checked_fixture(t, kit_storage_enter, kit_storage_leave);
 	tcase_add_loop_test(t, each_rule, 0, (int)ARRAY_LEN(rules));
 	tcase_add_test(t, again_and_again);
+	tcase_add_loop_test(t, nothing_changed, 0, 6);
 	tcase_add_test(t, old_links);
 	tcase_add_test(t, engine_options);
 	tcase_add_test(t, attributes);
