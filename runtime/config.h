@@ -14,6 +14,7 @@
 
 /* Where layers are remembered, unless "layerCache" says another directory or "off". */
 #define CONFIG_LAYER_CACHE "/var/lib/podvm/cache/layers"
+
 /* Whether what a container changed comes back, where its annotations do not say. */
 enum config_write_back {
 	CONFIG_WRITE_BACK_AUTO,	/* not from containers of Kubernetes, which are never started again */

@@ -56,6 +56,7 @@ struct spec_hooks {
  * @ram_bytes:    that the pod's VM should have by its annotations and limits; 0: default
  * @vcpus:        as above
  * @write_back:   of its annotation
+ * @throwaway:    its engine removes it when it ends
  * @scratch_bytes: of its annotation; 0: as the configuration says
  * @oci_version:  ociVersion
  */
@@ -72,6 +73,7 @@ struct spec {
 	uint64_t ram_bytes;
 	uint32_t vcpus;
 	enum spec_write_back write_back;
+	bool throwaway;
 	uint64_t scratch_bytes;
 	char *oci_version;
 };

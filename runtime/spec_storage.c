@@ -8,9 +8,13 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/mem.h"
 #include "runtime/spec_impl.h"
+
+/* podman run --rm (podman pkg/annotations). */
+#define PODMAN_AUTOREMOVE "io.podman.annotations.autoremove"
 
 static int write_back(struct spec *s, struct err *e)
 {
@@ -45,13 +49,16 @@ static int scratch_size(struct spec *s, struct err *e)
 }
 
 /**
- * spec_storage() - set @s->write_back and @s->scratch_bytes
+ * spec_storage() - set @s->write_back, @s->throwaway and @s->scratch_bytes
  *
  * Return: 0; -EINVAL naming the annotation
  */
 int spec_storage(struct spec *s, struct err *e)
 {
+	const char *remove = spec_annotation(s, PODMAN_AUTOREMOVE);
 	int rc = write_back(s, e);
+
+	s->throwaway = remove && !strcasecmp(remove, "true");
 
 	return rc < 0 ? rc : scratch_size(s, e);
 }

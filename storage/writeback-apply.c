@@ -29,13 +29,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/openat2.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -50,12 +48,8 @@
 #define LINK_BYTES_MAX (64u << 20)
 #define LINK_BYTES 64
 
-#define LIST_BYTES_MAX 65536
-
 /* What a name takes in a directory and in the table of inodes, at least. */
 #define NAME_BYTES 256
-
-#define CAPABILITY "security.capability"
 
 /**
  * struct level - a directory that the walk is in
@@ -86,7 +80,7 @@ struct known {
  * @open:   an object is open until its END: @name, @attr, @fd (of a FILE, else -1)
  * @left_out: the open object was not made; its attributes are dropped
  * @at:     end of the open file's data
- * @cap, @cap_len: capabilities of the file that the open one replaces
+ * @caps:   of the file that the open one replaces
  * @known:  tree of struct known, owned; @known_bytes of memory
  */
 struct apply {
@@ -103,8 +97,7 @@ struct apply {
 	struct delta_attr attr;
 	int fd;
 	uint64_t at;
-	uint8_t cap[64];
-	ssize_t cap_len;
+	struct object_caps caps;
 	void *known;
 	size_t known_bytes;
 	struct err *e;
@@ -115,14 +108,9 @@ static int broken(struct apply *a, const char *what)
 	return err_set(a->e, EPROTO, "the guest's changes make no sense: %s", what);
 }
 
-/* errno, about @name or where the walk stands. */
 static int failed(struct apply *a, const char *name, const char *what)
 {
-	int code = errno;
-	char shown[256];
-
-	str_quote(shown, sizeof(shown), name && *name ? name : ".");
-	return err_set(a->e, code, "%s: %s: %s", shown, what, strerror(code));
+	return object_failed(name, what, a->e);
 }
 
 /* ---- objects ----------------------------------------------------------------- */
@@ -142,77 +130,15 @@ static int top(const struct apply *a)
 	return a->level[a->depth - 1].fd;
 }
 
-static int open_at(int at, const char *name, uint64_t flags)
-{
-	struct open_how how = { .flags = flags | O_NOFOLLOW | O_CLOEXEC,
-			       .mode = flags & O_CREAT ? 0600 : 0,
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					  RESOLVE_NO_MAGICLINKS};
-
-	return (int)syscall(SYS_openat2, at, name, &how, sizeof(how));
-}
-
-/* A path of the object itself, for calls that take no descriptor. */
-static void name_fd(int fd, char dst[32])
-{
-	snprintf(dst, 32, "/proc/self/fd/%d", fd);
-}
-
 static int bad_name(const char *name, size_t len)
 {
 	return !len || len > DELTA_NAME_MAX || memchr(name, '/', len) || memchr(name, 0, len) ||
 	       (len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.');
 }
 
-static bool may_set(const char *attr)
-{
-	return str_starts(attr, "user.") || !strcmp(attr, CAPABILITY) ||
-	       !strcmp(attr, "system.posix_acl_access") ||
-	       !strcmp(attr, "system.posix_acl_default");
-}
-
-/* What a new object inherited, or a directory had: the delta tells all there is. */
-static int strip(struct apply *a, int fd, const char *name)
-{
-	_cleanup_free_ char *list = malloc(LIST_BYTES_MAX);
-	char path[32], *x;
-	ssize_t n;
-
-	if (!list)
-		return err_set(a->e, ENOMEM, "out of memory");
-	name_fd(fd, path);
-	n = listxattr(path, list, LIST_BYTES_MAX);
-	if (n < 0 && errno != EOPNOTSUPP)
-		return failed(a, name, "attributes");
-	for (x = list; n > 0 && x < list + n; x += strlen(x) + 1)
-		if (may_set(x) && removexattr(path, x) < 0 && errno != ENODATA)
-			return failed(a, name, x);
-	return 0;
-}
-
-/* Removes what has the name, if anything; the kernel leaves a whiteout where it must. */
 static int clear(struct apply *a, const char *name)
 {
-	struct err why = { 0 };
-	struct stat st;
-
-	a->cap_len = -1;
-	if (fstatat(top(a), name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : failed(a, name, "stat");
-	if (S_ISREG(st.st_mode)) {
-		_cleanup_close_ int fd = open_at(top(a), name, O_PATH);
-		char path[32];
-
-		name_fd(fd, path);
-		a->cap_len = fd < 0 ? -1 : getxattr(path, CAPABILITY, a->cap, sizeof(a->cap));
-	}
-	if (S_ISDIR(st.st_mode) ? dir_remove(top(a), name, &why) < 0
-				: unlinkat(top(a), name, 0) < 0) {
-		if (why.code)
-			return err_set(a->e, why.code, "remove: %s", why.text);
-		return failed(a, name, "remove");
-	}
-	return 0;
+	return object_clear(top(a), name, &a->caps, a->e);
 }
 
 static int check_attr(struct apply *a, const struct delta_attr *x)
@@ -238,20 +164,6 @@ static int check_attr(struct apply *a, const struct delta_attr *x)
 	if (!fits || x->mode >> 16 || x->uid == UINT32_MAX || x->gid == UINT32_MAX ||
 	    x->mtime_ns >= 1000000000 || x->atime_ns >= 1000000000 || x->size > INT64_MAX)
 		return broken(a, "attributes of an object");
-	return 0;
-}
-
-/* Mode and times, which come last. */
-static int finish(struct apply *a, int fd, const char *name, const struct delta_attr *x)
-{
-	struct timespec t[2] = {{x->atime_s, (long)x->atime_ns}, {x->mtime_s, (long)x->mtime_ns}};
-	char path[32];
-
-	name_fd(fd, path);
-	if (!S_ISLNK(x->mode) && chmod(path, x->mode & 07777) < 0)
-		return failed(a, name, "mode");
-	if (utimensat(fd, "", t, AT_EMPTY_PATH) < 0)
-		return failed(a, name, "times");
 	return 0;
 }
 
@@ -310,12 +222,12 @@ static int on_link(struct apply *a, const uint8_t *data, uint32_t len)
 		a->stats.no_nodes++;
 		return clear(a, a->name);
 	}
-	fd = open_at(a->level[0].fd, (*at)->path, O_PATH);
+	fd = object_open(a->level[0].fd, (*at)->path, O_PATH);
 	if (fd < 0)
 		return failed(a, (*at)->path, "hard link");
 	if (clear(a, a->name) < 0)
 		return -a->e->code;
-	name_fd(fd, path);
+	object_path(fd, path);
 	if (linkat(AT_FDCWD, path, top(a), a->name, AT_SYMLINK_FOLLOW) < 0)
 		return failed(a, a->name, "hard link");
 	return 0;
@@ -328,7 +240,7 @@ static int enter(struct apply *a, int fd, const struct delta_attr *x)
 	a->level[a->depth++] = (struct level){.fd = fd, .attr = *x};
 	if (fchown(fd, x->uid, x->gid) < 0)
 		return failed(a, a->name, "owner");
-	return strip(a, fd, a->name);
+	return object_strip(fd, a->name, a->e);
 }
 
 static int on_dir(struct apply *a, const struct delta_head *h)
@@ -346,7 +258,7 @@ static int on_dir(struct apply *a, const struct delta_head *h)
 		if (mkdirat(top(a), a->name, 0700) < 0)
 			return failed(a, a->name, "mkdir");
 	}
-	fd = open_at(top(a), a->name, O_RDONLY | O_DIRECTORY);
+	fd = object_open(top(a), a->name, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return failed(a, a->name, "open");
 	strbuf_add(&a->path, "%s/", a->name);
@@ -385,7 +297,7 @@ static int make_symlink(struct apply *a, const uint8_t *data, uint32_t len)
 
 static int make_file(struct apply *a)
 {
-	a->fd = open_at(top(a), a->name, O_WRONLY | O_CREAT | O_EXCL);
+	a->fd = object_open(top(a), a->name, O_WRONLY | O_CREAT | O_EXCL);
 	if (a->fd < 0 || ftruncate(a->fd, (off_t)a->attr.size) < 0)
 		return failed(a, a->name, "create");
 	return 1;
@@ -406,12 +318,12 @@ static int on_object(struct apply *a, const uint8_t *data, uint32_t len)
 	if (rc <= 0)
 		return rc < 0 ? rc : remember(a);
 	if (a->kind != DELTA_FILE)
-		a->fd = open_at(top(a), a->name, O_PATH);
+		a->fd = object_open(top(a), a->name, O_PATH);
 	if (a->fd < 0)
 		return failed(a, a->name, "open");
 	if (fchownat(a->fd, "", a->attr.uid, a->attr.gid, AT_EMPTY_PATH) < 0)
 		return failed(a, a->name, "owner");
-	rc = S_ISLNK(a->attr.mode) ? 0 : strip(a, a->fd, a->name);
+	rc = S_ISLNK(a->attr.mode) ? 0 : object_strip(a->fd, a->name, a->e);
 	return rc < 0 ? rc : remember(a);
 }
 
@@ -455,7 +367,7 @@ static bool may_have_caps(const struct apply *a, const uint8_t *value, uint32_t 
 	memcpy(&magic, value, sizeof(magic));
 	if ((magic & VFS_CAP_REVISION_MASK) != VFS_CAP_REVISION_2)
 		return false;
-	return a->config->file_caps || (a->cap_len == (ssize_t)len && !memcmp(a->cap, value, len));
+	return a->config->file_caps || (a->caps.len == (ssize_t)len && !memcmp(a->caps.value, value, len));
 }
 
 static int on_xattr(struct apply *a, const char *attr, const uint8_t *data, uint32_t len)
@@ -469,8 +381,8 @@ static int on_xattr(struct apply *a, const char *attr, const uint8_t *data, uint
 		return 0;
 	if (spend(a, NAME_BYTES + len) < 0)
 		return -a->e->code;
-	name_fd(fd, path);
-	if (!may_set(attr) || (!strcmp(attr, CAPABILITY) && !may_have_caps(a, data, len))) {
+	object_path(fd, path);
+	if (!object_may_set(attr) || (!strcmp(attr, OBJECT_CAPABILITY) && !may_have_caps(a, data, len))) {
 		a->stats.no_attrs++;
 		return 0;
 	}
@@ -491,12 +403,12 @@ static int on_end(struct apply *a)
 
 	if (a->open) {
 		if (!a->left_out)
-			rc = finish(a, a->fd, a->name, &a->attr);
+			rc = object_finish(a->fd, a->name, &a->attr, a->e);
 		fd_close(&a->fd);
 		a->open = false;
 		return rc;
 	}
-	rc = finish(a, l->fd, a->path.text, &l->attr);
+	rc = object_finish(l->fd, a->path.text, &l->attr, a->e);
 	fd_close(&l->fd);
 	a->depth--;
 	if (a->path.len) {
@@ -522,50 +434,6 @@ static int on_begin(struct apply *a, const struct delta_head *h, const uint8_t *
 	return on_object(a, data + sizeof(a->attr), h->len - (uint32_t)sizeof(a->attr));
 }
 
-/* What a delta can change of the root itself. */
-struct look {
-	struct stat st;
-	uint64_t attrs;
-};
-
-static uint64_t hash(uint64_t h, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-
-	while (len--)
-		h = (h ^ *p++) * 0x100000001b3ull;
-	return h;
-}
-
-/* The sum does not depend on the order of the attributes. */
-static int look_at(struct apply *a, int fd, struct look *ret)
-{
-	_cleanup_free_ char *list = malloc(LIST_BYTES_MAX), *value = malloc(DELTA_VALUE_MAX);
-	ssize_t n, len;
-	char *x;
-
-	if (!list || !value)
-		return err_set(a->e, ENOMEM, "out of memory");
-	if (fstat(fd, &ret->st) < 0)
-		return failed(a, NULL, "stat");
-	ret->attrs = 0;
-	n = flistxattr(fd, list, LIST_BYTES_MAX);
-	for (x = list; n > 0 && x < list + n; x += strlen(x) + 1) {
-		len = may_set(x) ? fgetxattr(fd, x, value, DELTA_VALUE_MAX) : -1;
-		if (len >= 0)
-			ret->attrs += hash(hash(0xcbf29ce484222325ull, x, strlen(x) + 1), value,
-					   (size_t)len);
-	}
-	return 0;
-}
-
-static bool same_look(const struct look *a, const struct look *b)
-{
-	return a->st.st_mode == b->st.st_mode && a->st.st_uid == b->st.st_uid &&
-	       a->st.st_gid == b->st.st_gid && a->st.st_mtim.tv_sec == b->st.st_mtim.tv_sec &&
-	       a->st.st_mtim.tv_nsec == b->st.st_mtim.tv_nsec && a->attrs == b->attrs;
-}
-
 /* The first record: the root itself. */
 static int on_root(struct apply *a, int root, const struct delta_head *h, const uint8_t *data)
 {
@@ -577,7 +445,7 @@ static int on_root(struct apply *a, int root, const struct delta_head *h, const 
 	a->kind = h->kind;
 	if (check_attr(a, &a->attr) < 0)
 		return -a->e->code;
-	fd = open_at(root, ".", O_RDONLY | O_DIRECTORY);
+	fd = object_open(root, ".", O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return failed(a, NULL, "open");
 	return enter(a, fd_steal(&fd), &a->attr);
@@ -675,15 +543,15 @@ static int run_all(struct apply *a, int root)
 
 static int run(struct apply *a, int root)
 {
-	struct look before, after;
-	int rc = look_at(a, root, &before);
+	struct object_look before, after;
+	int rc = object_look(root, &before, a->e);
 
 	if (rc >= 0)
 		rc = run_all(a, root);
 	if (rc >= 0)
-		rc = look_at(a, root, &after);
+		rc = object_look(root, &after, a->e);
 	if (rc >= 0)
-		a->stats.changed = a->stats.names || !same_look(&before, &after);
+		a->stats.changed = a->stats.names || !object_same(&before, &after);
 	return rc;
 }
 
@@ -709,7 +577,7 @@ int delta_apply(int root, int stream, const struct writeback_config *config,
 		return err_set(e, ENOMEM, "out of memory");
 	a->config = config;
 	a->fd = -1;
-	a->cap_len = -1;
+	a->caps.len = -1;
 	a->e = e;
 	rc = delta_reader_new(stream, &a->in, e);
 	if (rc >= 0)

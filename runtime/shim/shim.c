@@ -285,10 +285,12 @@ static void await_settled(struct shim *s)
 		return;
 	}
 	n = recv(s->hold, text, sizeof(text) - 1, 0);
-	if (n <= 0)
-		return;
-	text[n] = 0;
-	log_error("container %s: %s", s->id, text);
+	text[n < 0 ? 0 : n] = 0;
+	if (text[0] != SHIM_SETTLED)
+		log_error("container %s: its pod's supervisor was killed: what it changed may be lost",
+			  s->id);
+	else if (text[1])
+		log_error("container %s: %s", s->id, text + 1);
 }
 
 __attribute__((noreturn)) static void serve(struct shim *s)

@@ -15,6 +15,9 @@
 #define SHIM_CONSOLE_FD 6	/* connected to the engine's console socket */
 #define SHIM_LOG_FD 7		/* the engine's log */
 
+/* First byte of the packet that lets a shim go; a line for the log may follow. */
+#define SHIM_SETTLED '+'
+
 /**
  * struct shim_start - what a command wants of a new shim
  * @id:       container

@@ -13,7 +13,8 @@
  *            slow guest keeps nobody else waiting. The staging directory is in the
  *            journal before the thread begins.
  *   settled: the shim gets one line for the engine's log, empty when all is well, and
- *            exits. What failed has left the old state.
+ *            exits. What failed has left the old state. A shim that is let go without a
+ *            line says so in the log: we were killed.
  * Who deletes by force, and the end of the machine, shut the connection down, which ends
  * the thread in the middle or lets it finish.
  */
@@ -28,6 +29,7 @@
 
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "runtime/shim/shim.h"
 #include "runtime/supervisor/supervisor.h"
 
 #define AGENT_ANSWER_MS 20000
@@ -50,7 +52,7 @@ static bool wanted(const struct pod *p, const struct spec *spec)
 		return spec->write_back == SPEC_WRITE_BACK_ON;
 	if (p->config.write_back != CONFIG_WRITE_BACK_AUTO)
 		return p->config.write_back == CONFIG_WRITE_BACK_ON;
-	return spec->role == SPEC_ROLE_SINGLE;
+	return spec->role == SPEC_ROLE_SINGLE && !spec->throwaway;
 }
 
 static bool may(const struct spec *spec, unsigned int cap)
@@ -118,11 +120,13 @@ int wayback_hold(struct container *c, int *ret_fd, struct err *e)
 	return 0;
 }
 
-/* Lets the shim go. */
+/* Lets the shim go: one that gets no packet knows that we were killed. */
 static void let_go(struct way_back *b)
 {
-	if (b->hold >= 0 && b->text[0] &&
-	    send(b->hold, b->text, strlen(b->text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	char text[sizeof(b->text) + 1];
+	int n = snprintf(text, sizeof(text), "%c%s", SHIM_SETTLED, b->text);
+
+	if (b->hold >= 0 && send(b->hold, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		log_debug("write-back: shim: %m");
 	fd_close(&b->hold);
 }
@@ -268,6 +272,8 @@ void wayback_end(struct pod *p, struct container *c)
 {
 	struct way_back *b = &c->back;
 
+	if (p->dead && b->way && !b->running)
+		snprintf(b->text, sizeof(b->text), "write-back failed, the root file system is as before the start: the pod's machine has ended");
 	b->due = false;
 	if (b->running)
 		shutdown(b->stream, SHUT_RDWR);
