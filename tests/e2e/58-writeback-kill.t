@@ -78,7 +78,6 @@ clean() {
 	podvm delete --force victim || return 1
 	umount "$BUNDLE/rootfs"
 	is "$(ls -A "$BUNDLE" | tr '\n' ' ')" 'config.json rootfs upper work ' || return 1
-	old=$n
 	new=$(cat "$BUNDLE/upper/n")
 	mount_it
 	whole "$new" || return 1
