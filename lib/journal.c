@@ -10,6 +10,10 @@
  * undo. The file lives under /run: it need not survive a reboot, since nothing
  * that it names does; so nothing is synced.
  *
+ * What was made may be taken back long before the end, and must not be undone then:
+ * its name may mean something else by now. Such a record is retired: the first
+ * letter of its kind is overwritten in place, which no crash can leave half done.
+ *
  * A last line without its newline is a write that was cut off by a crash: the
  * thing was not made yet, and the line is ignored.
  */
@@ -123,6 +127,31 @@ size_t journal_mark(const struct journal *j)
 	return fstat(j->fd, &st) < 0 ? 0 : (size_t)st.st_size;
 }
 
+/**
+ * journal_retire() - what a record names was taken back: it needs no undo any more
+ * @mark: from journal_mark() right before the record was added
+ *
+ * Return: 0; -EINVAL if no record begins there; minus errno
+ */
+int journal_retire(struct journal *j, size_t mark, struct err *e)
+{
+	static const char begin[] = "{\"r\":[\"";
+	char there[sizeof(begin)] = "";
+	size_t len = sizeof(begin) - 1;
+	int flags = fcntl(j->fd, F_GETFL), rc = 0;
+
+	if (pread(j->fd, there, len, (off_t)mark) != (ssize_t)len || strcmp(there, begin))
+		return err_set(e, EINVAL, "journal: no record at %zu", mark);
+	/* With O_APPEND a write goes to the end, wherever it is meant to go. */
+	if (flags < 0 || fcntl(j->fd, F_SETFL, flags & ~O_APPEND) < 0)
+		return err_sys(e, "journal: fcntl");
+	if (pwrite(j->fd, "-", 1, (off_t)(mark + len)) != 1)
+		rc = err_sys(e, "journal: retire");
+	if (fcntl(j->fd, F_SETFL, flags) < 0)
+		return err_sys(e, "journal: fcntl");
+	return rc;
+}
+
 static int undo_line(const char *line, size_t len, journal_undo_fn *fn,
 		     void *arg, struct err *e)
 {
@@ -145,7 +174,7 @@ static int undo_line(const char *line, size_t len, journal_undo_fn *fn,
 
 			rc = json_as_str(&el, &r.word[r.n++], e);
 		}
-		if (!rc)
+		if (!rc && r.word[0][0] != '-')
 			rc = fn(arg, &r, e);
 	}
 	json_free(doc);

@@ -165,6 +165,28 @@ static int only_known(const struct jnode *n, const char *const *known, size_t n_
 	return 0;
 }
 
+static int get_block(const struct jnode *n, const char *key, enum config_block *ret,
+		     struct err *e)
+{
+	static const char *const names[] = {
+		[CONFIG_BLOCK_RETURN] = "return", [CONFIG_BLOCK_LEAVE] = "leave-unmounted",
+		[CONFIG_BLOCK_REFUSE] = "refuse",
+	};
+	const char *v;
+	int rc = json_str(n, key, &v, e);
+	unsigned int i;
+
+	if (rc <= 0)
+		return rc;
+	for (i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(v, names[i]))
+			continue;
+		*ret = (enum config_block)i;
+		return 0;
+	}
+	return json_fail(n, key, e, "must be return, leave-unmounted or refuse");
+}
+
 static int get_pages(const struct jnode *n, const char *key, enum vmm_pages *ret, struct err *e)
 {
 	static const char *const names[VMM_PAGES_KINDS] = {
@@ -211,8 +233,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	static const char *const known[] = {
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
-		"layerCache",
-		"writeBack",
+		"layerCache", "blockRootfs", "writeBack",
 	};
 	struct jnode memory;
 	int rc;
@@ -234,6 +255,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    get_auto(n, "vhostNet", &c->vhost_net, e) < 0 ||
 	    get_cache(n, "layerCache", c->layer_cache, sizeof(c->layer_cache), e) < 0 ||
 	    get_write_back(n, &c->write_back, e) < 0 ||
+	    get_block(n, "blockRootfs", &c->block_rootfs, e) < 0 ||
 	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||
 	    at_most(n, "vcpusMax", c->vcpus_max, UINT32_MAX, e) < 0 ||

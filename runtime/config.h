@@ -22,6 +22,13 @@ enum config_write_back {
 	CONFIG_WRITE_BACK_OFF,
 };
 
+/* What becomes of a rootfs that is mounted from a block device. */
+enum config_block {
+	CONFIG_BLOCK_RETURN,	/* the guest gets it; then the host mounts it again */
+	CONFIG_BLOCK_LEAVE,	/* the same, but the host does not mount what a guest wrote */
+	CONFIG_BLOCK_REFUSE,
+};
+
 /**
  * struct config - the host's settings; every one has a default
  * @vmm, @kernel, @initramfs: files
@@ -36,6 +43,7 @@ enum config_write_back {
  * @write_back:    see enum config_write_back
  * @boot_timeout_ms: until the agent must have called
  * @vhost_net:     let the kernel move a pod's packets where it can
+ * @block_rootfs:  see enum config_block
  */
 struct config {
 	char vmm[PATH_MAX];
@@ -54,6 +62,7 @@ struct config {
 	enum config_write_back write_back;
 	uint64_t boot_timeout_ms;
 	bool vhost_net;
+	enum config_block block_rootfs;
 };
 
 int config_load(struct config *ret, struct err *e);

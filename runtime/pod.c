@@ -106,15 +106,16 @@ int pod_connect(int rootfd, const char *pod, int *ret_sock, struct err *e)
 }
 
 /**
- * pod_call() - one request, one answer
- * @ret_fds: room for @n_fds descriptors that the answer must carry; owned by the caller
+ * pod_call_fds() - one request, one answer that may carry more or fewer descriptors
+ * @ret_fds: room for @max descriptors; owned by the caller
+ * @min:     fewer are a failure
+ * @ret_n:   how many came
  * @ret:     answer, podvm__pod__response__free_unpacked(); NULL if it does not matter
  *
- * Return: 0; minus the errno that was answered, with its text; -EPIPE when the
- * supervisor has ended; -ETIMEDOUT; -EPROTO
+ * Return: as pod_call()
  */
-int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
-	     size_t n_fds, Podvm__Pod__Response **ret, struct err *e)
+int pod_call_fds(int sock, const Podvm__Pod__Request *rq, int *ret_fds, size_t min, size_t max,
+		 size_t *ret_n, Podvm__Pod__Response **ret, struct err *e)
 {
 	size_t len = podvm__pod__request__get_packed_size(rq), got = 0;
 	_cleanup_free_ uint8_t *buf = malloc(POD_MESSAGE_BYTES);
@@ -130,7 +131,7 @@ int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
 	rc = fd_send(sock, buf, len, NULL, 0, e);
 	if (rc < 0)
 		return err_set(e, EPIPE, "pod's supervisor has ended");
-	n = fd_recv(sock, buf, POD_MESSAGE_BYTES, ret_fds, n_fds, &got, e);
+	n = fd_recv(sock, buf, POD_MESSAGE_BYTES, ret_fds, max, &got, e);
 	if (n == -EAGAIN)
 		return err_set(e, ETIMEDOUT, "pod's supervisor did not answer in time");
 	if (n <= 0)
@@ -140,9 +141,11 @@ int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
 		rc = err_set(e, EPROTO, "pod's supervisor sent a message that does not parse");
 	else if (rs->error)
 		rc = err_set(e, rs->error > 0 ? rs->error : EPROTO, "%s", rs->text);
-	else if (got != n_fds)
+	else if (got < min)
 		rc = err_set(e, EPROTO, "pod's supervisor sent %zu descriptors, not %zu",
-			     got, n_fds);
+			     got, min);
+	if (!rc)
+		*ret_n = got;
 	if (rc < 0 || !ret) {
 		while (rc < 0 && got)
 			close(ret_fds[--got]);
@@ -152,6 +155,22 @@ int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
 	}
 	*ret = rs;
 	return 0;
+}
+
+/**
+ * pod_call() - one request, one answer
+ * @ret_fds: room for @n_fds descriptors that the answer must carry; owned by the caller
+ * @ret:     answer, podvm__pod__response__free_unpacked(); NULL if it does not matter
+ *
+ * Return: 0; minus the errno that was answered, with its text; -EPIPE when the
+ * supervisor has ended; -ETIMEDOUT; -EPROTO
+ */
+int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
+	     size_t n_fds, Podvm__Pod__Response **ret, struct err *e)
+{
+	size_t got;
+
+	return pod_call_fds(sock, rq, ret_fds, n_fds, n_fds, &got, ret, e);
 }
 
 /* Ends a process that a journal names, and waits until it has gone. */
@@ -174,6 +193,16 @@ static int undo_proc(const struct journal_rec *r, struct err *e)
 	return 0;
 }
 
+/* What cannot be had any more, such as a mount of what a guest has broken, is only told. */
+static int undo_handover(const struct journal_rec *r, struct err *e)
+{
+	int rc = storage_undo_handover(r, e);
+
+	if (rc > 0)
+		log_warn("clean-up: %s", e ? e->text : "a rootfs was not mounted again");
+	return rc < 0 ? rc : 0;
+}
+
 /**
  * pod_undo() - undo one record of a pod's journal; a journal_undo_fn
  */
@@ -186,6 +215,8 @@ int pod_undo(void *arg, const struct journal_rec *r, struct err *e)
 		return writeback_undo(r, e);
 	if (!strcmp(r->word[0], "cgroup"))
 		return cgroup_undo(r, e);
+	if (!strcmp(r->word[0], "handover"))
+		return undo_handover(r, e);
 	if (!strcmp(r->word[0], "proc"))
 		return undo_proc(r, e);
 	return err_set(e, EINVAL, "journal: unknown record %s", r->word[0]);

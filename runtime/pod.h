@@ -26,6 +26,8 @@
 int pod_connect(int rootfd, const char *pod, int *ret_sock, struct err *e);
 int pod_ensure(const char *root, int rootfd, const char *pod,
 	       const char *bundle, int *ret_sock, struct err *e);
+int pod_call_fds(int sock, const Podvm__Pod__Request *rq, int *ret_fds, size_t min, size_t max,
+		 size_t *ret_n, Podvm__Pod__Response **ret, struct err *e);
 int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
 	     size_t n_fds, Podvm__Pod__Response **ret, struct err *e);
 int pod_wait_end(int rootfd, const char *pod, int sock, struct err *e);

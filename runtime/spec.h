@@ -86,6 +86,7 @@ int spec_process_load(const char *path, Podvm__Process **ret, struct err *e);
 int spec_signal(const char *name, int *ret, struct err *e);
 int spec_user(const char *text, Podvm__Process *p, struct err *e);
 int spec_capability_add(const char *name, Podvm__Process *p, struct err *e);
+uint32_t spec_block_access(const Podvm__ContainerCreate *c, const Podvm__Device *d);
 int spec_features_print(FILE *f, struct err *e);
 int spec_example_print(FILE *f, struct err *e);
 

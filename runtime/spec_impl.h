@@ -84,6 +84,9 @@ const char *spec_namespace_name(size_t i);
 int spec_resources(Podvm__ContainerCreate *c, const struct jnode *n,
 		   struct spec_limits *l, struct err *e);
 
+/* spec_block.c */
+int spec_block_rules(Podvm__ContainerCreate *c, const struct jnode *n, struct err *e);
+
 /* spec_names.c */
 int spec_capability_find(const char *name);
 const char *spec_capability_name(size_t i);

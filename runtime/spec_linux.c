@@ -4,8 +4,9 @@
  *
  * The linux section, but for namespaces and resources, which have files of
  * their own. Devices are the guest's: a number that means the same on every
- * Linux machine (null, tty, fuse) is passed on, any other names hardware of the
- * host, which would be something else in the guest, and is refused. Sysctls are
+ * Linux machine (null, tty, fuse) is passed on; a block device becomes a disk of the
+ * machine (spec_block.c); any other names hardware of the host, which would be
+ * something else in the guest, and is refused. Sysctls are
  * limited to those that belong to a namespace, as other runtimes have it, so
  * that a container's cannot change the pod's kernel under its neighbours.
  *
@@ -69,17 +70,16 @@ static int device_exists(const struct jnode *n, const Podvm__Device *d,
 {
 	size_t i;
 
-	if (d->type == S_IFIFO)
+	if (d->type == S_IFIFO || d->type == S_IFBLK)
 		return 0;
 	for (i = 0; i < ARRAY_LEN(virtual_devices) && d->type == S_IFCHR; i++)
 		if (virtual_devices[i].major == d->major &&
 		    virtual_devices[i].minor == d->minor)
 			return 0;
-	return json_fail(n, NULL, e, "device %s (%s %u:%u): not supported: the "
+	return json_fail(n, NULL, e, "device %s (character %u:%u): not supported: the "
 			 "host's hardware is not in the pod's virtual machine; "
 			 "leave it out or use a trusted runtime",
-			 SPEC_Q(d->path), d->type == S_IFBLK ? "block" : "character",
-			 d->major, d->minor);
+			 SPEC_Q(d->path), d->major, d->minor);
 }
 
 static int device_attributes(const struct jnode *n, Podvm__Device *d,
@@ -322,6 +322,8 @@ int spec_linux(struct spec *s, const struct jnode *n, struct spec_limits *l,
 		rc = devices(c, n, e);
 	if (!rc)
 		rc = spec_resources(c, n, l, e);
+	if (!rc)
+		rc = spec_block_rules(c, n, e);
 	if (!rc)
 		rc = sysctls(c, n, e);
 	if (!rc)

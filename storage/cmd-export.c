@@ -103,6 +103,8 @@ int export_image(const struct storage_map *m, int out_fd, struct err *e)
 	int rc = 0;
 
 	storage_map_disks(m, &d);
+	if (d->kind != STORAGE_DISK_SYNTHETIC)
+		return err_set(e, EOPNOTSUPP, "it is a block device: that is an image already");
 	if (fstat(d->fd, &st) < 0)
 		return err_sys(e, "disk table");
 	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, d->fd, 0);

@@ -43,6 +43,8 @@ static int print_json(const struct source *s, const struct layers *l,
 	json_out_str(o, "fsType", s->fstype);
 	json_out_str(o, "device", s->device);
 	json_out_str(o, "nestedMount", s->nested);
+	if (s->block)
+		blockmount_json(s->block, o);
 	if (s->overlay) {
 		json_out_bool(o, "userxattr", s->overlay->userxattr);
 		json_out_str(o, "workDir", s->overlay->work);
@@ -84,6 +86,8 @@ static void print_table(const struct source *s, const struct layers *l,
 	row("mount root", s->root);
 	printf("%-14s %s on %s\n", "file system", s->fstype, s->device);
 	row("nested mount", s->nested);
+	if (s->block)
+		blockmount_print(s->block);
 	for (i = 0; s->overlay && i < s->overlay->n_layers; i++) {
 		char shown[600];
 
@@ -147,9 +151,9 @@ int cmd_inspect(int argc, char **argv, struct err *e)
 	if (rc < 0)
 		return rc;
 	rc = source_check(s, &why);
-	if (!rc)
+	if (!rc && s->overlay)
 		rc = layers_read(s->overlay, NULL, &l, &why);
-	if (!rc)
+	if (!rc && s->overlay)
 		layers_verify(l, s->fd, &why);
 	rc = 0;
 	if (json && print_json(s, l, &why) < 0)

@@ -15,6 +15,7 @@
 #include "lib/opt.h"
 #include "lib/str.h"
 #include "storage/disk.h"
+#include "storage/source.h"
 
 /* A figure of struct storage_stats and how it is called. */
 struct figure {
@@ -104,17 +105,49 @@ static void print_table(const struct storage_map *m)
 		printf("%-28s %15llu\n", v[i].text, (unsigned long long)v[i].value);
 }
 
+/* A block device is not taken from the host to show what would be done with it. */
+static int plan_block(const struct source *s, bool readonly, bool json, struct err *e)
+{
+	struct json_out *o;
+	_cleanup_free_ char *text = NULL;
+	struct blockplan p = { 0 };
+	int rc = source_check(s, e);
+
+	if (!rc)
+		rc = blockplan_make(s->block, readonly, &p, e);
+	if (rc < 0)
+		return rc;
+	if (!json) {
+		blockmount_print(s->block);
+		blockplan_print(&p);
+		return 0;
+	}
+	o = json_out_new();
+	if (!o)
+		return err_set(e, ENOMEM, "out of memory");
+	json_out_str(o, "path", s->path);
+	blockmount_json(s->block, o);
+	blockplan_json(&p, o);
+	rc = json_out_text(o, true, &text, e);
+	if (!rc)
+		puts(text);
+	json_out_free(o);
+	return rc;
+}
+
 static void usage(const struct opt *table)
 {
-	printf("usage: podvm-storage plan PATH [--scratch SIZE] [--cache DIR] [--json]\n\n"
+	printf("usage: podvm-storage plan PATH [--scratch SIZE] [--read-only] [--cache DIR] [--json]\n\n"
 	       "Maps the overlay mounted at PATH as a pod would, shows the disks that the VM\n"
 	       "would get and what they took to make, and lets go of them. Contents of files are\n"
-	       "not read or copied: the disk refers to the layers' files.\n\n");
+	       "not read or copied: the disk refers to the layers' files.\n"
+	       "Of a block device mounted at PATH it shows how it would be handed over, and does\n"
+	       "nothing to it.\n\n");
 	opt_help(stdout, table);
 }
 
 /**
- * cmd_plan() - podvm-storage plan PATH [--scratch SIZE] [--cache DIR] [--json]
+ * cmd_plan() - podvm-storage plan PATH [--scratch SIZE] [--read-only] [--cache DIR] [--json]
  *
  * Return: 0 or minus errno
  */
@@ -126,10 +159,12 @@ int cmd_plan(int argc, char **argv, struct err *e)
 	const struct opt table[] = {
 		OPT_STR('s', "scratch", &scratch, "SIZE", "writable disk too, such as 10G (default: none)"),
 		OPT_STR('c', "cache", &req.cache_dir, "DIR", "remember layers there, as pods do (default: nowhere)"),
+		OPT_FLAG('r', "read-only", &req.readonly, "for a container that does not write to its root"),
 		OPT_FLAG('j', "json", &json, "print JSON"),
 		OPT_FLAG('h', "help", &help, "print this"),
 		OPT_END,
 	};
+	struct source *s;
 	struct storage_map *m;
 	int first, next, rc;
 
@@ -150,6 +185,15 @@ int cmd_plan(int argc, char **argv, struct err *e)
 	if (scratch && parse_size(scratch, &req.scratch_bytes) < 0)
 		return err_set(e, EINVAL, "--scratch: not a size such as 512M or 10G");
 	req.rootfs = argv[first];
+	rc = source_probe(req.rootfs, &s, e);
+	if (rc < 0)
+		return rc;
+	if (s->kind == SOURCE_BLOCK) {
+		rc = plan_block(s, req.readonly, json, e);
+		source_free(s);
+		return rc;
+	}
+	source_free(s);
 	rc = storage_map_rootfs(&req, &m, e);
 	if (rc < 0)
 		return rc;

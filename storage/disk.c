@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -38,6 +39,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "storage/handover.h"
 #include "storage/scratch.h"
 #include "storage/source.h"
 
@@ -50,6 +52,7 @@ static_assert(EROFS_BLOCK_BYTES == DISKTAB_BLOCK_BYTES, "a block is a block");
 /* What follows the stem of a serial. */
 #define SUFFIX_LOWER "-ro"
 #define SUFFIX_SCRATCH "-rw"
+#define SUFFIX_BLOCK "-dev"
 
 /**
  * struct storage_map - a mapped rootfs
@@ -59,7 +62,9 @@ static_assert(EROFS_BLOCK_BYTES == DISKTAB_BLOCK_BYTES, "a block is a block");
  * @cache:     of layers, owned; NULL without one
  * @files:     by number, owned
  * @names:     what files refer to, owned
- * @disks:     their descriptors are owned
+ * @disks:     their descriptors are owned, but for that of @handover
+ * @handover:  block device that was taken from the host, owned; NULL: none
+ * @root:      how the guest mounts it
  */
 struct storage_map {
 	int *layer_fd;
@@ -72,6 +77,8 @@ struct storage_map {
 	struct storage_disk disks[STORAGE_DISKS_MAX];
 	size_t n_disks;
 	struct storage_stats stats;
+	struct handover *handover;
+	struct storage_root root;
 };
 
 static uint64_t now_us(void)
@@ -365,13 +372,57 @@ static void take_cache(struct storage_map *m, const char *dir)
 		log_warn("storage: %s", why.text);
 }
 
+/* Whether @word is among comma-separated options. */
+static bool has_option(const char *options, const char *word)
+{
+	size_t len = strlen(word);
+	const char *at;
+
+	for (at = options; (at = strstr(at, word)); at += len)
+		if ((at == options || at[-1] == ',') && (!at[len] || at[len] == ','))
+			return true;
+	return false;
+}
+
+/* The device changes hands here; the directory is closed, or its mount would be busy. */
+static int map_block(struct storage_map *m, const struct storage_request *req,
+		     struct source *s, struct err *e)
+{
+	struct blockplan p = { 0 };
+	int rc = blockplan_make(s->block, req->readonly, &p, e);
+
+	if (rc < 0)
+		return rc;
+	if (strlen(req->serial_stem) + sizeof(SUFFIX_BLOCK) > STORAGE_SERIAL_BYTES)
+		return err_set(e, ENAMETOOLONG, "serial stem longer than 16 bytes");
+	if (p.mode != BLOCKPLAN_SHARED && !req->journal)
+		return err_set(e, EOPNOTSUPP, "the host would have to give its mount up, which is not allowed here (podvm: blockRootfs in the configuration)");
+	fd_close(&s->fd);
+	rc = handover_take(s->block, &p, req->leave, req->journal, &m->handover, e);
+	if (rc < 0)
+		return rc;
+	m->root = (struct storage_root){
+		.type = p.guest_type, .flags = s->block->opts.mnt & ~(unsigned long)MS_RDONLY,
+		.data = p.mode != BLOCKPLAN_EXCLUSIVE ? p.guest_data
+			: has_option(s->block->opts.data, "discard") ? "discard" : "",
+		.lower = p.mode != BLOCKPLAN_EXCLUSIVE, .readonly = p.readonly_root,
+	};
+	return add_disk(m, req, SUFFIX_BLOCK, (struct storage_disk){
+		.kind = STORAGE_DISK_RAW, .fd = handover_fd(m->handover),
+		.readonly = p.mode != BLOCKPLAN_EXCLUSIVE,
+		.size_bytes = s->block->dev.size_bytes,
+	}, e);
+}
+
 /**
  * storage_map_rootfs() - turn a container's root file system into disks
  * @req: what to map
  * @ret: owned by the caller, storage_map_free(); untouched on failure
  *
- * The host is only read, but for the scratch disk, a file without a name; so
- * there is nothing to undo beyond storage_map_free(), also after a crash.
+ * The host is only read, but for the scratch disk, a file without a name, and for a
+ * block device, which the host's mount gives up; the journal knows that, and
+ * storage_map_give_back() brings it back. There is nothing else to undo beyond
+ * storage_map_free(), also after a crash.
  *
  * Return: 0; -EOPNOTSUPP for what cannot be mapped, with the reason and what to
  * do; -EBUSY for mounts inside; -ESTALE if the layers are not those mounted; else
@@ -393,11 +444,14 @@ int storage_map_rootfs(const struct storage_request *req,
 	if (!rc)
 		rc = source_check(s, e);
 	if (!rc) {
-		take_cache(m, req->cache_dir);
-		rc = map_lower(m, req, s, e);
-		if (!rc)
+		bool block = s->kind == SOURCE_BLOCK;
+
+		if (!block)
+			take_cache(m, req->cache_dir);
+		rc = block ? map_block(m, req, s, e) : map_lower(m, req, s, e);
+		if (!rc && !block)
 			rc = map_scratch(m, req, s, e);
-		if (!rc)
+		if (!rc && !block)
 			rc = take_layers(m, s, e);
 		if (rc < 0) {
 			str_quote(shown, sizeof(shown), req->rootfs);
@@ -406,6 +460,7 @@ int storage_map_rootfs(const struct storage_request *req,
 	}
 	source_free(s);
 	if (rc < 0) {
+		storage_map_give_back(m, NULL);
 		storage_map_free(m);
 		return rc;
 	}
@@ -425,6 +480,46 @@ size_t storage_map_disks(const struct storage_map *m,
 {
 	*ret = m->disks;
 	return m->n_disks;
+}
+
+/**
+ * storage_map_root() - how the guest mounts the file system of a block device
+ * @ret: lives as long as the map; untouched otherwise
+ *
+ * Return: false when the rootfs is none
+ */
+bool storage_map_root(const struct storage_map *m, struct storage_root *ret)
+{
+	if (m->handover)
+		*ret = m->root;
+	return m->handover;
+}
+
+/**
+ * storage_map_give_back() - the guest has no disk of the map any more, for good
+ *
+ * What was taken from the host is the host's again.
+ *
+ * Return: 0, also when there was nothing, or it was done before; 1: the host has its
+ * device, but not mounted, or not all that was written, for the reason in @e; minus
+ * errno: not now, the journal keeps it
+ * Context: waits some seconds for the device to be free
+ */
+int storage_map_give_back(struct storage_map *m, struct err *e)
+{
+	struct err ignored;
+
+	return m->handover ? handover_give_back(m->handover, e ? e : &ignored) : 0;
+}
+
+/**
+ * storage_undo_handover() - undo a "handover" record of the journal; may be repeated
+ *
+ * Return: as handover_undo(): 0; 1 with something to tell a person in @e; minus errno
+ */
+int storage_undo_handover(const struct journal_rec *r, struct err *e)
+{
+	return handover_undo(r, e);
 }
 
 /**
@@ -517,7 +612,9 @@ int storage_map_open(const struct storage_map *m, uint32_t file, int *ret_fd,
 }
 
 /**
- * storage_map_free() - give everything back; NULL is fine
+ * storage_map_free() - let go of everything; NULL is fine
+ *
+ * A device that storage_map_give_back() has not given back is the journal's to do.
  *
  * Context: no storage_map_open() of the map may be running
  */
@@ -527,8 +624,9 @@ void storage_map_free(struct storage_map *m)
 
 	if (!m)
 		return;
-	for (i = 0; i < m->n_disks; i++)
+	for (i = 0; i < m->n_disks && !m->handover; i++)
 		fd_close(&m->disks[i].fd);
+	handover_free(m->handover);
 	for (i = 0; i < m->n_layers; i++)
 		fd_close(&m->layer_fd[i]);
 	cache_free(m->cache);

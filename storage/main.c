@@ -18,7 +18,7 @@ static const struct command {
 } commands[] = {
 	{ "inspect", "PATH [--json]", "what is behind a directory, and can it be mapped",
 	  cmd_inspect },
-	{ "plan", "PATH [--scratch SIZE] [--json]", "disks that a VM would get, and what they take",
+	{ "plan", "PATH [--scratch SIZE] [--read-only] [--json]", "disks that a VM would get, and what they take",
 	  cmd_plan },
 	{ "export", "PATH -o IMAGE", "the read-only disk as an EROFS image", cmd_export },
 };

@@ -105,11 +105,14 @@ int mountinfo_parse(char *line, struct mount_entry *ret)
 	m.minor = (uint32_t)minor_nr;
 	m.root = field(&line);
 	m.point = field(&line);
-	if (!field(&line))
+	m.opts = field(&line);
+	if (!m.opts)
 		return -EINVAL;
-	do {
-		opt = field(&line);
-	} while (opt && strcmp(opt, "-"));
+	m.shared = m.slave = false;
+	while ((opt = field(&line)) && strcmp(opt, "-")) {
+		m.shared |= !strncmp(opt, "shared:", 7);
+		m.slave |= !strncmp(opt, "master:", 7);
+	}
 	m.fstype = field(&line);
 	m.source = field(&line);
 	m.super = field(&line);
@@ -166,4 +169,30 @@ int mountinfo_find(char *text, uint64_t id, struct mount_entry *ret)
 int mountinfo_child(char *text, uint64_t id, struct mount_entry *ret)
 {
 	return find(text, id, true, ret);
+}
+
+/**
+ * mountinfo_other() - another mount of the file system on a device
+ * @text: as for mountinfo_find(); all of it is cut up
+ * @id:   of the mount that does not count
+ *
+ * Return: 0; -ENOENT when there is none; -EINVAL if a line is malformed
+ */
+int mountinfo_other(char *text, uint64_t id, uint32_t major, uint32_t minor,
+		    struct mount_entry *ret)
+{
+	struct mount_entry m;
+	char *line;
+
+	while ((line = strsep(&text, "\n"))) {
+		if (!*line)
+			continue;
+		if (mountinfo_parse(line, &m) < 0)
+			return -EINVAL;
+		if (m.id == id || m.major != major || m.minor != minor)
+			continue;
+		*ret = m;
+		return 0;
+	}
+	return -ENOENT;
 }

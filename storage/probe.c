@@ -30,3 +30,20 @@ int probe_devname(uint32_t major, uint32_t minor, char *dst, size_t room)
 	snprintf(dst, room, "%s", name);
 	return 0;
 }
+
+/**
+ * probe_whole() - name of the disk that a partition is on
+ * @dst: such as sda; untouched on failure
+ *
+ * Return: 0 or -ENODEV
+ */
+int probe_whole(uint32_t major, uint32_t minor, char *dst, size_t room)
+{
+	char name[64];
+	dev_t whole;
+
+	if (blkid_devno_to_wholedisk(makedev(major, minor), name, sizeof(name), &whole) < 0)
+		return -ENODEV;
+	snprintf(dst, room, "%s", name);
+	return 0;
+}

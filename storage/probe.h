@@ -6,5 +6,6 @@
 #include <stdint.h>
 
 int probe_devname(uint32_t major, uint32_t minor, char *dst, size_t room);
+int probe_whole(uint32_t major, uint32_t minor, char *dst, size_t room);
 
 #endif

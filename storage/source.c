@@ -6,8 +6,10 @@
  * id, looked up in mountinfo), never by its device number: a directory on the
  * host's own volume has that volume's number, and must not hand the volume to a
  * guest. Probing only looks; source_check() then says whether the rootfs can be
- * mapped, or refuses by name. Only the root of an overlay mount can be, and only
- * without mounts inside: a disk shows the layers and would silently lack them.
+ * mapped, or refuses by name. The root of an overlay mount can be, and that of a
+ * block device's file system which is mounted there and nowhere else
+ * (storage/blockplan.c); and only without mounts inside: a disk shows the layers
+ * or the file system, and would silently lack them.
  */
 #include "storage/source.h"
 
@@ -50,7 +52,8 @@ static enum source_kind kind_of(const struct mount_entry *m, bool mount_root)
 
 static char *describe_device(const struct mount_entry *m)
 {
-	char name[256] = "", dm[256] = "", shown[256], *text;
+	char name[256] = "", shown[256], *text;
+	struct dm_device dm = { 0 };
 	uint32_t major_nr = m->major, minor_nr = m->minor;
 	struct stat st;
 
@@ -63,9 +66,13 @@ static char *describe_device(const struct mount_entry *m)
 		return strdup(shown);
 	}
 	probe_devname(major_nr, minor_nr, name, sizeof(name));
-	dm_describe(major_nr, minor_nr, dm, sizeof(dm));
-	if (asprintf(&text, "%s%s%s", name[0] ? name : "unnamed block device",
-		     dm[0] ? ", " : "", dm) < 0)
+	if (!name[0])
+		snprintf(name, sizeof(name), "unnamed block device");
+	if (dm_query(major_nr, minor_nr, &dm, NULL) < 0)
+		return strdup(name);
+	str_quote(shown, sizeof(shown), dm.name);
+	if (asprintf(&text, "%s, device mapper %s (%s)", name, shown,
+		     dm.type[0] ? dm.type : "no table") < 0)
 		return NULL;
 	return text;
 }
@@ -74,11 +81,11 @@ static char *describe_device(const struct mount_entry *m)
 static int fill(struct source *s, char *text, uint64_t mount_id, bool mount_root,
 		struct err *e)
 {
-	_cleanup_free_ char *again = strdup(text);
+	_cleanup_free_ char *again = strdup(text), *third = strdup(text);
 	struct mount_entry m, child;
 	int rc;
 
-	if (!again)
+	if (!again || !third)
 		return err_set(e, ENOMEM, "out of memory");
 	rc = mountinfo_find(text, mount_id, &m);
 	if (rc < 0)
@@ -99,6 +106,8 @@ static int fill(struct source *s, char *text, uint64_t mount_id, bool mount_root
 				return err_set(e, ENOMEM, "out of memory");
 		}
 	}
+	if (s->kind == SOURCE_BLOCK && m.major)
+		return blockmount_new(&m, third, &s->block, e);
 	if (s->kind != SOURCE_OVERLAY)
 		return 0;
 	rc = overlay_parse(m.super, &s->overlay, e);
@@ -158,6 +167,20 @@ fail:
 	return rc;
 }
 
+static int check_block(const struct source *s, struct err *e)
+{
+	struct blockplan plan;
+	char shown[256];
+	int rc;
+
+	str_quote(shown, sizeof(shown), s->path);
+	if (!s->block)
+		return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of %s (%s), which the guest's kernel does not take: use ext4, or an overlay storage driver",
+			       shown, s->device, s->fstype);
+	rc = blockplan_make(s->block, false, &plan, e);
+	return rc < 0 ? err_wrap(e, "rootfs %s: is a mount of %s", shown, s->device) : 0;
+}
+
 /**
  * source_check() - whether a rootfs can be mapped
  *
@@ -171,14 +194,12 @@ int source_check(const struct source *s, struct err *e)
 	str_quote(point, sizeof(point), s->point);
 	switch (s->kind) {
 	case SOURCE_OVERLAY:
+	case SOURCE_BLOCK:
 		if (!s->nested)
-			return 0;
+			return s->kind == SOURCE_BLOCK ? check_block(s, e) : 0;
 		str_quote(nested, sizeof(nested), s->nested);
 		return err_set(e, EBUSY, "rootfs %s: %s is mounted inside it and would be missing in the guest: unmount it, or give it as a mount of the container",
 			       shown, nested);
-	case SOURCE_BLOCK:
-		return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of %s (%s): handing block devices over is not supported yet: needs a host mount that can be given up for the while; use an overlay storage driver",
-			       shown, s->device, s->fstype);
 	case SOURCE_PLAIN:
 		return err_set(e, EOPNOTSUPP, "rootfs %s: is a directory inside the %s mount at %s, not the root of a mount: plain directories are not supported yet: need virtio-fs; use an overlay storage driver",
 			       shown, s->fstype, point);
@@ -208,6 +229,7 @@ void source_free(struct source *s)
 	if (!s)
 		return;
 	overlay_free(s->overlay);
+	blockmount_free(s->block);
 	fd_close(&s->fd);
 	free(s->path);
 	free(s->point);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "lib/err.h"
+#include "storage/blockdev.h"
 #include "storage/overlay.h"
 
 enum source_kind {
@@ -24,6 +25,7 @@ enum source_kind {
  * @fstype:  type of the file system
  * @device:  for people: what the file system is on
  * @nested:  a mount point below it, NULL if there is none
+ * @block:   the device and its mount, if SOURCE_BLOCK
  * @overlay: stack with open layers, if SOURCE_OVERLAY
  * @fd:      the directory, O_RDONLY
  */
@@ -35,6 +37,7 @@ struct source {
 	char *fstype;
 	char *device;
 	char *nested;
+	struct blockmount *block;
 	struct overlay *overlay;
 	int fd;
 };

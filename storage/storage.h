@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "lib/err.h"
+#include "lib/journal.h"
 
 /* A serial is at most 20 bytes (virtio 1.2, section 5.2.6.1). */
 #define STORAGE_SERIAL_BYTES 21
@@ -38,16 +39,37 @@ struct storage_disk {
 
 /**
  * struct storage_request - what to map
- * @rootfs:        directory on the host, the mount point of an overlay
+ * @rootfs:        directory on the host, the mount point of an overlay or of a block device
  * @serial_stem:   at most 16 bytes; serials are it and a suffix
  * @scratch_bytes: capacity of the writable disk; 0: none (memory in the guest)
  * @cache_dir:     where layers are remembered, absolute; NULL: nowhere
+ * @readonly:      the container must not write to its root
+ * @leave:         a block device that the guest had is not mounted again on the host
+ * @journal:       learns what is taken from the host, borrowed while the map lives; NULL:
+ *                 nothing may be, a block device that cannot be shared is refused
  */
 struct storage_request {
 	const char *rootfs;
 	const char *serial_stem;
 	uint64_t scratch_bytes;
 	const char *cache_dir;
+	bool readonly;
+	bool leave;
+	struct journal *journal;
+};
+
+/**
+ * struct storage_root - how the guest mounts a rootfs that is a block device's
+ * @type, @data: of the file system, and its options; borrowed from the map
+ * @flags:    MS_* of the host's mount
+ * @lower:    it is read only, with memory above it where the guest needs to make
+ *            mount points; else it is the root itself
+ * @readonly: the root must be read-only, though the container did not ask for that
+ */
+struct storage_root {
+	const char *type, *data;
+	unsigned long flags;
+	bool lower, readonly;
 };
 
 struct storage_map;
@@ -58,7 +80,12 @@ size_t storage_map_disks(const struct storage_map *m,
 			 const struct storage_disk **ret);
 int storage_map_open(const struct storage_map *m, uint32_t file, int *ret_fd,
 		     struct err *e);
+bool storage_map_root(const struct storage_map *m, struct storage_root *ret);
+int storage_map_give_back(struct storage_map *m, struct err *e);
 void storage_map_free(struct storage_map *m);
+int storage_rawvol_open(uint32_t major, uint32_t minor, bool readonly, int *ret_fd,
+			struct err *e);
+int storage_undo_handover(const struct journal_rec *r, struct err *e);
 
 /**
  * struct share_config - limits of a shared directory

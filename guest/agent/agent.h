@@ -35,6 +35,7 @@
 
 struct conn;
 struct container;
+struct release;
 struct stream;
 struct task;
 
@@ -149,6 +150,7 @@ struct task {
  * @teller:   child that tells what it changed; 0: none
  * @deleting: being undone; @timer polls until nothing holds it any more
  * @disks:    serials of its disks, for their removal; owned strings
+ * @release:  disks that the host wants back before, owned; NULL: none
  * @pending:  who waits for the end of the deletion, borrowed; NULL: nobody
  * @failure:  what to answer @pending; code 0: success
  */
@@ -166,6 +168,7 @@ struct container {
 	int timer;
 	struct loop_src *timer_src;
 	uint64_t end_ms;
+	struct release *release;
 	struct conn *pending;
 	struct err failure;
 	char **disks;
@@ -242,11 +245,14 @@ int delta_tell(int upper, int fd, struct err *e);
 int disk_tell(const char *serial, uint32_t devfn, struct err *e);
 int disk_find(const char *serial, char *ret_path, size_t room, struct err *e);
 int disk_wait(const char *serial, char *ret_path, size_t room, struct err *e);
+int disk_number(const char *serial, uint32_t *ret_major, uint32_t *ret_minor,
+		struct err *e);
 bool disk_busy(const char *serial);
 void disk_remove(const char *serial);
 void disk_rescan(void);
 
-/* devices.c: runs in the child */
+/* devices.c: runs in the child, but for the first */
+int devices_number(const Podvm__ContainerCreate *c, struct err *e);
 int devices_make(int root, const Podvm__ContainerCreate *c, struct err *e);
 int devices_console(int tty, struct err *e);
 
@@ -288,6 +294,12 @@ size_t rtm_put_head(struct rtm_msg *m, const void *head, size_t len);
 void rtm_nest_end(struct rtm_msg *m, size_t at);
 int rtm_talk(int fd, struct rtm_msg *m, struct err *e);
 int rtm_links(int fd, struct rtm_link **ret, size_t *ret_n, struct err *e);
+
+/* release.c */
+int release_disks(struct agent *a, const Podvm__DisksRelease *m, struct conn *c,
+		  struct err *e);
+void release_forget_conn(struct release *r, const struct conn *c);
+void release_free(struct release *r);
 
 /* request.c */
 int request_handle(struct conn *c, const Podvm__Request *r, struct err *e);

@@ -95,16 +95,21 @@ static int add_disk(struct container *c, const char *serial, size_t len,
 static int note_disks(struct container *c, const Podvm__ContainerCreate *m,
 		      struct err *e)
 {
+	const Podvm__Rootfs *r = m->rootfs;
+	const char *root[] = { r->disk ? r->disk->serial : "", r->lower_serial,
+			       r->scratch_serial };
 	size_t i;
-	int rc;
+	int rc = 0;
 
-	c->disks = mem_new_n(char *, m->n_mounts + 2);
+	c->disks = mem_new_n(char *, m->n_mounts + m->n_devices + ARRAY_LEN(root));
 	if (!c->disks)
 		return err_set(e, ENOMEM, "out of memory");
-	rc = add_disk(c, m->rootfs->lower_serial, strlen(m->rootfs->lower_serial), e);
-	if (rc >= 0 && *m->rootfs->scratch_serial)
-		rc = add_disk(c, m->rootfs->scratch_serial,
-			      strlen(m->rootfs->scratch_serial), e);
+	for (i = 0; rc >= 0 && i < ARRAY_LEN(root); i++)
+		if (*root[i])
+			rc = add_disk(c, root[i], strlen(root[i]), e);
+	for (i = 0; rc >= 0 && i < m->n_devices; i++)
+		if (*m->devices[i]->serial)
+			rc = add_disk(c, m->devices[i]->serial, strlen(m->devices[i]->serial), e);
 	for (i = 0; rc >= 0 && i < m->n_disks; i++)
 		rc = disk_tell(m->disks[i]->serial, m->disks[i]->devfn, e);
 	for (i = 0; rc >= 0 && i < m->n_mounts; i++) {
@@ -137,6 +142,7 @@ static void container_free(struct container *c)
 		task_free(t);
 	}
 	task_free(c->init);
+	release_free(c->release);
 	loop_del(c->timer_src);
 	fd_close(&c->timer);
 	fd_close(&c->cgroup_fd);
@@ -249,6 +255,8 @@ static int container_new(struct agent *a, const Podvm__ContainerCreate *m,
 	if (rc >= 0)
 		rc = note_disks(c, m, e);
 	if (rc >= 0)
+		rc = devices_number(m, e);
+	if (rc >= 0)
 		rc = devfilter_load(m->device_rules, m->n_device_rules, &c->devfilter, e);
 	if (rc >= 0)
 		rc = cgroup_make(m->id, m, &c->cgroup_fd, e);
@@ -273,7 +281,8 @@ static int check_create(struct agent *a, const Podvm__ContainerCreate *m,
 		return err_set(e, EMFILE, "more than %d containers", AGENT_CONTAINERS_MAX);
 	if (!m->process || !m->process->n_args)
 		return err_set(e, EINVAL, "container %s: process.args is empty", m->id);
-	if (!m->rootfs || !*m->rootfs->lower_serial)
+	if (!m->rootfs || (m->rootfs->disk ? !*m->rootfs->disk->serial
+					   : !*m->rootfs->lower_serial))
 		return err_set(e, EINVAL, "container %s: no disk for the root file system",
 			       m->id);
 	return 0;
@@ -395,6 +404,7 @@ void container_forget_conn(struct agent *a, const struct conn *c)
 	for (ctr = a->containers; ctr; ctr = ctr->next) {
 		if (ctr->pending == c)
 			ctr->pending = NULL;
+		release_forget_conn(ctr->release, c);
 		if (ctr->init && ctr->init->pending == c)
 			ctr->init->pending = NULL;
 		for (t = ctr->execs; t; t = t->next) {

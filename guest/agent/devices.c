@@ -3,7 +3,8 @@
  * DOC: Theory of operation
  *
  * /dev of a container: the default devices and links that OCI wants in every
- * container, then those that its configuration adds. Where /dev is a bind
+ * container, then those that its configuration adds. A disk among them is known by
+ * its serial: its numbers are this kernel's. Where /dev is a bind
  * mount its owner has filled it, and nothing is made. An image's own file of
  * the same name is replaced.
  *
@@ -82,6 +83,39 @@ static bool dev_is_bound(const Podvm__ContainerCreate *c)
 		    (c->mounts[i]->flags & MS_BIND))
 			return true;
 	return false;
+}
+
+/**
+ * devices_number() - give devices and rules that name a disk that disk's numbers
+ * @c: its devices and device rules are changed
+ *
+ * Return: 0; -ENOENT, naming the disk; minus errno
+ * Context: the agent, before the rules become a program
+ */
+int devices_number(const Podvm__ContainerCreate *c, struct err *e)
+{
+	uint32_t major_nr, minor_nr;
+	size_t i, k;
+	int rc;
+
+	for (i = 0; i < c->n_devices; i++) {
+		Podvm__Device *d = c->devices[i];
+
+		if (!*d->serial)
+			continue;
+		rc = disk_number(d->serial, &major_nr, &minor_nr, e);
+		if (rc < 0)
+			return err_wrap(e, "device %s", d->path);
+		d->major = major_nr;
+		d->minor = minor_nr;
+		for (k = 0; k < c->n_device_rules; k++) {
+			if (strcmp(c->device_rules[k]->serial, d->serial))
+				continue;
+			c->device_rules[k]->major = major_nr;
+			c->device_rules[k]->minor = minor_nr;
+		}
+	}
+	return 0;
 }
 
 /**

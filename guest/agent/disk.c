@@ -208,6 +208,34 @@ int disk_wait(const char *serial, char *ret_path, size_t room, struct err *e)
 }
 
 /**
+ * disk_number() - device number of the disk with a serial
+ *
+ * One that was plugged just now is looked for on the bus.
+ *
+ * Return: 0; -ENOENT; minus errno
+ */
+int disk_number(const char *serial, uint32_t *ret_major, uint32_t *ret_minor, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	char name[256], path[300];
+	int rc = find_name(serial, name, sizeof(name), e);
+
+	if (rc == -ENOENT) {
+		disk_rescan();
+		rc = find_name(serial, name, sizeof(name), e);
+	}
+	if (rc < 0)
+		return rc;
+	snprintf(path, sizeof(path), SYS_BLOCK "/%s/dev", name);
+	rc = file_read(AT_FDCWD, path, 64, &text, NULL, e);
+	if (rc < 0)
+		return rc;
+	if (sscanf(text, "%u:%u", ret_major, ret_minor) != 2)
+		return err_set(e, EIO, "%s: not a device number", path);
+	return 0;
+}
+
+/**
  * disk_busy() - whether a mount still holds the disk
  */
 bool disk_busy(const char *serial)

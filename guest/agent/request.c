@@ -267,6 +267,8 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return on_shutdown(c, e);
 	case PODVM__REQUEST__BODY_CPUS_ONLINE:
 		return on_cpus(c, r->cpus_online, e);
+	case PODVM__REQUEST__BODY_DISKS_RELEASE:
+		return release_disks(a, r->disks_release, c, e);
 	case PODVM__REQUEST__BODY__NOT_SET:
 	default:
 		return err_set(e, ENOSYS, "this agent does not know the request; is it of another version?");

@@ -4,7 +4,8 @@
  *
  * A container's root file system is put together by its child, in the child's
  * own mount namespace: the image disk (EROFS) below, a scratch disk or memory
- * above, overlayfs over both. Nobody else sees these mounts, and they go with
+ * above, overlayfs over both; or a disk whose file system is the root as it is
+ * (a device that an engine's snapshotter made). Nobody else sees these mounts, and they go with
  * the last process of the namespace; so nothing has to be unmounted. Steps:
  * rootfs_mount(), then everything that is mounted inside, then rootfs_enter().
  * A read-only root is mounted writable first, since mount points may have to
@@ -52,14 +53,14 @@ static int make_places(struct err *e)
 }
 
 static int mount_disk(const char *serial, const char *type, unsigned long flags,
-		      const char *options, const char *where, struct err *e)
+		      const char *data, const char *where, struct err *e)
 {
 	char path[300];
 	int rc = disk_wait(serial, path, sizeof(path), e);
 
 	if (rc < 0)
 		return rc;
-	if (mount(path, where, type, flags, options) < 0)
+	if (mount(path, where, type, flags, *data ? data : NULL) < 0)
 		return err_sys(e, "disk %s: mount as %s", serial, type);
 	return 0;
 }
@@ -71,6 +72,31 @@ static int make_upper(struct err *e)
 	    (mkdir(SCRATCH "/work", 0700) < 0 && errno != EEXIST))
 		return err_sys(e, "scratch: mkdir");
 	return changes_root(LOWER, SCRATCH "/upper", e);
+}
+
+static int mount_layers(const Podvm__Rootfs *r, int *ret_upper, struct err *e)
+{
+	const char *type = *r->lower_type ? r->lower_type : "erofs";
+	int rc = mount_disk(r->lower_serial, type, MS_RDONLY, r->lower_data, LOWER, e);
+
+	if (rc < 0)
+		return rc;
+	if (*r->scratch_serial)
+		rc = mount_disk(r->scratch_serial, "ext4", 0, SCRATCH_OPTIONS, SCRATCH, e);
+	else if (mount("tmpfs", SCRATCH, "tmpfs", 0, "mode=0700") < 0)
+		rc = err_sys(e, "scratch: mount tmpfs");
+	if (rc >= 0)
+		rc = make_upper(e);
+	if (rc < 0)
+		return rc;
+	if (mount("overlay", ROOT, "overlay", 0,
+		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work"
+		  OVERLAY_OPTIONS) < 0)
+		return err_sys(e, "mount overlay");
+	if (!r->keep)
+		return 0;
+	*ret_upper = open(SCRATCH "/upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *ret_upper < 0 ? err_sys(e, "scratch") : 0;
 }
 
 /**
@@ -89,27 +115,13 @@ int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, int *ret_upper, struct e
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_sys(e, "mounts: private");
 	rc = make_places(e);
-	if (rc >= 0)
-		rc = mount_disk(r->lower_serial, "erofs", MS_RDONLY, NULL, LOWER, e);
+	if (rc >= 0 && r->disk)
+		rc = mount_disk(r->disk->serial, r->disk->type, (unsigned long)r->disk->flags,
+				r->disk->data, ROOT, e);
+	else if (rc >= 0)
+		rc = mount_layers(r, ret_upper, e);
 	if (rc < 0)
 		return err_wrap(e, "root file system");
-	if (*r->scratch_serial)
-		rc = mount_disk(r->scratch_serial, "ext4", 0, SCRATCH_OPTIONS, SCRATCH, e);
-	else if (mount("tmpfs", SCRATCH, "tmpfs", 0, "mode=0700") < 0)
-		rc = err_sys(e, "scratch: mount tmpfs");
-	if (rc >= 0)
-		rc = make_upper(e);
-	if (rc < 0)
-		return err_wrap(e, "root file system");
-	if (mount("overlay", ROOT, "overlay", 0,
-		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work"
-		  OVERLAY_OPTIONS) < 0)
-		return err_sys(e, "root file system: mount overlay");
-	if (r->keep) {
-		*ret_upper = open(SCRATCH "/upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (*ret_upper < 0)
-			return err_sys(e, "scratch");
-	}
 	root = open(ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return err_sys(e, "root file system");

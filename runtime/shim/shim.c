@@ -13,7 +13,8 @@
  *   2. serve: relays copy on threads; this thread passes signals and window
  *      sizes on and waits for the message that the process has ended.
  *   3. end: output is copied to its end; the supervisor lets go of a container when what
- *      it changed is on the host; then exit as the process did.
+ *      it changed is on the host, and what the host lent to it is back; then exit as the
+ *      process did.
  */
 #include "runtime/shim/shim.h"
 

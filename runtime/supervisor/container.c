@@ -48,11 +48,13 @@ static int alive(struct pod *p, struct err *e)
 	return p->dead ? err_set(e, ESRCH, "the pod's machine has ended") : 0;
 }
 
-/*
+/**
+ * container_unplug() - take a container's disks from the machine
+ *
  * The agent has taken them off the guest's bus. A disk that the guest holds on to
  * stays plugged, and its number taken, until the pod ends.
  */
-static void unplug(struct pod *p, struct container *c)
+void container_unplug(struct pod *p, struct container *c)
 {
 	const struct storage_disk *disks = NULL;
 	size_t i;
@@ -69,6 +71,7 @@ static void unplug(struct pod *p, struct container *c)
 		else
 			p->disk_used[c->disk[i]] = false;
 	}
+	c->n_disks = 0;
 }
 
 /* Frees what the supervisor holds of a container; its record stays. */
@@ -78,7 +81,8 @@ static void drop(struct pod *p, struct container *c)
 	struct err e;
 
 	wayback_end(p, c);
-	unplug(p, c);
+	container_unplug(p, c);
+	settle_now(p, c, false);
 	storage_map_free(c->map);
 	if (c->cgroup[0] && cgroup_remove(c->cgroup, &e) < 0)
 		log_warn("container %s: %s", c->id, e.text);
@@ -100,7 +104,13 @@ static uint32_t disks_max(uint32_t vcpus)
 	return max < POD_DISKS_MAX ? max : POD_DISKS_MAX;
 }
 
-static int take_number(struct pod *p, uint32_t *ret, struct err *e)
+/**
+ * container_take_number() - a number for a disk that is to be plugged
+ * @ret: below POD_DISKS_MAX; given back by p->disk_used
+ *
+ * Return: 0; -ENOSPC when the guest has as many disks as it takes
+ */
+int container_take_number(struct pod *p, uint32_t *ret, struct err *e)
 {
 	uint32_t i, max = disks_max(p->vcpus);
 
@@ -114,12 +124,12 @@ static int take_number(struct pod *p, uint32_t *ret, struct err *e)
 	return 0;
 }
 
-/* Plugs disk @i; from then on it is undone by unplug(). */
+/* Plugs disk @i; from then on it is undone by container_unplug(). */
 static int plug(struct pod *p, struct container *c, size_t i,
 		const struct storage_disk *disk, struct spec *spec, struct err *e)
 {
 	uint32_t number = 0, devfn = 0;
-	int rc = take_number(p, &number, e);
+	int rc = container_take_number(p, &number, e);
 
 	if (rc < 0)
 		return rc;
@@ -140,12 +150,18 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		      struct err *e)
 {
 	struct storage_request rq = { .rootfs = spec->rootfs,
-				      .scratch_bytes = spec->scratch_bytes };
+				      .scratch_bytes = spec->scratch_bytes,
+				      .readonly = spec->create->rootfs->readonly,
+				      .leave = p->config.block_rootfs == CONFIG_BLOCK_LEAVE };
 	Podvm__Rootfs *fs = spec->create->rootfs;
 	const struct storage_disk *disks;
+	struct storage_root root;
 	char stem[17];
 	size_t i, n;
 	int rc;
+
+	if (p->config.block_rootfs != CONFIG_BLOCK_REFUSE)
+		rq.journal = p->journal;
 
 	snprintf(stem, sizeof(stem), "d%u", p->n_disks++);
 	rq.serial_stem = stem;
@@ -160,6 +176,13 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		return err_wrap(e, "/root/path");
 	wayback_plan(p, c, spec, rq.scratch_bytes);
 	n = storage_map_disks(c->map, &disks);
+	if (storage_map_root(c->map, &root)) {
+		c->lent = true;
+		rc = blockroot_describe(fs, &root, disks[0].serial, e);
+		if (!rc)
+			rc = machine_journal(p, e);
+		return rc ? rc : plug(p, c, 0, &disks[0], spec, e);
+	}
 	for (i = 0; i < n; i++) {
 		bool lower = disks[i].kind == STORAGE_DISK_SYNTHETIC;
 		char **serial = lower ? &fs->lower_serial : &fs->scratch_serial;
@@ -203,6 +226,15 @@ static int agent_delete(struct pod *p, struct container *c, struct err *e)
 	return p->dead ? 0 : agent_call(&p->agent, &rq, AGENT_CREATE_MS, NULL, e);
 }
 
+/* Of a container that was not committed nothing stays, wherever it came to an end. */
+static void take_back(struct pod *p, struct container *c)
+{
+	agent_delete(p, c, NULL);
+	/* The guest may have seen a disk of which its agent was never told. */
+	settle_now(p, c, true);
+	drop(p, c);
+}
+
 static int make(struct pod *p, struct container *c, const char *bundle,
 		struct err *e)
 {
@@ -219,6 +251,8 @@ static int make(struct pod *p, struct container *c, const char *bundle,
 		rc = cgroup_make(c->cgroup, p->journal, e);
 	if (!rc)
 		rc = map_rootfs(p, c, spec, e);
+	if (!rc)
+		rc = rawvols_plug(p, c, spec, e);
 	if (!rc)
 		rc = agent_create(p, c, spec, e);
 	spec_free(spec);
@@ -259,10 +293,8 @@ int container_create(struct pod *p, const char *id, const char *bundle,
 	c->next = p->containers;
 	p->containers = c;
 	rc = make(p, c, bundle, e);
-	if (rc < 0) {
-		agent_delete(p, c, NULL);
-		drop(p, c);
-	}
+	if (rc < 0)
+		take_back(p, c);
 	return rc;
 }
 
@@ -398,9 +430,20 @@ void container_exited(struct pod *p, const Podvm__Exited *x)
 }
 
 /**
- * container_settle() - a container has ended, and nothing of it is to come any more
+ * container_settle() - a container has ended, and its changes are back or never come
  */
 void container_settle(struct pod *p, struct container *c)
+{
+	if (c->lent)
+		settle_later(p, c);
+	else
+		container_stopped(p, c);
+}
+
+/**
+ * container_stopped() - a container has ended, and all that it was lent is back
+ */
+void container_stopped(struct pod *p, struct container *c)
 {
 	struct err e;
 
@@ -440,6 +483,8 @@ int container_delete(struct pod *p, const char *id, bool force, struct err *e)
 		return rc;
 	if (force)
 		wayback_end(p, c);
+	if (c->lent && c->ended && !wayback_pending(c))
+		settle_now(p, c, true);
 	if (!force && c->state->status != STATE_STOPPED)
 		return err_set(e, EBUSY, "container %s is %s: kill it first, or use --force",
 			       id, state_status_name(c->state->status));
@@ -448,6 +493,8 @@ int container_delete(struct pod *p, const char *id, bool force, struct err *e)
 		return rc;
 	if (rc < 0)
 		log_warn("container %s: %s", id, e->text);
+	container_unplug(p, c);
+	settle_now(p, c, false);
 	end_shim(c);
 	rc = state_remove(p->rootfd, id, e);
 	drop(p, c);
@@ -469,8 +516,7 @@ void container_abandon(struct pod *p, const void *owner)
 		if (c->committed || c->owner != owner)
 			continue;
 		log_warn("container %s: its create command ended early; taken back", c->id);
-		agent_delete(p, c, NULL);
-		drop(p, c);
+		take_back(p, c);
 	}
 	p->ending = !p->containers;
 }
@@ -484,6 +530,7 @@ void container_forget_all(struct pod *p)
 		struct container *c = p->containers;
 
 		wayback_end(p, c);
+		settle_now(p, c, false);
 		if (c->committed) {
 			end_shim(c);
 			if (c->state->status != STATE_STOPPED) {

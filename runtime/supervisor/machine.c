@@ -241,8 +241,15 @@ static int setup_guest(struct pod *p, const struct spec *spec,
 	return agent_call(&p->agent, &rq, AGENT_SETUP_MS, NULL, e);
 }
 
-/* Writes the monitor into the journal, for the case that it outlives us. */
-static int journal_vmm(struct pod *p, struct err *e)
+/**
+ * machine_journal() - write the monitor into the journal, for the case that it outlives us
+ *
+ * Done again behind a record whose undo needs that the monitor has ended, since undo
+ * begins with the last record.
+ *
+ * Return: 0 or minus errno
+ */
+int machine_journal(struct pod *p, struct err *e)
 {
 	char pid[24], start[24];
 	uint64_t ticks;
@@ -266,7 +273,7 @@ static int boot(struct pod *p, const struct spec *spec,
 	rc = vmm_spawn(p->config.vmm, &how, &p->vmm, e);
 	if (rc < 0)
 		return err_wrap(e, "monitor %s", p->config.vmm);
-	if ((rc = journal_vmm(p, e)) < 0 || (rc = configure(p, spec, e)) < 0 ||
+	if ((rc = machine_journal(p, e)) < 0 || (rc = configure(p, spec, e)) < 0 ||
 	    (rc = plug_net(p, ports, n_ports, e)) < 0 ||
 	    (rc = broker_plug(p, e)) < 0 ||
 	    (rc = join_vsock(p, VMM_LISTEN, AGENT_PORT, &p->agent.fd, e)) < 0 ||

@@ -32,6 +32,8 @@
  */
 #define POD_DISK_VECTORS 188
 
+struct rawvol;
+
 struct stamp {
 	uint64_t ns;	/* CLOCK_MONOTONIC */
 	char what[96];
@@ -68,9 +70,11 @@ struct way_back {
  * @disk:      numbers of its disks, as storage_map_disks() orders them
  * @n_disks:   how many of them are plugged
  * @cgroup:    directory on the host
+ * @rawvols:   raw block volumes that it has; the list is owned
  * @owner:     connection of the command that creates it, until Commit
  * @committed: its shim is up and its record is visible
- * @ended:     its first process has ended; its state may still say that it runs
+ * @lent:      the host has given something for it that must come back (settle.c)
+ * @ended:     its init has ended; it counts as stopped when all that is back
  * @back:      the way back of what it changed
  */
 struct container {
@@ -81,9 +85,11 @@ struct container {
 	uint32_t disk[STORAGE_DISKS_MAX];
 	size_t n_disks;
 	char cgroup[PATH_MAX];
+	struct rawvol **rawvols;
+	size_t n_rawvols;
 	const void *owner;
 	bool committed;
-	bool ended;
+	bool lent, ended;
 	struct way_back back;
 };
 
@@ -139,6 +145,7 @@ struct pod {
 	int listen_fd;			/* owned */
 	int signal_fd;			/* owned */
 	int back_fd;			/* owned; wakes the loop for wayback.c */
+	int settle_event;		/* owned; a container that lent something has ended */
 	struct config config;
 	struct journal *journal;
 	struct loop *loop;
@@ -146,6 +153,8 @@ struct pod {
 	struct agent agent;		/* main connection */
 	struct broker broker;
 	struct container *containers;
+	struct rawvol *rawvols;		/* plugged raw block volumes, owned */
+	int uevent_fd;			/* owned; the kernel's events, while there are some */
 	uint32_t vcpus;
 	uint32_t n_disks;		/* that it ever had, for their serials */
 	bool disk_used[POD_DISKS_MAX];	/* numbers that are taken */
@@ -168,6 +177,7 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e);
 int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
 		 uint32_t *ret_devfn, struct err *e);
 int machine_unplug(struct pod *p, const char *name, struct err *e);
+int machine_journal(struct pod *p, struct err *e);
 int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);
 /* Room for what machine_size() has for the guest kernel's command line. */
@@ -203,6 +213,8 @@ int container_create(struct pod *p, const char *id, const char *bundle,
 		     const void *owner, struct err *e);
 int container_commit(struct pod *p, const char *id, pid_t shim,
 		     const void *owner, struct err *e);
+int container_take_number(struct pod *p, uint32_t *ret, struct err *e);
+void container_unplug(struct pod *p, struct container *c);
 int container_start(struct pod *p, const char *id, struct err *e);
 int container_signal(struct pod *p, const char *id, uint32_t sig, bool all,
 		     struct err *e);
@@ -211,14 +223,27 @@ int container_pids(struct pod *p, const char *id, Podvm__Response **ret,
 		   struct err *e);
 void container_exited(struct pod *p, const Podvm__Exited *x);
 void container_settle(struct pod *p, struct container *c);
+void container_stopped(struct pod *p, struct container *c);
 void container_abandon(struct pod *p, const void *owner);
 void container_forget_all(struct pod *p);
 
 void wayback_plan(struct pod *p, struct container *c, struct spec *spec, uint64_t scratch_bytes);
 int wayback_hold(struct container *c, int *ret_fd, struct err *e);
 int wayback_open(struct pod *p, struct err *e);
+bool wayback_pending(const struct container *c);
 bool wayback_begin(struct pod *p, struct container *c);
 void wayback_end(struct pod *p, struct container *c);
+int blockroot_describe(Podvm__Rootfs *fs, const struct storage_root *root, const char *serial,
+		       struct err *e);
+
+bool uevent_block_change(const char *msg, size_t len, uint32_t *ret_major, uint32_t *ret_minor);
+int rawvols_plug(struct pod *p, struct container *c, struct spec *spec, struct err *e);
+size_t rawvols_serials(const struct container *c, char **ret, size_t room);
+void rawvols_unplug(struct pod *p, struct container *c);
+
+int settle_watch(struct pod *p, struct err *e);
+void settle_later(struct pod *p, struct container *c);
+void settle_now(struct pod *p, struct container *c, bool ask);
 
 int control_open(struct pod *p, struct err *e);
 

@@ -264,6 +264,14 @@ bool wayback_begin(struct pod *p, struct container *c)
 }
 
 /**
+ * wayback_pending() - whether a container that has ended waits for its changes
+ */
+bool wayback_pending(const struct container *c)
+{
+	return c->back.due || c->back.running;
+}
+
+/**
  * wayback_end() - give up what has not come back, and let the shim go
  *
  * What is under way ends soon: as failed, or as done.

@@ -156,13 +156,19 @@ ENGINE_CAPS='["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_
 # process is what the filter makes of it, $args in it are the arguments
 make_bundle() {
 	b=$WORK/disk/$1
-	filter=$2
-	shift 2
 	mkdir -p "$b/rootfs" "$b/upper" "$b/work"
 	l=$WORK/disk/layers
 	mount -t overlay overlay \
 		-o "lowerdir=$l/top:$l/middle:$l/base,upperdir=$b/upper,workdir=$b/work" \
 		"$b/rootfs"
+	bundle_config "$@"
+}
+
+# bundle_config NAME JQ-FILTER [ARG...] - its config.json, for a rootfs that is there
+bundle_config() {
+	b=$WORK/disk/$1
+	filter=$2
+	shift 2
 	# shellcheck disable=SC2016 # jq's variables
 	podvm spec | jq --arg netns "/run/netns/$NETNS" --argjson caps "$ENGINE_CAPS" "
 		.process.terminal = false

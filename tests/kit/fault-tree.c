@@ -2,9 +2,8 @@
 /*
  * DOC: Theory of operation
  *
- * The calls that change a tree of files, for tests/kit/fault.c. While one of them is
- * to fail, syncfs(2) only counts: a test that fails call after call would wait for
- * the whole disk each time.
+ * The calls that change a tree of files, for tests/kit/fault.c; tests/kit/fakehost.c
+ * stands in front of those that it needs itself.
  */
 #include <stdio.h>
 #include <sys/mount.h>
@@ -28,11 +27,7 @@ WRAP(int, linkat, (int a, const char *x, int b, const char *y, int f), (a, x, b,
 WRAP(int, unlinkat, (int d, const char *n, int f), (d, n, f))
 WRAP(int, mknodat, (int d, const char *n, mode_t m, dev_t v), (d, n, m, v))
 WRAP(int, symlinkat, (const char *t, int d, const char *n), (t, d, n))
-WRAP(int, mount, (const char *s, const char *p, const char *t, unsigned long f, const void *o),
-     (s, p, t, f, o))
-WRAP(int, umount2, (const char *p, int f), (p, f))
 WRAP(int, renameat2, (int a, const char *x, int b, const char *y, unsigned int f), (a, x, b, y, f))
-WRAP(int, fsync, (int d), (d))
 WRAP(int, fchown, (int d, uid_t u, gid_t g), (d, u, g))
 WRAP(int, fchownat, (int d, const char *n, uid_t u, gid_t g, int f), (d, n, u, g, f))
 WRAP(int, fchmod, (int d, mode_t m), (d, m))
@@ -42,13 +37,3 @@ WRAP(int, utimensat, (int d, const char *n, const struct timespec t[2], int f), 
 WRAP(int, fsetxattr, (int d, const char *n, const void *v, size_t l, int f), (d, n, v, l, f))
 WRAP(int, setxattr, (const char *p, const char *n, const void *v, size_t l, int f), (p, n, v, l, f))
 WRAP(ssize_t, pwrite64, (int d, const void *b, size_t l, off_t o), (d, b, l, o))
-
-int __real_syncfs(int fd);
-int __wrap_syncfs(int fd);
-
-int __wrap_syncfs(int fd)
-{
-	if (kit_fault_now(KIT_FAULT_TREE))
-		return -1;
-	return kit_fault_armed(KIT_FAULT_TREE) ? 0 : __real_syncfs(fd);
-}

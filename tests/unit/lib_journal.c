@@ -219,6 +219,29 @@ START_TEST(refused_records)
 }
 END_TEST
 
+START_TEST(retired)
+{
+	struct err e = { 0 };
+	size_t a, b, c;
+
+	a = journal_mark(j);
+	add("a", "1");
+	b = journal_mark(j);
+	add("b", "2");
+	c = journal_mark(j);
+	ck_assert_int_eq(journal_retire(j, b, &e), 0);
+	ck_assert_int_eq(journal_retire(j, b, &e), 0);
+	ck_assert_int_eq(journal_retire(j, c, &e), -EINVAL);
+	ck_assert_int_eq(journal_retire(j, b + 1, &e), -EINVAL);
+	ck_assert_uint_eq(journal_mark(j), c);
+	add("c", "3"); /* still goes to the end */
+	reopen();
+	expect(b, 0, "c,3;");
+	expect(0, 0, "a,1;");
+	ck_assert_uint_eq(a, 0);
+}
+END_TEST
+
 START_TEST(no_memory)
 {
 	struct err e = { 0 };
@@ -271,6 +294,7 @@ Suite *lib_journal_suite(void)
 	tcase_add_test(t, full_disk);
 	tcase_add_loop_test(t, damage, 0, (int)(sizeof(damaged) / sizeof(*damaged)));
 	tcase_add_test(t, refused_records);
+	tcase_add_test(t, retired);
 	tcase_add_test(t, no_memory);
 	tcase_add_test(t, bad_places);
 	tcase_set_timeout(t, 20);

@@ -144,6 +144,8 @@ static const struct {
 	{ "{\"vhostNet\":\"on\"}", "/vhostNet: must be auto or off" },
 	{ "{\"layerCache\":true}", "/layerCache: must be string, not boolean" },
 	{ "{\"layerCache\":\"cache\"}", "/layerCache: must be an absolute path or off" },
+	{ "{\"blockRootfs\":true}", "/blockRootfs: must be string, not boolean" },
+	{ "{\"blockRootfs\":\"mount\"}", "/blockRootfs: must be return, leave-unmounted or refuse" },
 	{ "{\"vmm\":1}", "/vmm: must be string, not int" },
 	{ "{\"kernel\":\"a\\u0000b\"}", "/kernel: holds a NUL character" },
 };
