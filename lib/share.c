@@ -10,12 +10,35 @@ static uint32_t device_of(dev_t d)
 }
 
 /**
- * share_attr() - what FUSE says of a file
+ * share_ino() - inode number that the guest sees
+ * @dev_index: of the file's device in its share
+ * @dev, @ino: as the host has them; @dev may be 0 where it is not known
+ *
+ * Numbers below 2^48, which is nearly all there are, get the index in front of them and
+ * so never meet; those of the share's first device stay as they are. Of the others,
+ * and of devices without an index, 63 bits of a hash are left: they meet by a chance
+ * that is no chance.
  */
-void share_attr(const struct stat *st, struct fuse_attr *ret)
+uint64_t share_ino(uint32_t dev_index, uint64_t dev, uint64_t ino)
+{
+	uint64_t h;
+
+	if (dev_index != SHARE_DEV_OTHER && !(ino >> 48))
+		return (uint64_t)dev_index << 48 | ino;
+	h = dev_index == SHARE_DEV_OTHER ? dev : dev_index;
+	h += (ino ^ ino >> 31) * 0x9e3779b97f4a7c15ull;
+	h = (h ^ h >> 29) * 0xbf58476d1ce4e5b9ull;
+	return (h ^ h >> 32) | 1ull << 63;
+}
+
+/**
+ * share_attr() - what FUSE says of a file
+ * @dev_index: as in share_ino()
+ */
+void share_attr(const struct stat *st, uint32_t dev_index, struct fuse_attr *ret)
 {
 	*ret = (struct fuse_attr){
-		.ino = st->st_ino,
+		.ino = share_ino(dev_index, st->st_dev, st->st_ino),
 		.size = (uint64_t)st->st_size,
 		.blocks = (uint64_t)st->st_blocks,
 		.atime = (uint64_t)st->st_atim.tv_sec,

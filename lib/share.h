@@ -23,10 +23,22 @@
  * directories are opened. What a request brings beyond this is answered with an
  * errno; a message that cannot be cut into its parts closes its channel.
  *
+ * A share is one directory, or a set of trees: then its root is a directory without
+ * a place on the host, in which each tree has a number for its name. Nodes of different
+ * trees never meet in one request (-EXDEV), and those of a tree that was removed are not
+ * known any more.
+ *
+ * Inode numbers of files on different devices must not be the same, since the guest
+ * sees one device: see share_ino(). Answers with a descriptor tell which device its file
+ * is on, for who asks that descriptor.
+ *
  * Attributes and the layout of changes are those of FUSE, as linux/fuse.h has
  * them: the monitor passes them through.
  */
 #define SHARE_CHANNELS_MAX 4
+
+/* Tag of the set of trees that a pod has, one for all of its containers. */
+#define SHARE_POD_TAG "podvm"
 
 /* The largest value of an attribute (xattr(7)), its name, and what is around it. */
 #define SHARE_VALUE_BYTES 65536u
@@ -58,10 +70,10 @@ enum share_op {
 	SHARE_RMDIR,	  /* name */
 	SHARE_RENAME,	  /* name in @node, name in @node2, @flags of renameat2(2) */
 	SHARE_LINK,	  /* name for @node2; entry */
-	SHARE_OPEN,	  /* @flags of open(2), @kill; descriptor */
-	SHARE_OPENDIR,	  /* ; descriptor */
-	SHARE_CREATE,	  /* name, @mode, @flags, @kill; entry and descriptor */
-	SHARE_TMPFILE,	  /* @mode, @flags, in directory @node; entry and descriptor */
+	SHARE_OPEN,	  /* @flags of open(2), @kill; descriptor, its device in @n */
+	SHARE_OPENDIR,	  /* ; descriptor, its device in @n */
+	SHARE_CREATE,	  /* name, @mode, @flags, @kill; entry and descriptor, device in @n */
+	SHARE_TMPFILE,	  /* @mode, @flags, in directory @node; as CREATE */
 	SHARE_STATFS,	  /* ; struct fuse_kstatfs */
 	SHARE_SYNCFS,
 	SHARE_SETXATTR,	   /* name, value, @flags of setxattr(2), @kill */
@@ -116,14 +128,20 @@ struct share_reply {
 /**
  * struct share_entry - a node and what it is
  * @error: of LOOKUP: a negative errno for this name, the rest is zero then
+ * @dev_index: of its device, share_ino()
  */
 struct share_entry {
 	int32_t error;
-	uint32_t reserved;
+	uint32_t dev_index;
 	uint64_t node;
 	struct fuse_attr attr;
 };
 
-void share_attr(const struct stat *st, struct fuse_attr *ret);
+/* Indices of devices: the first one is 0; for all that there is no room for; of a set's root. */
+#define SHARE_DEV_OTHER 0x7ffeu
+#define SHARE_DEV_ROOT 0x7fffu
+
+uint64_t share_ino(uint32_t dev_index, uint64_t dev, uint64_t ino);
+void share_attr(const struct stat *st, uint32_t dev_index, struct fuse_attr *ret);
 
 #endif

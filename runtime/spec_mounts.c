@@ -2,10 +2,12 @@
 /*
  * DOC: Theory of operation
  *
- * The mounts of a container are made in the guest, so only those that need
- * nothing of the host are translated: kernel file systems and memory. A bind
- * mount names a host directory and is refused by name, as is each type of file
- * system that would need a disk.
+ * The mounts of a container are made in the guest. Kernel file systems and memory
+ * need nothing of the host; each type of file system that would need a disk is
+ * refused by name. A bind mount keeps the path of its source as it is written, for
+ * the supervisor to open and share (supervisor/volume.c). Its type says nothing;
+ * options that are data for a file system have none to go to, and a mount that
+ * comes back to the host (shared) cannot: both are refused.
  *
  * Options: a table gives each name of the specification its mount(2) flag; what
  * is not in it is data for the file system. The recursive forms (rro, rnosuid,
@@ -31,7 +33,7 @@
 
 #define ATIME (MS_NOATIME | MS_RELATIME | MS_STRICTATIME)
 
-enum kind { SET, CLEAR, PROPAGATION, BIND, REFUSED };
+enum kind { SET, CLEAR, PROPAGATION, COPY_UP, REFUSED };
 
 static const struct option {
 	const char *name;
@@ -40,6 +42,7 @@ static const struct option {
 } options[] = {
 	{ "async", CLEAR, MS_SYNCHRONOUS },
 	{ "atime", CLEAR, MS_NOATIME },
+	{ "bind", SET, MS_BIND },
 	{ "defaults", SET, 0 },
 	{ "dev", CLEAR, MS_NODEV },
 	{ "diratime", CLEAR, MS_NODIRATIME },
@@ -62,6 +65,7 @@ static const struct option {
 	{ "nosymfollow", SET, MS_NOSYMFOLLOW },
 	{ "private", PROPAGATION, MS_PRIVATE },
 	{ "ratime", CLEAR, MS_NOATIME },
+	{ "rbind", SET, MS_BIND | MS_REC },
 	{ "rdev", CLEAR, MS_NODEV },
 	{ "rdiratime", CLEAR, MS_NODIRATIME },
 	{ "relatime", SET, MS_RELATIME },
@@ -94,13 +98,11 @@ static const struct option {
 	{ "suid", CLEAR, MS_NOSUID },
 	{ "symfollow", CLEAR, MS_NOSYMFOLLOW },
 	{ "sync", SET, MS_SYNCHRONOUS },
+	{ "tmpcopyup", COPY_UP, 0 },
 	{ "unbindable", PROPAGATION, MS_UNBINDABLE },
 	/* Behind here: not in the feature list. */
-	{ "bind", BIND, 0 },
-	{ "rbind", BIND, 0 },
 	{ "idmap", REFUSED, 0 },
 	{ "ridmap", REFUSED, 0 },
-	{ "tmpcopyup", REFUSED, 0 },
 };
 
 static const char *const types[] = {
@@ -112,7 +114,7 @@ static const char *const types[] = {
  */
 const char *spec_mount_option(size_t i)
 {
-	if (i >= ARRAY_LEN(options) || options[i].kind >= BIND)
+	if (i >= ARRAY_LEN(options) || options[i].kind >= REFUSED)
 		return NULL;
 	return options[i].name;
 }
@@ -150,16 +152,7 @@ int spec_propagation(const struct jnode *n, const char *key, uint64_t *ret,
 	return 0;
 }
 
-static int bind_refuse(const struct jnode *n, const char *source,
-		       struct err *e)
-{
-	return json_fail(n, NULL, e, "bind mount of %s: host directories in a pod "
-			 "need virtio-fs, which this version does not have; leave "
-			 "the mount out or use a trusted runtime", SPEC_Q(source));
-}
-
-static int option(const struct jnode *mount, const struct jnode *el,
-		  const char *source, Podvm__Mount *m, struct strbuf *data,
+static int option(const struct jnode *el, Podvm__Mount *m, struct strbuf *data,
 		  struct err *e)
 {
 	const struct option *o;
@@ -185,8 +178,9 @@ static int option(const struct jnode *mount, const struct jnode *el,
 	case PROPAGATION:
 		m->propagation = o->flags;
 		return 0;
-	case BIND:
-		return bind_refuse(mount, source, e);
+	case COPY_UP:
+		m->copy_up = true;
+		return 0;
 	case REFUSED:
 		break;
 	}
@@ -194,8 +188,7 @@ static int option(const struct jnode *mount, const struct jnode *el,
 			 SPEC_Q(name));
 }
 
-static int option_list(const struct jnode *n, const char *source,
-		       Podvm__Mount *m, struct err *e)
+static int option_list(const struct jnode *n, Podvm__Mount *m, struct err *e)
 {
 	struct strbuf data = { 0 };
 	struct jnode arr, el;
@@ -207,7 +200,7 @@ static int option_list(const struct jnode *n, const char *source,
 	rc = 0;
 	for (i = 0; i < json_len(&arr) && !rc; i++) {
 		el = json_at(&arr, i);
-		rc = option(n, &el, source, m, &data, e);
+		rc = option(&el, m, &data, e);
 	}
 	if (!rc && data.failed)
 		rc = err_set(e, ENOMEM, "out of memory");
@@ -253,19 +246,66 @@ static int destination(const struct jnode *n, Podvm__Mount *m, struct err *e)
 	return 0;
 }
 
-static int type_check(const struct jnode *n, const char *type,
-		      const char *source, struct err *e)
+static bool is_bind(const char *type)
+{
+	return !strcmp(type, "bind") || !strcmp(type, "rbind");
+}
+
+static int type_check(const struct jnode *n, const char *type, struct err *e)
 {
 	size_t i;
 
-	if (!strcmp(type, "bind") || !strcmp(type, "rbind"))
-		return bind_refuse(n, source, e);
 	for (i = 0; i < ARRAY_LEN(types); i++)
 		if (!strcmp(types[i], type))
 			return 0;
 	return json_fail(n, "type", e, "%s: not supported: a pod mounts proc, "
-			 "sysfs, tmpfs, devpts, mqueue, cgroup, cgroup2",
+			 "sysfs, tmpfs, devpts, mqueue, cgroup, cgroup2, and bind",
 			 SPEC_Q(type));
+}
+
+/* A bind mount, all but where its source leads. */
+static int bind_check(const struct jnode *n, const char *source, const Podvm__Mount *m,
+		      struct err *e)
+{
+	if (!source || !*source)
+		return json_fail(n, "source", e, "missing: a bind mount shows a path of "
+				 "the host");
+	if (*m->data)
+		return json_fail(n, "options", e, "%s: means nothing to a bind mount: "
+				 "leave it out", SPEC_Q(m->data));
+	if (m->copy_up)
+		return json_fail(n, "options", e, "tmpcopyup: is for a tmpfs");
+	if (m->flags & MS_REMOUNT)
+		return json_fail(n, "options", e, "remount: means nothing to a bind "
+				 "mount: leave it out");
+	if (m->propagation & (MS_SHARED | MS_UNBINDABLE))
+		return json_fail(n, "options", e, "not supported: %s: mounts of a "
+				 "container are made in the pod's machine and cannot "
+				 "appear on the host; use rprivate or rslave",
+				 m->propagation & MS_SHARED ? "shared propagation"
+							    : "unbindable");
+	return 0;
+}
+
+static int translate(const struct jnode *n, const char *type, const char *source,
+		     Podvm__Mount *m, struct err *e)
+{
+	int rc;
+
+	if (type && is_bind(type))
+		m->flags |= MS_BIND | (*type == 'r' ? MS_REC : 0);
+	if (m->flags & MS_BIND) {
+		rc = bind_check(n, source, m, e);
+		return rc ? rc : spec_strdup(source, &m->source, e);
+	}
+	if (!type)
+		return json_fail(n, "type", e, "missing");
+	if (m->copy_up && strcmp(type, "tmpfs"))
+		return json_fail(n, "options", e, "tmpcopyup: is for a tmpfs");
+	rc = type_check(n, type, e);
+	if (!rc)
+		rc = spec_strdup(type, &m->type, e);
+	return rc ? rc : spec_strdup(source && *source ? source : type, &m->source, e);
 }
 
 static int mount_one(const struct jnode *n, Podvm__Mount *m, struct err *e)
@@ -289,17 +329,8 @@ static int mount_one(const struct jnode *n, Podvm__Mount *m, struct err *e)
 		rc = json_str(n, "source", &source, e);
 	if (rc < 0)
 		return rc;
-	if (!source || !*source)
-		source = type ? type : "none";
-	if (type && (rc = type_check(n, type, source, e)) < 0)
-		return rc;
-	rc = option_list(n, source, m, e);
-	if (rc < 0)
-		return rc;
-	if (!type)
-		return json_fail(n, "type", e, "missing");
-	rc = spec_strdup(type, &m->type, e);
-	return rc ? rc : spec_strdup(source, &m->source, e);
+	rc = option_list(n, m, e);
+	return rc < 0 ? rc : translate(n, type, source, m, e);
 }
 
 /**

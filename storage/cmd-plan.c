@@ -3,7 +3,8 @@
  * DOC: Theory of operation
  *
  * podvm-storage plan: maps a rootfs as a pod would, prints the disks and what
- * they took to make, and lets go of them. Nothing stays on the host.
+ * they took to make, and lets go of them. Nothing stays on the host. What no disk
+ * can show is shared by virtio-fs: then the plan is that, and why.
  */
 #include "storage/cmd.h"
 
@@ -105,6 +106,34 @@ static void print_table(const struct storage_map *m)
 		printf("%-28s %15llu\n", v[i].text, (unsigned long long)v[i].value);
 }
 
+static int print_share(const char *path, bool json, const char *why, struct err *e)
+{
+	struct json_out *o;
+	_cleanup_free_ char *text = NULL;
+	int rc;
+
+	if (!json) {
+		printf("%-21s  %-9s  %-6s\n", "SHARE", "KIND", "ACCESS");
+		printf("%-21s  %-9s  %-6s\n\n%s\n", "volume", "virtio-fs", "rw", why);
+		return 0;
+	}
+	o = json_out_new();
+	if (!o)
+		return err_set(e, ENOMEM, "out of memory");
+	json_out_str(o, "path", path);
+	json_out_arr(o, "disks");
+	json_out_end(o);
+	json_out_obj(o, "share");
+	json_out_str(o, "kind", "virtio-fs");
+	json_out_str(o, "reason", why);
+	json_out_end(o);
+	rc = json_out_text(o, true, &text, e);
+	if (!rc)
+		puts(text);
+	json_out_free(o);
+	return rc;
+}
+
 /* A block device is not taken from the host to show what would be done with it. */
 static int plan_block(const struct source *s, bool readonly, bool json, struct err *e)
 {
@@ -140,7 +169,8 @@ static void usage(const struct opt *table)
 	printf("usage: podvm-storage plan PATH [--scratch SIZE] [--read-only] [--cache DIR] [--json]\n\n"
 	       "Maps the overlay mounted at PATH as a pod would, shows the disks that the VM\n"
 	       "would get and what they took to make, and lets go of them. Contents of files are\n"
-	       "not read or copied: the disk refers to the layers' files.\n"
+	       "not read or copied: the disk refers to the layers' files. What no disk can show,\n"
+	       "such as a plain directory, is shared by virtio-fs; the plan says why.\n"
 	       "Of a block device mounted at PATH it shows how it would be handed over, and does\n"
 	       "nothing to it.\n\n");
 	opt_help(stdout, table);
@@ -195,6 +225,11 @@ int cmd_plan(int argc, char **argv, struct err *e)
 	}
 	source_free(s);
 	rc = storage_map_rootfs(&req, &m, e);
+	if (rc == -EOPNOTSUPP) {
+		struct err why = *e;
+
+		return print_share(req.rootfs, json, why.text, e);
+	}
 	if (rc < 0)
 		return rc;
 	if (json)

@@ -425,7 +425,8 @@ static int map_block(struct storage_map *m, const struct storage_request *req,
  * storage_map_free(), also after a crash.
  *
  * Return: 0; -EOPNOTSUPP for what cannot be mapped, with the reason and what to
- * do; -EBUSY for mounts inside; -ESTALE if the layers are not those mounted; else
+ * do: it can be shared still; -EMEDIUMTYPE for a block device that is not handed
+ * over; -ESTALE if the layers are not those mounted; else
  * minus errno
  * Context: starts threads and waits for them; blocks for file system access
  */
@@ -457,6 +458,12 @@ int storage_map_rootfs(const struct storage_request *req,
 			str_quote(shown, sizeof(shown), req->rootfs);
 			err_wrap(e, "rootfs %s", shown);
 		}
+	}
+	/* A device that is not handed over is refused: it is no rootfs to be shared. */
+	if (rc == -EOPNOTSUPP && s && s->kind == SOURCE_BLOCK) {
+		rc = -EMEDIUMTYPE;
+		if (e)
+			e->code = EMEDIUMTYPE;
 	}
 	source_free(s);
 	if (rc < 0) {

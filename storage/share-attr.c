@@ -29,7 +29,7 @@ static int answer_attr(struct call *c, const struct node *n)
 
 	if (fstat(n->fd, &st) < 0)
 		return -errno;
-	share_attr(&st, &a);
+	node_attr(c->s, n, &st, &a);
 	memcpy(c->out, &a, sizeof(a));
 	c->out_len = sizeof(a);
 	return 0;
@@ -167,7 +167,7 @@ int share_readlink(struct call *c)
  * Return: descriptor, owned by the caller; -ELOOP for a link; -ENXIO for what is
  * never opened; -EROFS; minus errno
  */
-int share_open_node(struct share *s, struct node *n, uint32_t flags, bool kill)
+int share_open_node(const struct node *n, uint32_t flags, bool kill)
 {
 	int fd, want = (int)(flags & (O_ACCMODE | O_TRUNC));
 
@@ -175,7 +175,7 @@ int share_open_node(struct share *s, struct node *n, uint32_t flags, bool kill)
 		return S_ISDIR(n->mode) ? -EISDIR : S_ISLNK(n->mode) ? -ELOOP : -ENXIO;
 	if ((want & O_ACCMODE) == O_ACCMODE)
 		return -EINVAL;
-	if (s->config.readonly && want != O_RDONLY)
+	if (n->tree->readonly && want != O_RDONLY)
 		return -EROFS;
 	if (kill)
 		cred_keep_no_bits();
@@ -199,7 +199,8 @@ int share_open(struct call *c)
 
 	if (rc < 0)
 		return rc;
-	c->fd = share_open_node(c->s, n, c->rq.flags, c->rq.kill);
+	c->fd = share_open_node(n, c->rq.flags, c->rq.kill);
+	c->n = n->dev_index;
 	node_drop(c->s, n);
 	return c->fd < 0 ? c->fd : 0;
 }
@@ -218,6 +219,7 @@ int share_opendir(struct call *c)
 		return rc;
 	c->fd = openat(n->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	rc = c->fd < 0 ? -errno : 0;
+	c->n = n->dev_index;
 	node_drop(c->s, n);
 	return rc;
 }
@@ -254,15 +256,13 @@ int share_statfs(struct call *c)
 }
 
 /**
- * share_syncfs() - write out the share's file system
+ * share_syncfs() - write out the file systems of the share's trees
  *
  * Return: 0 or minus errno
  */
 int share_syncfs(struct call *c)
 {
-	if (c->s->config.readonly)
-		return 0;
-	return syncfs(c->s->root) < 0 ? -errno : 0;
+	return trees_sync(c->s);
 }
 
 /**

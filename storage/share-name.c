@@ -25,14 +25,18 @@
 #include "storage/share.h"
 
 /* What openat2() must not do for us. */
-#define BENEATH (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
+#define BENEATH (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
 
-static int open_name(int dir, const char *name, uint64_t flags, uint32_t mode)
+static int open_name(const struct node *dir, const char *name, uint64_t flags, uint32_t mode)
 {
 	struct open_how how = { .flags = flags | O_NOFOLLOW | O_CLOEXEC,
 				.mode = mode,
 				.resolve = BENEATH };
-	int fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+	int fd;
+
+	if (!dir->tree->recursive)
+		how.resolve |= RESOLVE_NO_XDEV;
+	fd = (int)syscall(SYS_openat2, dir->fd, name, &how, sizeof(how));
 
 	return fd < 0 ? -errno : fd;
 }
@@ -40,9 +44,12 @@ static int open_name(int dir, const char *name, uint64_t flags, uint32_t mode)
 static int look_up(struct share *s, const struct node *dir, const char *name,
 		   struct share_entry *ret)
 {
-	int fd = open_name(dir->fd, name, O_PATH, 0);
+	int fd;
 
-	return fd < 0 ? fd : node_found(s, fd, ret);
+	if (dir->id == FUSE_ROOT_ID && s->is_set)
+		return tree_lookup(s, name, ret);
+	fd = open_name(dir, name, O_PATH, 0);
+	return fd < 0 ? fd : node_found(s, dir->tree, fd, ret);
 }
 
 /* The answer is one entry. */
@@ -190,7 +197,9 @@ int share_rename(struct call *c)
 		return rc;
 	rc = node_use_dir(c->s, c->rq.node2, &to);
 	if (rc >= 0) {
-		if (renameat2(from->fd, c->name, to->fd, c->name2, c->rq.flags) < 0)
+		if (from->tree != to->tree)
+			rc = -EXDEV;
+		else if (renameat2(from->fd, c->name, to->fd, c->name2, c->rq.flags) < 0)
 			rc = -errno;
 		node_drop(c->s, to);
 	}
@@ -213,7 +222,9 @@ int share_link(struct call *c)
 		return rc;
 	rc = node_use(c->s, c->rq.node2, &what);
 	if (rc >= 0) {
-		if (linkat(what->fd, "", dir->fd, c->name, AT_EMPTY_PATH) < 0)
+		if (what->tree != dir->tree)
+			rc = -EXDEV;
+		else if (linkat(what->fd, "", dir->fd, c->name, AT_EMPTY_PATH) < 0)
 			rc = -errno;
 		else
 			rc = node_again(c->s, what, &x);
@@ -224,7 +235,7 @@ int share_link(struct call *c)
 }
 
 /* Makes and opens a file; with a NULL name one that has none. */
-static int create(const struct call *c, int dir)
+static int create(const struct call *c, const struct node *dir)
 {
 	uint64_t flags = (c->rq.flags & O_ACCMODE) | (c->name ? O_CREAT | O_EXCL : O_TMPFILE);
 	int rc, fd;
@@ -242,11 +253,11 @@ static int create(const struct call *c, int dir)
 }
 
 /* The node of a file that is open. */
-static int found_open(struct share *s, int fd, struct share_entry *ret)
+static int found_open(struct share *s, const struct node *dir, int fd, struct share_entry *ret)
 {
 	int path = open(fd_path(fd).s, O_PATH | O_CLOEXEC);
 
-	return path < 0 ? -errno : node_found(s, path, ret);
+	return path < 0 ? -errno : node_found(s, dir->tree, path, ret);
 }
 
 /* CREATE of a file that somebody made in the meantime: opened as by OPEN. */
@@ -259,7 +270,8 @@ static int open_existing(struct call *c, const struct node *dir, struct share_en
 		return rc;
 	rc = node_use(c->s, x->node, &n);
 	if (rc >= 0) {
-		rc = share_open_node(c->s, n, c->rq.flags, c->rq.kill);
+		rc = share_open_node(n, c->rq.flags, c->rq.kill);
+		c->n = n->dev_index;
 		node_drop(c->s, n);
 	}
 	if (rc < 0) {
@@ -272,16 +284,18 @@ static int open_existing(struct call *c, const struct node *dir, struct share_en
 
 static int create_in(struct call *c, const struct node *dir, struct share_entry *x, int *ret_fd)
 {
-	_cleanup_close_ int fd = create(c, dir->fd);
+	_cleanup_close_ int fd = create(c, dir);
 	int rc;
 
 	if (fd == -EEXIST && c->name && !(c->rq.flags & O_EXCL))
 		return open_existing(c, dir, x, ret_fd);
 	if (fd < 0)
 		return fd;
-	rc = found_open(c->s, fd, x);
-	if (rc >= 0)
-		*ret_fd = fd_steal(&fd);
+	rc = found_open(c->s, dir, fd, x);
+	if (rc < 0)
+		return rc;
+	c->n = x->dev_index;
+	*ret_fd = fd_steal(&fd);
 	return rc;
 }
 

@@ -2,39 +2,26 @@
 /*
  * DOC: Theory of operation
  *
- * A directory that a guest uses as its own (lib/share.h), without the socket: one
- * message in, one message out. The directory is cloned into a mount of its own
- * (open_tree(2)), which nobody else sees and which
- *
- * - ends at the directory: there is no way up from it, whatever is asked;
- * - has none of the mounts that lie below it on the host, so that names lead to what
- *   the directory's own file system has there (as with mount --bind);
- * - is nodev, nosuid, noexec, follows no symbolic links, and is read-only for a
- *   read-only share: the kernel refuses what a mistake of ours would let through.
+ * A directory that a guest uses as its own (lib/share.h), or a set of directories and
+ * files, without the socket: one message in, one message out. Each is cloned into a mount
+ * of its own, see share-tree.c.
  *
  * share_call() takes a message apart, checks everything that can be checked without
  * the file system (lengths, names, whether the share may be changed) and hands it to
  * one function; see share-node.c, share-name.c, share-attr.c, share-xattr.c, and
  * share-cred.c for whom they act as. Any number of threads may call at a time.
  *
- * Limits: config.nodes_max files known to the guest, config.fds_max descriptors.
+ * Limits: config.nodes_max files known to the guest, config.fds_max and held_max
+ * descriptors.
  */
 #include "storage/share.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/statfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/mem.h"
-
-#define XFS_MAGIC 0x58465342
-#define F2FS_MAGIC 0xf2f52010
 
 /* TEXT: not a name of a file but of an attribute, which may have slashes. */
 enum { CHANGES = 1, NAME = 2, NAME2 = 4, TARGET = 8, TEXT = 16 };
@@ -174,7 +161,7 @@ static int perform(struct call *c)
 	rc = cut(c, op);
 	if (rc < 0)
 		return rc;
-	if (op->parts & CHANGES && c->s->config.readonly)
+	if (op->parts & CHANGES && (c->s->config.readonly || node_readonly(c->s, c->rq.node)))
 		return -EROFS;
 	return op->fn(c);
 }
@@ -221,81 +208,26 @@ ssize_t share_call(struct share *s, const void *msg, size_t len, void *reply, in
 	return (ssize_t)(sizeof(rp) + rp.len);
 }
 
-/* Whether handles name files for as long as these exist, and we can open them. */
-static bool lasting_handles(const struct share *s)
-{
-	union {
-		struct file_handle h;
-		uint8_t room[sizeof(struct file_handle) + SHARE_HANDLE_BYTES];
-	} u = { .h.handle_bytes = SHARE_HANDLE_BYTES };
-	_cleanup_close_ int fd = -1;
-	struct statfs f;
-	int mount;
-
-	if (fstatfs(s->root, &f) < 0)
-		return false;
-	switch ((uint32_t)f.f_type) {
-	case EXT4_SUPER_MAGIC:
-	case XFS_MAGIC:
-	case BTRFS_SUPER_MAGIC:
-	case F2FS_MAGIC:
-	case TMPFS_MAGIC:
-		break;
-	default:
-		return false;
-	}
-	if (name_to_handle_at(s->root, "", &u.h, &mount, AT_EMPTY_PATH) < 0)
-		return false;
-	fd = open_by_handle_at(s->root, &u.h, O_PATH | O_CLOEXEC);
-	return fd >= 0;
-}
-
-static int clone_tree(struct share *s, int dirfd, struct err *e)
-{
-	struct mount_attr a = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-					    MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW };
-
-	if (s->config.readonly)
-		a.attr_set |= MOUNT_ATTR_RDONLY;
-	s->tree = (int)syscall(SYS_open_tree, dirfd, "",
-			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-	if (s->tree < 0)
-		return err_sys(e, "share: clone the directory's mount");
-	if (syscall(SYS_mount_setattr, s->tree, "", AT_EMPTY_PATH, &a, sizeof(a)) < 0)
-		return err_sys(e, "share: restrict the directory's mount");
-	s->root = openat(s->tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return s->root < 0 ? err_sys(e, "share: open the directory") : 0;
-}
-
-/**
- * share_new() - share a directory
- * @dirfd:  any descriptor of it, borrowed; not needed afterwards
- * @config: copied
- * @ret:    owned by the caller, share_free()
- *
- * Return: 0; -ENOTDIR; -EPERM without CAP_SYS_ADMIN; minus errno
- */
-int share_new(int dirfd, const struct share_config *config, struct share **ret, struct err *e)
+static int new_share(int dirfd, const struct share_config *config, struct share **ret,
+		     struct err *e)
 {
 	struct share *s;
-	struct stat st;
 	int rc;
 
-	if (fstat(dirfd, &st) < 0)
-		return err_sys(e, "share");
-	if (!S_ISDIR(st.st_mode))
-		return err_set(e, ENOTDIR, "share: not a directory");
 	if (!config->nodes_max || !config->fds_max)
 		return err_set(e, EINVAL, "share: no room for nodes or descriptors");
 	s = mem_new(struct share);
 	if (!s)
 		return err_set(e, ENOMEM, "out of memory");
 	s->config = *config;
-	s->tree = s->root = -1;
+	if (!s->config.held_max)
+		s->config.held_max = s->config.fds_max;
 	pthread_mutex_init(&s->lock, NULL);
-	rc = clone_tree(s, dirfd, e);
+	if (dirfd < 0)
+		rc = tree_top(s, e);
+	else
+		rc = tree_new(dirfd, config->readonly, false, &s->top, e);
 	if (rc >= 0) {
-		s->handles = lasting_handles(s);
 		rc = nodes_init(s);
 		if (rc < 0)
 			err_set(e, -rc, "share: first node");
@@ -309,6 +241,37 @@ int share_new(int dirfd, const struct share_config *config, struct share **ret, 
 }
 
 /**
+ * share_new() - share a directory
+ * @dirfd:  any descriptor of it, borrowed; not needed afterwards
+ * @config: copied
+ * @ret:    owned by the caller, share_free()
+ *
+ * Return: 0; -ENOTDIR; -EPERM without CAP_SYS_ADMIN; minus errno
+ */
+int share_new(int dirfd, const struct share_config *config, struct share **ret, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(dirfd, &st) < 0)
+		return err_sys(e, "share");
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, ENOTDIR, "share: not a directory");
+	return new_share(dirfd, config, ret, e);
+}
+
+/**
+ * share_new_set() - share what share_add() will add: nothing yet
+ * @config: copied; its @readonly is of no meaning, each tree has its own
+ * @ret:    owned by the caller, share_free()
+ *
+ * Return: as share_new()
+ */
+int share_new_set(const struct share_config *config, struct share **ret, struct err *e)
+{
+	return new_share(-1, config, ret, e);
+}
+
+/**
  * share_free() - end a share; NULL is fine
  * Context: no call is under way
  */
@@ -317,8 +280,13 @@ void share_free(struct share *s)
 	if (!s)
 		return;
 	nodes_done(s);
-	fd_close(&s->root);
-	fd_close(&s->tree);
+	while (s->trees) {
+		struct share_tree *t = s->trees;
+
+		s->trees = t->next;
+		tree_free(t);
+	}
+	tree_free(s->top);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

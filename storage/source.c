@@ -6,10 +6,11 @@
  * id, looked up in mountinfo), never by its device number: a directory on the
  * host's own volume has that volume's number, and must not hand the volume to a
  * guest. Probing only looks; source_check() then says whether the rootfs can be
- * mapped, or refuses by name. The root of an overlay mount can be, and that of a
+ * mapped to disks, or why not. The root of an overlay mount can be, and that of a
  * block device's file system which is mounted there and nowhere else
  * (storage/blockplan.c); and only without mounts inside: a disk shows the layers
- * or the file system, and would silently lack them.
+ * or the file system, and would silently lack them. What cannot be mapped, and is no
+ * block device, can still be shared.
  */
 #include "storage/source.h"
 
@@ -182,9 +183,10 @@ static int check_block(const struct source *s, struct err *e)
 }
 
 /**
- * source_check() - whether a rootfs can be mapped
+ * source_check() - whether a rootfs can be mapped to disks
  *
- * Return: 0; -EOPNOTSUPP with the reason and what to do; -EBUSY for mounts inside
+ * Return: 0; -EOPNOTSUPP with the reason: virtio-fs can share it, but for a block
+ * device; -EBUSY for one with mounts inside; what blockplan_make() says
  */
 int source_check(const struct source *s, struct err *e)
 {
@@ -198,15 +200,18 @@ int source_check(const struct source *s, struct err *e)
 		if (!s->nested)
 			return s->kind == SOURCE_BLOCK ? check_block(s, e) : 0;
 		str_quote(nested, sizeof(nested), s->nested);
-		return err_set(e, EBUSY, "rootfs %s: %s is mounted inside it and would be missing in the guest: unmount it, or give it as a mount of the container",
+		if (s->kind == SOURCE_BLOCK)
+			return err_set(e, EBUSY, "rootfs %s: %s is mounted inside it and would be missing in the guest: unmount it, or give it as a mount of the container",
+				       shown, nested);
+		return err_set(e, EOPNOTSUPP, "rootfs %s: is an overlay with mounts inside it (%s), which a disk would lack",
 			       shown, nested);
 	case SOURCE_PLAIN:
-		return err_set(e, EOPNOTSUPP, "rootfs %s: is a directory inside the %s mount at %s, not the root of a mount: plain directories are not supported yet: need virtio-fs; use an overlay storage driver",
+		return err_set(e, EOPNOTSUPP, "rootfs %s: is a directory inside the %s mount at %s, not the root of a mount: no disk of it can be made",
 			       shown, s->fstype, point);
 	case SOURCE_OTHER:
 		break;
 	}
-	return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of type %s: not supported yet: needs virtio-fs; use an overlay storage driver",
+	return err_set(e, EOPNOTSUPP, "rootfs %s: is a mount of type %s, of which no disk can be made",
 		       shown, s->fstype);
 }
 

@@ -90,16 +90,19 @@ int storage_undo_handover(const struct journal_rec *r, struct err *e);
 /**
  * struct share_config - limits of a shared directory
  * @readonly:  nothing below it is changed
- * @nodes_max: files that the guest may know at a time, about 120 bytes each. A Linux
+ * @nodes_max: files that the guest may know at a time, about 140 bytes each. A Linux
  *             guest needs about 1 KiB of its memory for one, and forgets them when
  *             that is short: RAM / 1 KiB is never reached by an honest one
- * @fds_max:   descriptors that are kept for them; where the file system has no
- *             lasting handles, each known file takes one
+ * @fds_max:   descriptors that are kept for those that have lasting handles, so that
+ *             they need not be opened again
+ * @held_max:  descriptors for those that have none (overlayfs, network and FUSE file
+ *             systems, mounts inside a recursive tree), one for each; 0: as @fds_max
  */
 struct share_config {
 	bool readonly;
 	uint32_t nodes_max;
 	uint32_t fds_max;
+	uint32_t held_max;
 };
 
 /**
@@ -142,8 +145,17 @@ int writeback_undo(const struct journal_rec *r, struct err *e);
 
 struct share;
 
+/* How share_add() shares a tree. */
+enum {
+	SHARE_READONLY = 1,  /* nothing in it is changed, on mounts inside it neither */
+	SHARE_RECURSIVE = 2, /* with the mounts that are inside it now */
+};
+
 int share_new(int dirfd, const struct share_config *config, struct share **ret,
 	      struct err *e);
+int share_new_set(const struct share_config *config, struct share **ret, struct err *e);
+int share_add(struct share *s, int fd, unsigned int flags, uint32_t *ret_number, struct err *e);
+void share_remove(struct share *s, uint32_t number);
 void share_free(struct share *s);
 int share_thread(struct err *e);
 ssize_t share_call(struct share *s, const void *msg, size_t len, void *reply, int *ret_fd);

@@ -59,15 +59,17 @@ $(B)/tests/tree-stack: $(B)/obj/tests/e2e/tree-stack.o $(B)/obj/tests/kit/stack.
 	$(Q)mkdir -p $(@D)
 	$(call link,$(STACK_WRAP) $(LIBS_STORAGE) $(LIBS_LIB) $(call pc,$(LIB_CHECK),--libs))
 
-# Runs in a container, of which it is the only program.
+# These run in a container, of which the first is the only program.
 $(B)/tests/tree-list: $(B)/agent/tests/e2e/tree-list.o
+$(B)/tests/inside: $(call aobj,tests/e2e/inside.c)
+$(B)/tests/tree-list $(B)/tests/inside:
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(AGENT_LINK) $(CFLAGS) $^ $(LDFLAGS) -o $@
 
 # What stories need besides the programs themselves.
 .PHONY: e2e-programs
-e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/tree-list \
+e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/inside $(B)/tests/tree-list \
 	      $(B)/tests/tree-stack $(B)/tests/unit share-programs
 
 e2e: all e2e-programs

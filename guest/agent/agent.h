@@ -189,6 +189,9 @@ bool cgroup_oom(int cgroup_fd);
 int cgroup_pids(int cgroup_fd, uint32_t **ret, size_t *ret_n, struct err *e);
 int cgroup_remove(const char *id, struct err *e);
 
+/* copyup.c: runs in the child */
+int copy_up(int from, int to, struct err *e);
+
 /* cpu.c */
 int cpu_set_online(const char *path, uint32_t want, uint32_t *ret_present,
 		   uint32_t *ret_online, struct err *e);
@@ -256,6 +259,12 @@ int devices_number(const Podvm__ContainerCreate *c, struct err *e);
 int devices_make(int root, const Podvm__ContainerCreate *c, struct err *e);
 int devices_console(int tty, struct err *e);
 
+/* mirror.c: mirror_open() runs in the child */
+int mirror_put_in(int base, const Podvm__MirrorPut *m, struct err *e);
+int mirror_put(const Podvm__MirrorPut *m, struct err *e);
+int mirror_drop(const char *key, struct err *e);
+int mirror_open(const char *key, struct err *e);
+
 /* mount.c: runs in the child */
 int path_open(int root, const char *path, struct err *e);
 int path_make(int root, const char *path, bool dir, struct err *e);
@@ -308,6 +317,11 @@ void request_shutdown_poll(struct agent *a);
 /* rootfs.c: runs in the child */
 int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, int *ret_upper, struct err *e);
 int rootfs_enter(int root, const Podvm__Rootfs *r, struct err *e);
+
+/* share.c: volume_open() and memory_open() run in the child */
+int volume_open(const char *number, struct err *e);
+int memories_make(const Podvm__ContainerCreate *c, struct err *e);
+int memory_open(const char *key, struct err *e);
 
 /* setup.c */
 int sysctl_write(const char *key, const char *value, struct err *e);

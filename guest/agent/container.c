@@ -282,7 +282,7 @@ static int check_create(struct agent *a, const Podvm__ContainerCreate *m,
 	if (!m->process || !m->process->n_args)
 		return err_set(e, EINVAL, "container %s: process.args is empty", m->id);
 	if (!m->rootfs || (m->rootfs->disk ? !*m->rootfs->disk->serial
-					   : !*m->rootfs->lower_serial))
+					   : !*m->rootfs->lower_serial && !m->rootfs->share))
 		return err_set(e, EINVAL, "container %s: no disk for the root file system",
 			       m->id);
 	return 0;
@@ -300,6 +300,8 @@ int container_create(struct agent *a, const Podvm__ContainerCreate *m,
 	struct container *ctr = NULL;
 	int rc = check_create(a, m, e);
 
+	if (rc >= 0)
+		rc = memories_make(m, e);
 	if (rc >= 0)
 		rc = task_pause(a, e);
 	if (rc >= 0)

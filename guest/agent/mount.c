@@ -13,6 +13,8 @@
  * - "serial:NAME" is the disk with that serial; "serial:NAME/SUB" with MS_BIND
  *   is the file or directory SUB of the file system on it (@data names its
  *   type, default erofs), mounted once per container;
+ * - "share:N" and "memory:KEY" with MS_BIND are a volume and memory of the pod, share.c;
+ *   "mirror:KEY" is a directory that the host replaces as a whole, mirror.c;
  * - other MS_BIND sources are paths of the VM's own root;
  * - the rest goes to mount(2) as it is (tmpfs, proc, a virtiofs tag, …).
  *
@@ -38,7 +40,13 @@
 #include "lib/str.h"
 
 #define SERIAL_PREFIX "serial:"
+#define SHARE_PREFIX "share:"
+#define MEMORY_PREFIX "memory:"
+#define MIRROR_PREFIX "mirror:"
 #define DISKS AGENT_RUN "/disks"
+
+/* Dangling links that lead to each other, as many as Linux follows. */
+#define FOLLOW_MAX 40
 
 /* What a bind mount takes over only by a remount. */
 #define REMOUNT_FLAGS (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | \
@@ -107,18 +115,31 @@ static int make_last(int root, const char *path, bool dir, struct err *e)
 	return 0;
 }
 
-/**
- * path_make() - a path inside a root; what is missing of it is made
- * @root: directory that is "/", borrowed
- * @path: absolute
- * @dir:  make the last component as a directory, else as an empty file
- *
- * Return: O_PATH descriptor owned by the caller; -ENOENT for a dangling link
- * in the way; minus errno
- */
-int path_make(int root, const char *path, bool dir, struct err *e)
+/* Where the dangling link at the end of @at leads, and from there @rest. */
+static int link_path(int root, const char *at, const char *rest, char ret[PATH_MAX], struct err *e)
 {
-	char p[PATH_MAX];
+	char target[PATH_MAX], up[PATH_MAX];
+	const char *name = strrchr(at, '/') + 1;
+	_cleanup_close_ int parent = -1;
+	ssize_t n;
+
+	memcpy(up, at, (size_t)(name - at));
+	up[name - at] = 0;
+	parent = path_open(root, up, e);
+	if (parent < 0)
+		return parent;
+	n = readlinkat(parent, name, target, sizeof(target) - 1);
+	if (n < 0)
+		return err_sys(e, "%s", at);
+	target[n] = 0;
+	if (snprintf(ret, PATH_MAX, "%s%s%s", *target == '/' ? "" : up, target, rest) >= PATH_MAX)
+		return err_set(e, ENAMETOOLONG, "%s: a symbolic link", at);
+	return 0;
+}
+
+static int make_path(int root, const char *path, bool dir, unsigned int links, struct err *e)
+{
+	char p[PATH_MAX], other[PATH_MAX];
 	size_t len, i;
 	int fd, rc;
 
@@ -136,17 +157,42 @@ int path_make(int root, const char *path, bool dir, struct err *e)
 			continue;
 		p[i] = 0;
 		fd = open_in_root(root, p, 0);
-		if (fd >= 0)
-			close(fd);
-		else if (errno != ENOENT)
+		if (fd < 0 && errno != ENOENT)
 			return err_sys(e, "%s", path);
-		else if ((rc = make_last(root, p, dir || i < len, e)) < 0)
+		if (fd < 0 && (rc = make_last(root, p, dir || i < len, e)) < 0)
 			return rc;
+		if (fd < 0)
+			fd = open_in_root(root, p, 0);
+		if (fd < 0 && errno != ENOENT)
+			return err_sys(e, "%s", path);
+		if (fd < 0 && links == FOLLOW_MAX)
+			return err_set(e, ELOOP, "%s: too many symbolic links", path);
+		if (fd < 0) {
+			rc = link_path(root, p, i < len ? path + i : "", other, e);
+			return rc < 0 ? rc : make_path(root, other, dir, links + 1, e);
+		}
+		close(fd);
 		if (i < len)
 			p[i] = '/';
 	}
 	fd = open_in_root(root, p, 0);
 	return fd < 0 ? err_sys(e, "%s", path) : fd;
+}
+
+/**
+ * path_make() - a path inside a root; what is missing of it is made
+ * @root: directory that is "/", borrowed
+ * @path: absolute
+ * @dir:  make the last component as a directory, else as an empty file
+ *
+ * What a dangling link leads to is made as well: images have such a link for
+ * /etc/resolv.conf.
+ *
+ * Return: O_PATH descriptor owned by the caller; minus errno
+ */
+int path_make(int root, const char *path, bool dir, struct err *e)
+{
+	return make_path(root, path, dir, 0, e);
 }
 
 /* Mounts the file system of a disk once; @ret_dir: O_PATH, owned by the caller. */
@@ -182,6 +228,12 @@ static int bind_source(const Podvm__Mount *m, struct err *e)
 	char serial[32], dev[300];
 	int fd, rc;
 
+	if (str_starts(s, SHARE_PREFIX))
+		return volume_open(s + strlen(SHARE_PREFIX), e);
+	if (str_starts(s, MEMORY_PREFIX))
+		return memory_open(s + strlen(MEMORY_PREFIX), e);
+	if (str_starts(s, MIRROR_PREFIX))
+		return mirror_open(s + strlen(MIRROR_PREFIX), e);
 	if (!str_starts(s, SERIAL_PREFIX)) {
 		fd = open(s, O_PATH | O_CLOEXEC);
 		return fd < 0 ? err_sys(e, "source %s", s) : fd;
@@ -249,6 +301,8 @@ static int mount_on(int root, const Podvm__Mount *m, const char *source,
 	top = path_open(root, m->destination, e);
 	if (top < 0)
 		return top;
+	if (m->copy_up && (rc = copy_up(at, top, e)) < 0)
+		return rc;
 	rc = remount(fd_path(top).s, m, e);
 	return rc < 0 ? rc : propagate(fd_path(top).s, m, e);
 }

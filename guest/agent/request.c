@@ -165,6 +165,24 @@ static int on_cpus(struct conn *c, const Podvm__CpusOnline *m, struct err *e)
 	return 0;
 }
 
+static int on_mirror_put(struct conn *c, const Podvm__MirrorPut *m, struct err *e)
+{
+	int rc = mirror_put(m, e);
+
+	if (rc >= 0)
+		conn_answer(c, NULL);
+	return rc;
+}
+
+static int on_mirror_remove(struct conn *c, const Podvm__MirrorRemove *m, struct err *e)
+{
+	int rc = mirror_drop(m->key, e);
+
+	if (rc >= 0)
+		conn_answer(c, NULL);
+	return rc;
+}
+
 static bool all_ended(const struct agent *a)
 {
 	const struct container *c;
@@ -267,6 +285,10 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return on_shutdown(c, e);
 	case PODVM__REQUEST__BODY_CPUS_ONLINE:
 		return on_cpus(c, r->cpus_online, e);
+	case PODVM__REQUEST__BODY_MIRROR_PUT:
+		return on_mirror_put(c, r->mirror_put, e);
+	case PODVM__REQUEST__BODY_MIRROR_REMOVE:
+		return on_mirror_remove(c, r->mirror_remove, e);
 	case PODVM__REQUEST__BODY_DISKS_RELEASE:
 		return release_disks(a, r->disks_release, c, e);
 	case PODVM__REQUEST__BODY__NOT_SET:

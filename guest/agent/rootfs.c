@@ -5,7 +5,9 @@
  * A container's root file system is put together by its child, in the child's
  * own mount namespace: the image disk (EROFS) below, a scratch disk or memory
  * above, overlayfs over both; or a disk whose file system is the root as it is
- * (a device that an engine's snapshotter made). Nobody else sees these mounts, and they go with
+ * (a device that an engine's snapshotter made). One that no disk can show is a tree of
+ * the pod's share: it is the root itself, or, read-only, what lies below in the place of
+ * the image. Nobody else sees these mounts, and they go with
  * the last process of the namespace; so nothing has to be unmounted. Steps:
  * rootfs_mount(), then everything that is mounted inside, then rootfs_enter().
  * A read-only root is mounted writable first, since mount points may have to
@@ -65,6 +67,21 @@ static int mount_disk(const char *serial, const char *type, unsigned long flags,
 	return 0;
 }
 
+static int mount_share(uint32_t number, const char *where, struct err *e)
+{
+	_cleanup_close_ int from = -1;
+	char name[16], path[32];
+
+	snprintf(name, sizeof(name), "%u", number);
+	from = volume_open(name, e);
+	if (from < 0)
+		return from;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", from);
+	if (mount(path, where, NULL, MS_BIND, NULL) < 0)
+		return err_sys(e, "bind");
+	return 0;
+}
+
 /* The overlay's root takes its attributes from the upper directory. */
 static int make_upper(struct err *e)
 {
@@ -77,7 +94,8 @@ static int make_upper(struct err *e)
 static int mount_layers(const Podvm__Rootfs *r, int *ret_upper, struct err *e)
 {
 	const char *type = *r->lower_type ? r->lower_type : "erofs";
-	int rc = mount_disk(r->lower_serial, type, MS_RDONLY, r->lower_data, LOWER, e);
+	int rc = r->share ? mount_share(r->share, LOWER, e)
+			  : mount_disk(r->lower_serial, type, MS_RDONLY, r->lower_data, LOWER, e);
 
 	if (rc < 0)
 		return rc;
@@ -115,7 +133,9 @@ int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, int *ret_upper, struct e
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_sys(e, "mounts: private");
 	rc = make_places(e);
-	if (rc >= 0 && r->disk)
+	if (rc >= 0 && r->share && !r->readonly)
+		rc = mount_share(r->share, ROOT, e);
+	else if (rc >= 0 && r->disk)
 		rc = mount_disk(r->disk->serial, r->disk->type, (unsigned long)r->disk->flags,
 				r->disk->data, ROOT, e);
 	else if (rc >= 0)

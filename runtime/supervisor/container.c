@@ -3,7 +3,7 @@
  * DOC: Theory of operation
  *
  * A container from Create to Delete, on the supervisor's side. Create maps the
- * rootfs to disks, plugs them and has the agent make the container; it belongs
+ * rootfs to disks, plugs them, shares the volumes (volume.c) and has the agent make the container; it belongs
  * to the connection of the creating command until Commit, which tells that the
  * shim is up, so that a command that dies in between leaves nothing. Its record
  * (runtime/state.c) is written at Commit, Start and end.
@@ -83,6 +83,7 @@ static void drop(struct pod *p, struct container *c)
 	wayback_end(p, c);
 	container_unplug(p, c);
 	settle_now(p, c, false);
+	volumes_remove(p, c);
 	storage_map_free(c->map);
 	if (c->cgroup[0] && cgroup_remove(c->cgroup, &e) < 0)
 		log_warn("container %s: %s", c->id, e.text);
@@ -96,9 +97,10 @@ static void drop(struct pod *p, struct container *c)
 	free(c);
 }
 
-static uint32_t disks_max(uint32_t vcpus)
+/* @taken: vectors that are others' */
+static uint32_t disks_max(uint32_t vcpus, uint32_t taken)
 {
-	uint32_t all = POD_DISK_VECTORS * vcpus, own = VMM_DISKS_OWN_VECTORS * (vcpus + 1);
+	uint32_t all = POD_DISK_VECTORS * vcpus - taken, own = VMM_DISKS_OWN_VECTORS * (vcpus + 1);
 	uint32_t max = VMM_DISKS_OWN_VECTORS + (all - own) / 2;
 
 	return max < POD_DISKS_MAX ? max : POD_DISKS_MAX;
@@ -112,7 +114,7 @@ static uint32_t disks_max(uint32_t vcpus)
  */
 int container_take_number(struct pod *p, uint32_t *ret, struct err *e)
 {
-	uint32_t i, max = disks_max(p->vcpus);
+	uint32_t i, max = disks_max(p->vcpus, p->share.n ? POD_SHARE_VECTORS : 0);
 
 	for (i = 0; i < max && p->disk_used[i]; i++)
 		;
@@ -172,17 +174,26 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 	if (p->config.layer_cache[0])
 		rq.cache_dir = p->config.layer_cache;
 	rc = storage_map_rootfs(&rq, &c->map, e);
+	if (rc == -EOPNOTSUPP) {
+		struct err why = *e;
+
+		return volume_rootfs(p, c, spec, why.text, e);
+	}
 	if (rc < 0)
 		return err_wrap(e, "/root/path");
-	wayback_plan(p, c, spec, rq.scratch_bytes);
 	n = storage_map_disks(c->map, &disks);
 	if (storage_map_root(c->map, &root)) {
 		c->lent = true;
 		rc = blockroot_describe(fs, &root, disks[0].serial, e);
 		if (!rc)
 			rc = machine_journal(p, e);
-		return rc ? rc : plug(p, c, 0, &disks[0], spec, e);
+		if (!rc)
+			rc = plug(p, c, 0, &disks[0], spec, e);
+		if (!rc)
+			pod_stamp(p, 0, "container %.32s: block device handed over and plugged", c->id);
+		return rc;
 	}
+	wayback_plan(p, c, spec, rq.scratch_bytes);
 	for (i = 0; i < n; i++) {
 		bool lower = disks[i].kind == STORAGE_DISK_SYNTHETIC;
 		char **serial = lower ? &fs->lower_serial : &fs->scratch_serial;
@@ -253,6 +264,8 @@ static int make(struct pod *p, struct container *c, const char *bundle,
 		rc = map_rootfs(p, c, spec, e);
 	if (!rc)
 		rc = rawvols_plug(p, c, spec, e);
+	if (!rc)
+		rc = volumes_add(p, c, spec, bundle, e);
 	if (!rc)
 		rc = agent_create(p, c, spec, e);
 	spec_free(spec);

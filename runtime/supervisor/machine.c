@@ -429,6 +429,8 @@ void machine_stop(struct pod *p, bool gently)
 	}
 	vmm_done(&p->vmm);
 	broker_stop(&p->broker);
+	share_broker_stop(&p->share);
+	mirrors_done(p);
 	agent_done(&p->agent);
 	fd_close(&p->netns_fd);
 	fd_close(&p->cgroup_fd);

@@ -23,6 +23,15 @@
 #include "lib/mem.h"
 #include "runtime/supervisor/supervisor.h"
 
+#define VMM_ANSWER_MS 10000
+
+/* What a file that a Linux guest knows takes of its memory, struct share_config. */
+#define GUEST_NODE_BYTES 1024u
+#define NODES_MAX (1u << 20)
+
+/* Descriptors that nodes of the pod's share keep which could be opened again. */
+#define FDS_MAX 4096u
+
 /* One message; false at the end of the channel. */
 static bool serve_one(struct share_channel *c, void *msg, void *reply)
 {
@@ -100,9 +109,9 @@ static void raise_limit(void)
 }
 
 /**
- * share_broker_start() - serve a directory
+ * share_broker_start() - serve a directory, or a set of trees
  * @b:            zero-initialised
- * @dirfd:        borrowed, not needed afterwards
+ * @dirfd:        borrowed, not needed afterwards; -1: a set, share_add() to its share
  * @config:       limits
  * @n:            channels, 1 to SHARE_CHANNELS_MAX
  * @ret_vmm_ends: room for @n; the monitor's ends, owned by the caller
@@ -119,7 +128,8 @@ int share_broker_start(struct share_broker *b, int dirfd, const struct share_con
 		return err_set(e, EINVAL, "share: %u channels: give 1 to %d", n,
 			       SHARE_CHANNELS_MAX);
 	raise_limit();
-	rc = share_new(dirfd, config, &b->share, e);
+	rc = dirfd < 0 ? share_new_set(config, &b->share, e)
+		       : share_new(dirfd, config, &b->share, e);
 	while (rc >= 0 && made < n) {
 		rc = add_channel(b, &ends[made], e);
 		made += rc >= 0;
@@ -132,6 +142,44 @@ int share_broker_start(struct share_broker *b, int dirfd, const struct share_con
 	}
 	memcpy(ret_vmm_ends, ends, n * sizeof(int));
 	return 0;
+}
+
+static int plug(struct pod *p, const int *ends, size_t n, struct err *e)
+{
+	struct vmm_request rq = { .type = VMM_SHARE,
+				  .share = { .tag = SHARE_POD_TAG, .cache = VMM_CACHE_AUTO } };
+	struct vmm_reply rp;
+
+	return vmm_call(&p->vmm, &rq, ends, n, VMM_ANSWER_MS, &rp, e);
+}
+
+/**
+ * share_pod_start() - give the machine the share for the pod's volumes; fine when it has it
+ *
+ * Return: 0; minus errno, with nothing left behind
+ */
+int share_pod_start(struct pod *p, struct err *e)
+{
+	uint64_t nodes = (p->ram_bytes + p->hotplug_bytes) / GUEST_NODE_BYTES;
+	struct share_config config = { .fds_max = FDS_MAX };
+	struct rlimit r;
+	int ends[SHARE_CHANNELS_MAX], rc, i;
+
+	if (p->share.n)
+		return 0;
+	config.nodes_max = (uint32_t)(nodes < NODES_MAX ? nodes : NODES_MAX);
+	config.held_max = config.nodes_max;
+	if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_max / 2 < config.held_max)
+		config.held_max = (uint32_t)(r.rlim_max / 2);
+	rc = share_broker_start(&p->share, -1, &config, SHARE_CHANNELS_MAX, ends, e);
+	if (rc < 0)
+		return rc;
+	rc = plug(p, ends, SHARE_CHANNELS_MAX, e);
+	for (i = 0; i < SHARE_CHANNELS_MAX; i++)
+		fd_close(&ends[i]);
+	if (rc < 0)
+		share_broker_stop(&p->share);
+	return rc;
 }
 
 /**

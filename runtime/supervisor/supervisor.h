@@ -32,6 +32,9 @@
  */
 #define POD_DISK_VECTORS 188
 
+/* Of these, what a share takes: its configuration's, and one for each of its queues. */
+#define POD_SHARE_VECTORS 10
+
 struct rawvol;
 
 struct stamp {
@@ -69,6 +72,8 @@ struct way_back {
  * @map:       its rootfs, owned
  * @disk:      numbers of its disks, as storage_map_disks() orders them
  * @n_disks:   how many of them are plugged
+ * @trees:     numbers of its trees in the pod's share, owned, @n_trees of them
+ * @mirrors:   keys of its mirrors, owned, @n_mirrors of them
  * @cgroup:    directory on the host
  * @rawvols:   raw block volumes that it has; the list is owned
  * @owner:     connection of the command that creates it, until Commit
@@ -84,6 +89,10 @@ struct container {
 	struct storage_map *map;
 	uint32_t disk[STORAGE_DISKS_MAX];
 	size_t n_disks;
+	uint32_t *trees;
+	size_t n_trees;
+	uint32_t *mirrors;
+	size_t n_mirrors;
 	char cgroup[PATH_MAX];
 	struct rawvol **rawvols;
 	size_t n_rawvols;
@@ -152,6 +161,8 @@ struct pod {
 	struct vmm vmm;
 	struct agent agent;		/* main connection */
 	struct broker broker;
+	struct share_broker share;	/* for volumes, from the first one on */
+	struct mirrors *mirrors;	/* owned; NULL: there was none yet */
 	struct container *containers;
 	struct rawvol *rawvols;		/* plugged raw block volumes, owned */
 	int uevent_fd;			/* owned; the kernel's events, while there are some */
@@ -206,7 +217,18 @@ void broker_stop(struct broker *b);
 
 int share_broker_start(struct share_broker *b, int dirfd, const struct share_config *config,
 		       unsigned int n, int *ret_vmm_ends, struct err *e);
+int share_pod_start(struct pod *p, struct err *e);
 void share_broker_stop(struct share_broker *b);
+
+int volumes_add(struct pod *p, struct container *c, struct spec *spec, const char *bundle,
+		struct err *e);
+int volume_rootfs(struct pod *p, struct container *c, struct spec *spec, const char *why,
+		  struct err *e);
+void volumes_remove(struct pod *p, struct container *c);
+
+int mirror_add(struct pod *p, int fd, uint32_t *ret_key, struct err *e);
+void mirror_remove(struct pod *p, uint32_t key);
+void mirrors_done(struct pod *p);
 
 struct container *container_find(struct pod *p, const char *id);
 int container_create(struct pod *p, const char *id, const char *bundle,

@@ -45,7 +45,7 @@ bad 'no root' root 'del(.root)'
 bad 'a rootfs that is not there' root.path '.root.path = "/no/such/rootfs"'
 bad 'a rootfs that is a file' root.path '.root.path = "/etc/passwd"'
 bad 'a path out of the bundle' root.path '.root.path = "../good/rootfs"'
-bad 'a rootfs that is no overlay' root/path '.root.path = "/usr"'
+bad 'a rootfs that is the kernel' root/path '.root.path = "/sys"'
 bad 'no process' process 'del(.process)'
 bad 'no process.args' process/args 'del(.process.args)'
 bad 'empty process.args' process/args '.process.args = []'
@@ -58,8 +58,8 @@ bad 'the host network' network 'del(.linux.namespaces[] | select(.type == "netwo
 bad 'a network namespace that is not there' namespaces \
 	'(.linux.namespaces[] | select(.type == "network")).path = "/run/netns/nowhere"'
 bad 'a relative mount destination' mounts '.mounts[0].destination = "proc"'
-bad 'a bind mount' mounts \
-	'.mounts += [{"destination": "/x", "type": "bind", "source": "/etc", "options": ["bind"]}]'
+bad 'a shared bind mount' mounts \
+	'.mounts += [{"destination": "/x", "type": "bind", "source": "/etc", "options": ["bind", "shared"]}]'
 bad 'a member of a pod without its id' 'sandbox' \
 	'.annotations["io.kubernetes.cri.container-type"] = "container"'
 bad 'an environment entry without =' process/env '.process.env = ["PATH"]'

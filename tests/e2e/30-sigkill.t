@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Supervisor, monitor or shim killed at a random moment of a pod's life: the
-# next delete --force and list leave a clean machine. ROUNDS (50) counts the
-# kills that hit; SEED repeats a run's choices.
+# Supervisor, monitor or shim killed at a random moment of the life of a pod with
+# volumes: the next delete --force and list leave a clean machine. ROUNDS (50) counts
+# the kills that hit; SEED repeats a run's choices.
+# shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
 ROUNDS=${ROUNDS:-50}
@@ -12,7 +13,15 @@ plan "$ROUNDS"
 story_begin
 make_layers
 net_up
-make_bundle victim "$IN_NETNS" sh -c 'while :; do sleep 1; done'
+V=$WORK/disk/volumes
+mkdir -p "$V/data" "$V/config/..v1"
+echo 'colour=blue' > "$V/config/..v1/app.conf"
+ln -s ..v1 "$V/config/..data"
+ln -s ..data/app.conf "$V/config/app.conf"
+make_bundle victim "$IN_NETNS | .mounts += [
+	{destination: \"/data\", type: \"bind\", source: \"$V/data\", options: [\"rbind\"]},
+	{destination: \"/config\", type: \"bind\", source: \"$V/config\", options: [\"rbind\", \"ro\"]}]" \
+	sh -c 'while :; do sleep 1; done'
 snapshot > "$WORK/before"
 SEED=${SEED:-$(date +%s)}
 echo "# SEED=$SEED"

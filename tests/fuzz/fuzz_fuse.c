@@ -16,6 +16,10 @@
  * a crash, a leak, an answer beyond its room, a node, file or descriptor that is left
  * at the end, or a change outside of the tree.
  *
+ * fuzz_trees.c is the same for a share that is a set of trees: 1 is the tree's directory
+ * "dir", 2 its file "file", 3 all of it, read-only. There, a record without a request
+ * removes the tree that "room" has the number of.
+ *
  * It needs root, as the broker does.
  */
 #include <dirent.h>
@@ -43,6 +47,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define FILE_BYTES_MAX (1u << 20)
 
 #define SECRET "outside of the share"
+
+#ifndef FUZZ_TREES
+#define FUZZ_TREES 0
+#endif
 
 static char home[] = "/tmp/podvm-fuzz-XXXXXX";
 static int home_fd = -1;
@@ -87,7 +95,7 @@ static void begin_share(void)
 	int end;
 
 	check(tree >= 0, "tree");
-	check(!share_broker_start(&broker, tree, &config, 1, &end, &e), e.text);
+	check(!share_broker_start(&broker, FUZZ_TREES ? -1 : tree, &config, 1, &end, &e), e.text);
 	check(!fs_new(&cfg, &end, 1, 1, pool, &mem, loop, &dev, &e), e.text);
 }
 
@@ -190,6 +198,8 @@ static void serve_all(struct fs *s, const uint8_t *data, size_t size)
 		size -= 5;
 		if (len > size)
 			len = (uint32_t)size;
+		if (FUZZ_TREES && !len)
+			share_remove(broker.share, room);
 		serve(s, data, len, room, piece);
 		data += len;
 		size -= len;
@@ -222,6 +232,27 @@ static void restart_numbers(struct fs *s)
 	s->session.hint = 0;
 }
 
+static void add_tree(const char *path, unsigned int flags)
+{
+	_cleanup_close_ int fd = openat(home_fd, path, O_PATH | O_CLOEXEC);
+	uint32_t number;
+	struct err e;
+
+	check(fd >= 0 && !share_add(broker.share, fd, flags, &number, &e), path);
+}
+
+static void make_trees(void)
+{
+	uint32_t n;
+
+	for (n = 1; n <= 3; n++)
+		share_remove(broker.share, n);
+	broker.share->last_number = 0;
+	add_tree("tree/dir", 0);
+	add_tree("tree/file", 0);
+	add_tree("tree", SHARE_RECURSIVE | SHARE_READONLY);
+}
+
 /**
  * LLVMFuzzerTestOneInput() - serve the requests of one input
  */
@@ -234,6 +265,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		begin();
 	make_tree();
 	s = (struct fs *)dev;
+	if (FUZZ_TREES)
+		make_trees();
 	restart_numbers(s);
 	serve_all(s, data, size);
 	session_end(s, &pool->worker[0]);

@@ -21,7 +21,10 @@
 #undef SERIAL_PREFIX
 #include "guest/agent/disk.c"
 #include "guest/agent/net.c"
+#include "guest/agent/copyup.c"
 #include "guest/agent/mount.c"
+#include "guest/agent/share.c"
+#include "guest/agent/mirror.c"
 #include "guest/agent/cpu.c"
 
 #include "lib/fd.h"
@@ -185,6 +188,7 @@ START_TEST(paths_stay_inside_the_root)
 {
 	char dir[] = "/tmp/agent-unit-XXXXXX", link[64];
 	struct err e;
+	struct stat st;
 	int root, fd;
 
 	ck_assert_ptr_nonnull(mkdtemp(dir));
@@ -202,7 +206,28 @@ START_TEST(paths_stay_inside_the_root)
 	close(fd);
 	ck_assert_int_eq(faccessat(root, "out/a/b", F_OK, 0), 0);
 	ck_assert_int_eq(faccessat(root, "out/c", F_OK, 0), 0);
-	ck_assert_int_eq(path_make(root, "/dangling/x", true, &e), -ENOENT);
+	/* What a dangling link leads to is made, in the root. */
+	fd = path_make(root, "/dangling/x", true, &e);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(faccessat(root, "nowhere/x", F_OK, 0), 0);
+	ck_assert_int_eq(symlinkat("../../../run/a/../stub", root, "out/a/resolv.conf"), 0);
+	fd = path_make(root, "/out/a/resolv.conf", false, &e);
+	ck_assert_msg(fd >= 0, "%s", e.text);
+	close(fd);
+	ck_assert_int_eq(fstatat(root, "run/stub", &st, AT_SYMLINK_NOFOLLOW), 0);
+	ck_assert(S_ISREG(st.st_mode));
+	ck_assert_int_eq(symlinkat("two", root, "one"), 0);
+	ck_assert_int_eq(symlinkat("/three/", root, "two"), 0);
+	ck_assert_int_eq(symlinkat("four/five", root, "three"), 0);
+	fd = path_make(root, "/one", true, &e);
+	ck_assert_msg(fd >= 0, "%s", e.text);
+	close(fd);
+	ck_assert_int_eq(faccessat(root, "four/five", F_OK, 0), 0);
+	ck_assert_int_eq(symlinkat("loop", root, "loop"), 0);
+	ck_assert_int_eq(path_make(root, "/loop/x", true, &e), -ELOOP);
+	ck_assert_int_eq(symlinkat("longer/longer", root, "longer"), 0);
+	ck_assert_int_eq(path_make(root, "/longer", true, &e), -ELOOP);
 	ck_assert_int_eq(path_make(root, "relative", true, &e), -EINVAL);
 	ck_assert_int_eq(path_make(root, "/out/c/d", true, &e), -ENOTDIR);
 	fd = path_make(root, "///", true, &e);
@@ -211,6 +236,59 @@ START_TEST(paths_stay_inside_the_root)
 	snprintf(link, sizeof(link), "%s", dir);
 	close(root);
 	ck_assert_int_eq(dir_remove(AT_FDCWD, link, &e), 0);
+}
+END_TEST
+
+START_TEST(copied_up)
+{
+	struct timespec t[2] = { { 1, 2 }, { 1234567890, 5 } };
+	char dir[] = "/tmp/agent-unit-XXXXXX", to[32] = "", text[8] = "";
+	struct err e = { 0 };
+	int top, from, out, fd, i;
+	struct stat st;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert(!mkdirat(top, "from", 0755) && !mkdirat(top, "to", 0755));
+	from = openat(top, "from", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	out = openat(top, "to", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	ck_assert(!mkdirat(from, "dir", 0750) && !mkfifoat(from, "fifo", 0622));
+	fd = openat(from, "dir/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_eq(write(fd, "text", 4), 4);
+	ck_assert(!fchmod(fd, 04711) && !futimens(fd, t));
+	close(fd);
+	ck_assert(!fchmodat(from, "fifo", 0622, 0) && !symlinkat("/etc/passwd", from, "link"));
+	ck_assert(!utimensat(from, "dir", t, 0));
+	ck_assert_msg(!copy_up(from, out, &e), "%s", e.text);
+	fd = openat(out, "dir/file", O_RDONLY | O_CLOEXEC);
+	ck_assert(read(fd, text, sizeof(text)) == 4 && !strcmp(text, "text") && !fstat(fd, &st));
+	close(fd);
+	ck_assert(st.st_mode == (S_IFREG | 04711) && st.st_mtim.tv_sec == t[1].tv_sec);
+	ck_assert(!fstatat(out, "dir", &st, 0) && st.st_mode == (S_IFDIR | 0750));
+	ck_assert_int_eq(st.st_mtim.tv_sec, t[1].tv_sec);
+	ck_assert(!fstatat(out, "fifo", &st, AT_SYMLINK_NOFOLLOW) && st.st_mode == (S_IFIFO | 0622));
+	ck_assert_int_eq(readlinkat(out, "link", to, sizeof(to)), 11);
+	/* What is there is not written over; and there is an end to the depth. */
+	ck_assert_int_eq(copy_up(from, out, &e), -EEXIST);
+	close(from);
+	close(out);
+	ck_assert(!mkdirat(top, "deep", 0755) && !mkdirat(top, "to2", 0755));
+	from = openat(top, "deep", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	out = openat(top, "to2", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (i = 0, fd = dup(from); i < 70; i++) {
+		int next;
+
+		ck_assert_int_eq(mkdirat(fd, "d", 0755), 0);
+		next = openat(fd, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		close(fd);
+		fd = next;
+	}
+	close(fd);
+	ck_assert_int_eq(copy_up(from, out, &e), -ELOOP);
+	close(from);
+	close(out);
+	close(top);
+	ck_assert_int_eq(dir_remove(AT_FDCWD, dir, &e), 0);
 }
 END_TEST
 
@@ -361,6 +439,7 @@ Suite *agent_guest_suite(void)
 	tcase_add_test(c, routes_without_a_gateway_come_first);
 	tcase_add_test(c, netlink_message_does_not_overflow);
 	tcase_add_test(c, paths_stay_inside_the_root);
+	tcase_add_test(c, copied_up);
 	tcase_add_test(c, disks_by_their_place);
 	tcase_add_test(c, places_that_were_told);
 	tcase_add_loop_test(c, processors_come_and_go, 0, ARRAY_LEN(cpus));

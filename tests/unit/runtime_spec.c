@@ -3,7 +3,7 @@
  * DOC: Theory of operation
  *
  * Good configurations are files of tests/assets/ok-spec-*, as crun, podman,
- * CRI-O and containerd write them (without bind mounts); bad ones are one change
+ * CRI-O and containerd write them; bad ones are one change
  * each to a configuration that has nearly everything, tests/fuzz/corpus/spec/
  * full.json, and bundles of tests/assets/fail-spec-*, whose file "error" holds
  * what must be said. Compiled seccomp filters are installed and asked. Last come
@@ -239,19 +239,30 @@ static const struct refusal {
 	  "/process/consoleSize: at most" },
 	{ "/process/terminal", "1", "/process/terminal: must be boolean" },
 	{ "/process/noNewPrivileges", "1", "/process/noNewPrivileges: must be boolean" },
-	{ "/mounts/0", "{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"/etc/hosts\"}",
-	  "/mounts/0: bind mount of \"/etc/hosts\": host directories in a pod need virtio-fs" },
-	{ "/mounts/0", "{\"destination\":\"/x\",\"type\":\"none\",\"source\":\"/y\",\"options\":[\"rbind\"]}",
+	{ "/mounts/0", "{\"destination\":\"/x\",\"type\":\"none\",\"source\":\"/y\"}",
 	  "/mounts/0/type: \"none\": not supported" },
-	{ "/mounts/0", "{\"destination\":\"/x\",\"source\":\"/y\",\"options\":[\"ro\",\"rbind\"]}",
-	  "/mounts/0: bind mount of \"/y\"" },
+	{ "/mounts/0", "{\"destination\":\"/x\",\"type\":\"bind\"}", "/mounts/0/source: missing" },
+	{ "/mounts/0", "{\"destination\":\"/x\",\"options\":[\"bind\"],\"source\":\"\"}",
+	  "/mounts/0/source: missing" },
+	{ "/mounts/0", "{\"destination\":\"/x\",\"source\":\"/y\",\"options\":[\"bind\",\"size=1m\"]}",
+	  "/mounts/0/options: \"size=1m\": means nothing to a bind mount" },
+	{ "/mounts/0", "{\"destination\":\"/x\",\"source\":\"/y\",\"options\":[\"bind\",\"rshared\"]}",
+	  "/mounts/0/options: not supported: shared propagation" },
+	{ "/mounts/0", "{\"destination\":\"/x\",\"source\":\"/y\",\"options\":[\"bind\",\"shared\"]}",
+	  "/mounts/0/options: not supported: shared propagation" },
+	{ "/mounts/0", "{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"/y\",\"options\":[\"unbindable\"]}",
+	  "/mounts/0/options: not supported: unbindable" },
+	{ "/mounts/0", "{\"destination\":\"/x\",\"source\":\"/y\",\"options\":[\"bind\",\"remount\"]}",
+	  "/mounts/0/options: remount: means nothing" },
 	{ "/mounts/0/type", "null", "/mounts/0/type: missing" },
 	{ "/mounts/0/type", "\"ext4\"", "/mounts/0/type: \"ext4\": not supported" },
 	{ "/mounts/0/destination", "null", "/mounts/0/destination: missing" },
 	{ "/mounts/0/destination", "\"proc\"", "/mounts/0/destination: must be an absolute" },
 	{ "/mounts/0/destination", "\"/a/../..\"", "/mounts/0/destination: \"/a/../..\"" },
 	{ "/mounts/0/destination", "\"//.\"", "/mounts/0/destination: must lie below" },
-	{ "/mounts/1/options/0", "\"tmpcopyup\"", "/mounts/1/options/0: not supported" },
+	{ "/mounts/0/options", "[\"tmpcopyup\"]", "/mounts/0/options: tmpcopyup: is for a tmpfs" },
+	{ "/mounts/0", "{\"destination\":\"/x\",\"source\":\"/y\",\"options\":[\"bind\",\"tmpcopyup\"]}",
+	  "/mounts/0/options: tmpcopyup: is for a tmpfs" },
 	{ "/mounts/1/options/0", "\"idmap\"", "/mounts/1/options/0: not supported" },
 	{ "/mounts/1/options/0", "7", "/mounts/1/options/0: must be string" },
 	{ "/mounts/0/uidMappings", "[{\"containerID\":0,\"hostID\":1,\"size\":1}]",
@@ -558,6 +569,44 @@ START_TEST(test_mount_options)
 	ck_assert_uint_eq(m->flags, MS_RELATIME | MS_SYNCHRONOUS | MS_NOSUID);
 	ck_assert_uint_eq(m->propagation, MS_PRIVATE);
 	ck_assert_str_eq(m->data, "hidepid=2");
+	spec_free(s);
+}
+END_TEST
+
+static const struct {
+	const char *type, *options;
+	uint64_t flags, propagation;
+} binds[] = {
+	{ "\"bind\"", "[]", MS_BIND, 0 },
+	{ "\"rbind\"", "[]", MS_BIND | MS_REC, 0 },
+	{ "\"bind\"", "[\"rbind\"]", MS_BIND | MS_REC, 0 },
+	{ "\"none\"", "[\"bind\"]", MS_BIND, 0 },
+	{ "\"ext4\"", "[\"rbind\",\"ro\"]", MS_BIND | MS_REC | MS_RDONLY, 0 },
+	{ "null", "[\"bind\",\"rro\"]", MS_BIND | MS_RDONLY, 0 },
+	{ "null", "[\"bind\",\"ro\",\"rw\"]", MS_BIND, 0 },
+	{ "\"bind\"", "[\"rbind\",\"rprivate\",\"nosuid\",\"nodev\",\"noexec\"]",
+	  MS_BIND | MS_REC | MS_NOSUID | MS_NODEV | MS_NOEXEC, MS_PRIVATE | MS_REC },
+	{ "\"bind\"", "[\"rbind\",\"rslave\"]", MS_BIND | MS_REC, MS_SLAVE | MS_REC },
+};
+
+/* The source stays as it is written: the supervisor resolves it. */
+START_TEST(test_binds)
+{
+	struct json_object *o = asset(FULL);
+	const Podvm__Mount *m;
+	struct spec *s;
+
+	patch(o, "/mounts/0/destination", "\"/volume\"");
+	patch(o, "/mounts/0/source", "\"../a b/./c\"");
+	patch(o, "/mounts/0/type", binds[_i].type);
+	patch(o, "/mounts/0/options", binds[_i].options);
+	s = load_good(o);
+	m = mount_at(s, "/volume");
+	ck_assert_str_eq(m->source, "../a b/./c");
+	ck_assert_str_eq(m->type, "");
+	ck_assert_str_eq(m->data, "");
+	ck_assert_uint_eq(m->flags, binds[_i].flags);
+	ck_assert_uint_eq(m->propagation, binds[_i].propagation);
 	spec_free(s);
 }
 END_TEST
@@ -923,7 +972,7 @@ START_TEST(test_features)
 	ck_assert(!json_pointer_get(o, "/annotations/org.podvm.version", &v));
 	ck_assert_str_eq(json_object_get_string(v), PODVM_VERSION);
 	ck_assert(!json_pointer_get(o, "/linux/capabilities/40", &v));
-	ck_assert_ptr_null(strstr(text, "\"rbind\""));
+	ck_assert_ptr_nonnull(strstr(text, "\"rbind\""));
 	ck_assert_ptr_null(strstr(text, "NOTIFY"));
 	ck_assert_ptr_nonnull(strstr(text, "\"unbindable\""));
 	json_object_put(o);
@@ -1197,6 +1246,7 @@ Suite *runtime_spec_suite(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, test_full);
 	tcase_add_test(t, test_mount_options);
+	tcase_add_loop_test(t, test_binds, 0, (int)ARRAY_LEN(binds));
 	tcase_add_test(t, test_crun_and_podman);
 	tcase_add_test(t, test_absolute_root);
 	tcase_add_test(t, test_empty_passes);

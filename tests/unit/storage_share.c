@@ -1091,7 +1091,7 @@ START_TEST(descriptors_only)
 	kit_dirs("tree/dir");
 	many_files(10);
 	open_share(false, 1000, 4);
-	ck_assert(!share->handles);
+	ck_assert(!share->top->handles);
 	dir = node(ROOT, "dir");
 	id = node(dir, "many-0");
 	ck_assert_uint_eq(node(dir, "many-0"), id);

@@ -49,6 +49,7 @@ int fs_getattr(struct fuse_req *r)
 	struct fuse_attr a;
 	struct fs_file *f;
 	struct stat st;
+	uint32_t index;
 	int rc;
 
 	if (!(in->getattr_flags & FUSE_GETATTR_FH)) {
@@ -59,10 +60,11 @@ int fs_getattr(struct fuse_req *r)
 	if (!f)
 		return -EBADF;
 	rc = fstat(f->fd, &st) < 0 ? -errno : 0;
+	index = f->dev_index;
 	file_put(r->s, f);
 	if (rc < 0)
 		return rc;
-	share_attr(&st, &a);
+	share_attr(&st, index, &a);
 	return answer_attr(r, &a);
 }
 

@@ -69,7 +69,9 @@ static bool is_dots(const char *name)
 
 static uint64_t ino_of(const struct list *l, const struct dent *d)
 {
-	return l->f->node == FUSE_ROOT_ID && !strcmp(d->name, "..") ? FUSE_ROOT_ID : d->ino;
+	if (l->f->node == FUSE_ROOT_ID && !strcmp(d->name, ".."))
+		return FUSE_ROOT_ID;
+	return share_ino(l->f->dev_index, 0, d->ino);
 }
 
 /* Adds an entry. Return: false when the answer is full */

@@ -263,12 +263,15 @@ static uint32_t open_flags(const struct fs *s, bool dir)
 	return s->cache == VMM_CACHE_NONE && !dir ? FOPEN_DIRECT_IO : 0;
 }
 
-/* Adds the open file to what the answer has. */
+/* Adds the file that the broker opened to what the answer has. */
 static int answer_open(struct fuse_req *r, uint64_t node, int fd, bool dir)
 {
 	struct fuse_open_out out = { .open_flags = open_flags(r->s, dir) };
-	int rc = file_add(r->s, node, fd, dir, &out.fh);
+	struct share_reply rp;
+	int rc;
 
+	fs_reply(r, &rp);
+	rc = file_add(r->s, node, fd, dir, rp.n, &out.fh);
 	if (rc >= 0)
 		fuse_add(r, &out, sizeof(out));
 	return rc;

@@ -94,12 +94,13 @@ static int add(struct fs_session *n, struct fs_file *f)
 /**
  * file_add() - a file that is open from now on
  * @fd:     taken over, also on failure
+ * @dev_index: of its device, share_ino()
  * @ret_fh: its number
  *
  * Return: 0; -EMFILE, -ENFILE; -ENOMEM
  * Context: a worker
  */
-int file_add(struct fs *s, uint64_t node, int fd, bool dir, uint64_t *ret_fh)
+int file_add(struct fs *s, uint64_t node, int fd, bool dir, uint32_t dev_index, uint64_t *ret_fh)
 {
 	struct fs_file *f = mem_new(struct fs_file);
 	int rc = 0;
@@ -108,7 +109,9 @@ int file_add(struct fs *s, uint64_t node, int fd, bool dir, uint64_t *ret_fh)
 		close(fd);
 		return -ENOMEM;
 	}
-	*f = (struct fs_file){ .node = node, .fd = fd, .refs = 1, .dir = dir };
+	*f = (struct fs_file){
+		.node = node, .fd = fd, .refs = 1, .dir = dir, .dev_index = dev_index
+	};
 	pthread_mutex_init(&f->pos, NULL);
 	if (atomic_fetch_add(&s->pool->n_files, 1) >= FS_FILES_MAX)
 		rc = -ENFILE;

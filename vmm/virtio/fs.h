@@ -114,6 +114,7 @@ struct fs_turn {
  * @refs:    its table's and those of requests that use it
  * @locked:  flock(2) was called on it
  * @dir:     a directory
+ * @dev_index: of its device, share_ino()
  * @pos:     held while a directory is read, since its position is one
  */
 struct fs_file {
@@ -122,6 +123,7 @@ struct fs_file {
 	uint32_t refs;
 	atomic_bool locked;
 	bool dir;
+	uint32_t dev_index;
 	pthread_mutex_t pos;
 };
 
@@ -261,7 +263,7 @@ void fs_forget_all(struct fs_worker *w, int sock);
 void session_init(struct fs_session *n);
 void session_done(struct fs_session *n);
 void session_end(struct fs *s, struct fs_worker *w);
-int file_add(struct fs *s, uint64_t node, int fd, bool dir, uint64_t *ret_fh);
+int file_add(struct fs *s, uint64_t node, int fd, bool dir, uint32_t dev_index, uint64_t *ret_fh);
 struct fs_file *file_get(struct fs *s, uint64_t node, uint64_t fh, bool dir);
 void file_put(struct fs *s, struct fs_file *f);
 int file_close(struct fs *s, uint64_t node, uint64_t fh, bool dir);
