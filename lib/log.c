@@ -34,6 +34,22 @@ void log_open(int fd, enum log_level max, bool json)
 	log_json = json;
 }
 
+/**
+ * log_get_fd() - where the log goes, for a process that is started; -1: nowhere; borrowed
+ */
+int log_get_fd(void)
+{
+	return log_fd;
+}
+
+/**
+ * log_is_json() - whether it is JSON
+ */
+bool log_is_json(void)
+{
+	return log_json;
+}
+
 /* JSON string escapes; cut to fit, always NUL-terminated. */
 static void escape(char *dst, size_t room, const char *src)
 {

@@ -112,6 +112,27 @@ static int get_cache(const struct jnode *n, const char *key, char *dst, size_t r
 	return 0;
 }
 
+static int get_write_back(const struct jnode *n, enum config_write_back *ret, struct err *e)
+{
+	static const char *const names[] = {
+		[CONFIG_WRITE_BACK_AUTO] = "auto", [CONFIG_WRITE_BACK_ON] = "on",
+		[CONFIG_WRITE_BACK_OFF] = "off",
+	};
+	const char *v;
+	int rc = json_str(n, "writeBack", &v, e);
+	size_t i;
+
+	if (rc <= 0)
+		return rc;
+	for (i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(v, names[i]))
+			continue;
+		*ret = (enum config_write_back)i;
+		return 0;
+	}
+	return json_fail(n, "writeBack", e, "must be auto, on or off");
+}
+
 static int in_range(const struct jnode *n, const char *key, uint64_t v, uint64_t max,
 		    struct err *e)
 {
@@ -212,7 +233,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	static const char *const known[] = {
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
-		"layerCache", "blockRootfs",
+		"layerCache", "blockRootfs", "writeBack",
 	};
 	struct jnode memory;
 	int rc;
@@ -233,6 +254,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    json_u64(n, "bootTimeoutMs", &c->boot_timeout_ms, e) < 0 ||
 	    get_auto(n, "vhostNet", &c->vhost_net, e) < 0 ||
 	    get_cache(n, "layerCache", c->layer_cache, sizeof(c->layer_cache), e) < 0 ||
+	    get_write_back(n, &c->write_back, e) < 0 ||
 	    get_block(n, "blockRootfs", &c->block_rootfs, e) < 0 ||
 	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||

@@ -15,6 +15,13 @@
 /* Where layers are remembered, unless "layerCache" says another directory or "off". */
 #define CONFIG_LAYER_CACHE "/var/lib/podvm/cache/layers"
 
+/* Whether what a container changed comes back, where its annotations do not say. */
+enum config_write_back {
+	CONFIG_WRITE_BACK_AUTO,	/* not from containers of Kubernetes, which are never started again */
+	CONFIG_WRITE_BACK_ON,
+	CONFIG_WRITE_BACK_OFF,
+};
+
 /* What becomes of a rootfs that is mounted from a block device. */
 enum config_block {
 	CONFIG_BLOCK_RETURN,	/* the guest gets it; then the host mounts it again */
@@ -33,6 +40,7 @@ enum config_block {
  * @pages, @merge, @prefault: of guest RAM, as in vmm/vmm.h
  * @scratch_bytes: capacity of a container's writable disk (sparse)
  * @layer_cache:   directory where layers are remembered; "": nowhere
+ * @write_back:    see enum config_write_back
  * @boot_timeout_ms: until the agent must have called
  * @vhost_net:     let the kernel move a pod's packets where it can
  * @block_rootfs:  see enum config_block
@@ -51,6 +59,7 @@ struct config {
 	bool prefault;
 	uint64_t scratch_bytes;
 	char layer_cache[PATH_MAX];
+	enum config_write_back write_back;
 	uint64_t boot_timeout_ms;
 	bool vhost_net;
 	enum config_block block_rootfs;

@@ -211,6 +211,8 @@ int pod_undo(void *arg, const struct journal_rec *r, struct err *e)
 	(void)arg;
 	if (!strcmp(r->word[0], "netplug"))
 		return netplug_undo(r, e);
+	if (!strcmp(r->word[0], "writeback"))
+		return writeback_undo(r, e);
 	if (!strcmp(r->word[0], "cgroup"))
 		return cgroup_undo(r, e);
 	if (!strcmp(r->word[0], "handover"))

@@ -418,6 +418,8 @@ static int fill(struct spec *s, const struct jnode *top, int bundle_fd,
 		rc = spec_hooks(s, top, e);
 	if (!rc)
 		rc = spec_root(s, top, bundle_fd, e);
+	if (!rc)
+		rc = spec_storage(s, e);
 	return rc ? rc : spec_size(s, &limits, e);
 }
 

@@ -16,6 +16,21 @@ enum spec_role {
 	SPEC_ROLE_CONTAINER,	/* into the VM of @sandbox_id, which may have to start */
 };
 
+/* Annotations about the writable side (spec_storage.c). */
+#define SPEC_WRITE_BACK "io.podvm.write-back"
+#define SPEC_SCRATCH_SIZE "io.podvm.scratch-size"
+
+/* What a writable disk can have (storage/scratch.c). */
+#define SPEC_SCRATCH_BYTES_MIN (4ull << 20)
+#define SPEC_SCRATCH_BYTES_MAX (16000ull << 30)
+
+/* Whether what a container changed comes back to the engine's upper directory. */
+enum spec_write_back {
+	SPEC_WRITE_BACK_DEFAULT,	/* as the configuration says */
+	SPEC_WRITE_BACK_ON,
+	SPEC_WRITE_BACK_OFF,
+};
+
 struct spec_hook {
 	char *path;
 	char **args;		/* NULL-terminated */
@@ -40,6 +55,9 @@ struct spec_hooks {
  * @annotations:  all of them, for the state's JSON
  * @ram_bytes:    that the pod's VM should have by its annotations and limits; 0: default
  * @vcpus:        as above
+ * @write_back:   of its annotation
+ * @throwaway:    its engine removes it when it ends
+ * @scratch_bytes: of its annotation; 0: as the configuration says
  * @oci_version:  ociVersion
  */
 struct spec {
@@ -54,6 +72,9 @@ struct spec {
 	size_t n_annotations;
 	uint64_t ram_bytes;
 	uint32_t vcpus;
+	enum spec_write_back write_back;
+	bool throwaway;
+	uint64_t scratch_bytes;
 	char *oci_version;
 };
 

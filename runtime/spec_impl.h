@@ -63,6 +63,9 @@ void spec_hooks_done(struct spec_hooks *h);
 int spec_size(struct spec *s, const struct spec_limits *l, struct err *e);
 const char *spec_annotation(const struct spec *s, const char *key);
 
+/* spec_storage.c */
+int spec_storage(struct spec *s, struct err *e);
+
 /* spec_process.c */
 int spec_process(const struct jnode *n, Podvm__Process **ret, struct err *e);
 

@@ -65,7 +65,8 @@ static void describe(struct ext2_super_block *sb, uint64_t bytes)
 	sb->s_min_extra_isize = 32;
 	sb->s_want_extra_isize = 32;
 	sb->s_default_mount_opts = EXT2_DEFM_XATTR_USER | EXT2_DEFM_ACL;
-	sb->s_errors = EXT2_ERRORS_RO;
+	/* A host whose storage is full is no reason to stop the container's other writes. */
+	sb->s_errors = EXT2_ERRORS_CONTINUE;
 }
 
 /* Identity, which must be there before any checksum is computed. */

@@ -105,6 +105,44 @@ struct share_config {
 	uint32_t held_max;
 };
 
+/**
+ * struct writeback_config - what may come back from a guest
+ * @bytes_max: of content and attributes: what its writable side can hold
+ * @names_max: of files, directories and all else
+ * @devices:   the container may make device nodes (CAP_MKNOD)
+ * @file_caps: it may give programs capabilities (CAP_SETFCAP)
+ */
+struct writeback_config {
+	uint64_t bytes_max;
+	uint64_t names_max;
+	bool devices;
+	bool file_caps;
+};
+
+/**
+ * struct writeback_stats - what has come back
+ * @names:    that were made, changed or removed
+ * @bytes:    of content
+ * @no_nodes: device nodes that were left out
+ * @no_attrs: extended attributes that were left out
+ * @changed:  there was anything at all: without it the upper directory was left alone
+ */
+struct writeback_stats {
+	uint64_t names, bytes, no_nodes, no_attrs;
+	bool changed;
+};
+
+struct writeback;
+
+int writeback_new(const char *rootfs, struct writeback **ret, struct err *e);
+const char *writeback_dir(const struct writeback *w);
+const char *writeback_name(const struct writeback *w);
+int writeback_run(struct writeback *w, int stream, const struct writeback_config *config,
+		  struct writeback_stats *ret, struct err *e);
+void writeback_free(struct writeback *w);
+struct journal_rec;
+int writeback_undo(const struct journal_rec *r, struct err *e);
+
 struct share;
 
 /* How share_add() shares a tree. */

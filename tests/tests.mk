@@ -6,7 +6,9 @@
 # Calls that tests/kit/fault.c, aio.c, storage.c and fakehost.c stand in front of.
 UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64 pthread_create \
 	uring_add uring_submit uring_peek uring_pop preadv64v2 pwritev64v2 fdatasync fallocate64 time \
-	openat64 syncfs fsync umount2 statx mount mountopt_mount blockdev_open blockdev_autoclear \
+	openat64 mkdirat linkat unlinkat mknodat symlinkat mount umount2 renameat2 syncfs fsync fchown \
+	fchownat fchmod chmod futimens utimensat fsetxattr setxattr pwrite64 statx \
+	mountopt_mount blockdev_open blockdev_autoclear \
 	blockdev_same blockdev_probe dm_openers holders_name holders_mount holders_count
 UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
 

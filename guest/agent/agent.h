@@ -99,7 +99,7 @@ struct conn {
 enum stream_kind { STREAM_IN, STREAM_OUT, STREAM_ERR, STREAM_TTY, STREAM_KINDS };
 
 /* What a child tells before it becomes the container's program. */
-enum report_kind { REPORT_READY = 1, REPORT_TTY, REPORT_FAILED };
+enum report_kind { REPORT_READY = 1, REPORT_TTY, REPORT_FAILED, REPORT_UPPER };
 
 struct report {
 	int32_t kind;
@@ -146,6 +146,8 @@ struct task {
  * @init:     its first process; NULL once creation has failed
  * @execs:    list
  * @devfilter: program for the cgroup until it is attached, owned; -1: none
+ * @upper:    its upper directory, which outlives its mounts, owned; -1: not kept
+ * @teller:   child that tells what it changed; 0: none
  * @deleting: being undone; @timer polls until nothing holds it any more
  * @disks:    serials of its disks, for their removal; owned strings
  * @release:  disks that the host wants back before, owned; NULL: none
@@ -160,6 +162,8 @@ struct container {
 	struct task *execs;
 	int cgroup_fd;
 	int devfilter;
+	int upper;
+	pid_t teller;
 	bool deleting;
 	int timer;
 	struct loop_src *timer_src;
@@ -229,6 +233,16 @@ int container_delete(struct agent *a, const char *id, struct conn *c,
 void container_undo(struct container *ctr, struct conn *pending,
 		    const struct err *failure);
 void container_forget_conn(struct agent *a, const struct conn *c);
+
+/* changes.c */
+int changes_root(const char *lower, const char *upper, struct err *e);
+int changes_tell(struct conn *c, const char *id, struct err *e);
+bool changes_reaped(struct agent *a, pid_t pid);
+void changes_forget(struct container *c);
+
+/* delta.c: runs in a child */
+int delta_fail(int fd, const struct err *why);
+int delta_tell(int upper, int fd, struct err *e);
 
 /* disk.c */
 int disk_tell(const char *serial, uint32_t devfn, struct err *e);
@@ -301,7 +315,7 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e);
 void request_shutdown_poll(struct agent *a);
 
 /* rootfs.c: runs in the child */
-int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, struct err *e);
+int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, int *ret_upper, struct err *e);
 int rootfs_enter(int root, const Podvm__Rootfs *r, struct err *e);
 
 /* share.c: volume_open() and memory_open() run in the child */

@@ -154,10 +154,12 @@ static int make_namespaces(const Podvm__ContainerCreate *c, struct err *e)
 
 static int make_root(const Podvm__ContainerCreate *c, struct err *e)
 {
-	_cleanup_close_ int root = -1;
+	_cleanup_close_ int root = -1, upper = -1;
 	int rc;
 
-	rc = rootfs_mount(c->rootfs, &root, e);
+	rc = rootfs_mount(c->rootfs, &root, &upper, e);
+	if (rc >= 0 && upper >= 0)
+		send_report(REPORT_UPPER, NULL, upper);
 	if (rc >= 0)
 		rc = mounts_apply(root, c, e);
 	if (rc >= 0)

@@ -147,6 +147,7 @@ static void container_free(struct container *c)
 	fd_close(&c->timer);
 	fd_close(&c->cgroup_fd);
 	fd_close(&c->devfilter);
+	fd_close(&c->upper);
 	for (i = 0; i < c->n_disks; i++)
 		free(c->disks[i]);
 	free(c->disks);
@@ -171,7 +172,7 @@ static bool still_held(const struct container *c)
 	const struct task *t;
 	size_t i;
 
-	if ((c->init && c->init->pid) || cgroup_populated(c->cgroup_fd))
+	if ((c->init && c->init->pid) || c->teller || cgroup_populated(c->cgroup_fd))
 		return true;
 	for (t = c->execs; t; t = t->next)
 		if (t->pid)
@@ -226,6 +227,7 @@ void container_undo(struct container *ctr, struct conn *pending,
 	struct err e;
 
 	ctr->deleting = true;
+	changes_forget(ctr);
 	ctr->pending = pending;
 	memset(&ctr->failure, 0, sizeof(ctr->failure));
 	if (failure)
@@ -245,7 +247,7 @@ static int container_new(struct agent *a, const Podvm__ContainerCreate *m,
 	if (!c)
 		return err_set(e, ENOMEM, "out of memory");
 	c->agent = a;
-	c->cgroup_fd = c->devfilter = -1;
+	c->cgroup_fd = c->devfilter = c->upper = -1;
 	memcpy(c->id, m->id, strlen(m->id) + 1);
 	rc = c->timer = timer_new(e);
 	if (rc >= 0)

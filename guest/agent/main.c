@@ -120,7 +120,7 @@ static void on_sigchld(void *arg, uint32_t events)
 
 		if (t)
 			task_reaped(t, status);
-		else if (pid == a->pause_pid) {
+		else if (!changes_reaped(a, pid) && pid == a->pause_pid) {
 			fd_close(&a->pause_pidfd);
 			a->pause_pid = 0;
 		}
@@ -262,8 +262,10 @@ static void end_all(struct agent *a)
 	bool held = true;
 	size_t i;
 
-	for (c = a->containers; c; c = c->next)
+	for (c = a->containers; c; c = c->next) {
+		changes_forget(c);
 		cgroup_kill(c->cgroup_fd, NULL);
+	}
 	while (held && clock_ms() < end) {
 		held = false;
 		while (waitpid(-1, NULL, WNOHANG) > 0)

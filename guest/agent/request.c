@@ -229,8 +229,10 @@ static int on_shutdown(struct conn *c, struct err *e)
 	a->off = true;
 	a->off_conn = c;
 	a->off_end_ms = clock_ms() + OFF_MS;
-	for (ctr = a->containers; ctr; ctr = ctr->next)
+	for (ctr = a->containers; ctr; ctr = ctr->next) {
+		changes_forget(ctr);
 		cgroup_kill(ctr->cgroup_fd, &ignored);
+	}
 	request_shutdown_poll(a);
 	return 0;
 }
@@ -272,6 +274,8 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return on_resize(c, r->process_resize, e);
 	case PODVM__REQUEST__BODY_STREAM_OPEN:
 		return on_stream(c, r->stream_open, e);
+	case PODVM__REQUEST__BODY_CHANGES_OPEN:
+		return changes_tell(c, r->changes_open->id, e);
 	case PODVM__REQUEST__BODY_CONTAINER_PIDS:
 		return on_pids(c, r->container_pids, e);
 	case PODVM__REQUEST__BODY_PING:

@@ -31,6 +31,15 @@
 #define SCRATCH AGENT_RUN "/scratch"
 #define ROOT AGENT_RUN "/root"
 
+/*
+ * Space that is freed goes back to the host at once; and where the host's storage is
+ * full, who writes gets an error, and all others of the container go on.
+ */
+#define SCRATCH_OPTIONS "discard,errors=continue"
+
+/* What is written must be whole by itself: it may go to the host (guest/agent/delta.c). */
+#define OVERLAY_OPTIONS ",redirect_dir=off,metacopy=off,index=off"
+
 static int make_places(struct err *e)
 {
 	static const char *const dirs[] = { LOWER, SCRATCH, ROOT };
@@ -73,23 +82,16 @@ static int mount_share(uint32_t number, const char *where, struct err *e)
 	return 0;
 }
 
-/* The overlay's root takes its mode and owner from the upper directory. */
+/* The overlay's root takes its attributes from the upper directory. */
 static int make_upper(struct err *e)
 {
-	struct stat st;
-
 	if ((mkdir(SCRATCH "/upper", 0755) < 0 && errno != EEXIST) ||
 	    (mkdir(SCRATCH "/work", 0700) < 0 && errno != EEXIST))
 		return err_sys(e, "scratch: mkdir");
-	if (stat(LOWER, &st) < 0)
-		return err_sys(e, "image");
-	if (chown(SCRATCH "/upper", st.st_uid, st.st_gid) < 0 ||
-	    chmod(SCRATCH "/upper", st.st_mode & 07777) < 0)
-		return err_sys(e, "scratch");
-	return 0;
+	return changes_root(LOWER, SCRATCH "/upper", e);
 }
 
-static int mount_layers(const Podvm__Rootfs *r, struct err *e)
+static int mount_layers(const Podvm__Rootfs *r, int *ret_upper, struct err *e)
 {
 	const char *type = *r->lower_type ? r->lower_type : "erofs";
 	int rc = r->share ? mount_share(r->share, LOWER, e)
@@ -98,7 +100,7 @@ static int mount_layers(const Podvm__Rootfs *r, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (*r->scratch_serial)
-		rc = mount_disk(r->scratch_serial, "ext4", 0, "", SCRATCH, e);
+		rc = mount_disk(r->scratch_serial, "ext4", 0, SCRATCH_OPTIONS, SCRATCH, e);
 	else if (mount("tmpfs", SCRATCH, "tmpfs", 0, "mode=0700") < 0)
 		rc = err_sys(e, "scratch: mount tmpfs");
 	if (rc >= 0)
@@ -106,19 +108,25 @@ static int mount_layers(const Podvm__Rootfs *r, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (mount("overlay", ROOT, "overlay", 0,
-		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work") < 0)
+		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work"
+		  OVERLAY_OPTIONS) < 0)
 		return err_sys(e, "mount overlay");
-	return 0;
+	if (!r->keep)
+		return 0;
+	*ret_upper = open(SCRATCH "/upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *ret_upper < 0 ? err_sys(e, "scratch") : 0;
 }
 
 /**
  * rootfs_mount() - mount a container's root somewhere in this mount namespace
  * @ret_root: O_PATH descriptor of it, owned by the caller
+ * @ret_upper: of the upper directory, if it is to be kept, else untouched; owned by
+ *             the caller
  *
  * Return: 0 or minus errno, naming the disk
  * Context: the child, in a mount namespace of its own; waits for disks, bounded
  */
-int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, struct err *e)
+int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, int *ret_upper, struct err *e)
 {
 	int root, rc;
 
@@ -131,7 +139,7 @@ int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, struct err *e)
 		rc = mount_disk(r->disk->serial, r->disk->type, (unsigned long)r->disk->flags,
 				r->disk->data, ROOT, e);
 	else if (rc >= 0)
-		rc = mount_layers(r, e);
+		rc = mount_layers(r, ret_upper, e);
 	if (rc < 0)
 		return err_wrap(e, "root file system");
 	root = open(ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -256,6 +256,11 @@ static bool take_report(struct task *t)
 		t->fd[STREAM_TTY] = fd;
 		return true;
 	}
+	if (r.kind == REPORT_UPPER && n_fds && !*t->exec_id && t->state == TASK_SETUP &&
+	    t->ctr->upper < 0) {
+		t->ctr->upper = fd;
+		return true;
+	}
 	fd_close(&fd);
 	if (r.kind == REPORT_FAILED) {
 		err_set(&e, r.code > 0 ? r.code : EIO, "%s", r.text);

@@ -12,9 +12,9 @@
  *      Any failure is told to the command that waits on SHIM_READY_FD.
  *   2. serve: relays copy on threads; this thread passes signals and window
  *      sizes on and waits for the message that the process has ended.
- *   3. end: output is copied to its end; what the host lent to the container (its
- *      root file system, where that is a block device) is back, which the supervisor
- *      says by closing SETTLED; then exit as the process did.
+ *   3. end: output is copied to its end; the supervisor lets go of a container when what
+ *      it changed is on the host, and what the host lent to it is back; then exit as the
+ *      process did.
  */
 #include "runtime/shim/shim.h"
 
@@ -28,14 +28,19 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "runtime/pod.h"
 
 #define AGENT_ANSWER_MS 30000
+
+/* A container's changes have this long to come back. */
+#define SETTLE_MS 900000
 
 /* Exit status when the machine is lost under the process. */
 #define EXIT_LOST 255
@@ -49,7 +54,7 @@ struct shim {
 	int in, out, err;	/* stream sockets, owned */
 	struct relay *relay_out, *relay_err;
 	int sigfd;
-	int settled;		/* closed by the supervisor, owned; -1: not to be awaited */
+	int hold;		/* of the supervisor, for a container's init; owned; -1 */
 };
 
 static int control_call(struct shim *s, Podvm__Pod__Request *rq, int *fds,
@@ -66,17 +71,16 @@ static int join_pod(struct shim *s, struct err *e)
 	Podvm__Pod__Request rq = POD_REQUEST(agent = &ask, AGENT);
 	_cleanup_close_ int netns = -1;
 	int fds[3], rc;
-	size_t n = 0;
 
 	ask.id = s->id;
 	ask.shim_pid = (uint32_t)getpid();
-	rc = pod_call_fds(SHIM_CONTROL_FD, &rq, fds, 2, 3, &n, NULL, e);
+	ask.hold = !*s->exec_id;
+	rc = control_call(s, &rq, fds, ask.hold ? 3 : 2, e);
 	if (rc < 0)
 		return rc;
+	s->hold = ask.hold ? fds[2] : -1;
 	s->agent.fd = fds[0];
 	netns = fds[1];
-	if (n == 3)
-		s->settled = fds[2];
 	/* Engines look at /proc/PID/ns/net of the container's pid. */
 	if (setns(netns, CLONE_NEWNET) < 0)
 		return err_sys(e, "pod's network namespace");
@@ -264,17 +268,30 @@ __attribute__((noreturn)) static void exit_like(uint32_t code, uint32_t sig)
 	_exit(128 + (int)(sig & 127)); /* a signal that ends nobody */
 }
 
-/*
- * Who sees our end may look at the root file system, unmount or remove it. Nothing
- * is ever sent: the other end closes, also when the supervisor dies.
- */
+/* The supervisor closes its end when the container is settled, and at its own end. */
 static void await_settled(struct shim *s)
 {
-	char c;
+	struct pollfd f = { .fd = s->hold, .events = POLLIN };
+	char text[ERR_TEXT_BYTES + 256];
+	ssize_t n;
+	int rc;
 
-	if (s->settled >= 0)
-		while (read(s->settled, &c, 1) < 0 && errno == EINTR)
-			;
+	if (s->hold < 0)
+		return;
+	while ((rc = poll(&f, 1, SETTLE_MS)) < 0 && errno == EINTR)
+		;
+	if (!rc) {
+		log_error("container %s: its changes have not come back in %d s: gave up waiting",
+			  s->id, SETTLE_MS / 1000);
+		return;
+	}
+	n = recv(s->hold, text, sizeof(text) - 1, 0);
+	text[n < 0 ? 0 : n] = 0;
+	if (text[0] != SHIM_SETTLED)
+		log_error("container %s: its pod's supervisor was killed: what it changed may be lost",
+			  s->id);
+	else if (text[1])
+		log_error("container %s: %s", s->id, text + 1);
 }
 
 __attribute__((noreturn)) static void serve(struct shim *s)
@@ -311,19 +328,22 @@ __attribute__((noreturn)) static void serve(struct shim *s)
 /**
  * shim_main() - the shim's process; started by shim_spawn() only
  * @argv: "shim", container id, exec id (may be empty), then "pipes", "terminal"
- *        (our standard input is one) or "console" (SHIM_CONSOLE_FD gets it)
+ *        (our standard input is one) or "console" (SHIM_CONSOLE_FD gets it), then the
+ *        format of SHIM_LOG_FD: "silent" (there is none), "text" or "json"
  *
  * Return: exit status of a shim that could not begin
  */
 int shim_main(int argc, char **argv)
 {
 	struct shim s = { .agent = { .fd = -1 }, .tty = -1, .in = -1, .out = -1,
-			  .err = -1, .sigfd = -1, .settled = -1 };
+			  .err = -1, .sigfd = -1, .hold = -1 };
 	struct err e = { 0 };
 	int rc;
 
-	if (argc != 4 || fcntl(SHIM_CONTROL_FD, F_GETFD) < 0)
+	if (argc != 5 || fcntl(SHIM_CONTROL_FD, F_GETFD) < 0)
 		return 2;
+	log_open(strcmp(argv[4], "silent") ? SHIM_LOG_FD : -1, LOG_LEVEL_WARN,
+		 !strcmp(argv[4], "json"));
 	s.id = argv[1];
 	s.exec_id = argv[2];
 	s.console = !strcmp(argv[3], "console");

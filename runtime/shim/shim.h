@@ -13,6 +13,10 @@
 #define SHIM_CONTROL_FD 4
 #define SHIM_PROCESS_FD 5	/* memfd with a packed Process: an exec */
 #define SHIM_CONSOLE_FD 6	/* connected to the engine's console socket */
+#define SHIM_LOG_FD 7		/* the engine's log */
+
+/* First byte of the packet that lets a shim go; a line for the log may follow. */
+#define SHIM_SETTLED '+'
 
 /**
  * struct shim_start - what a command wants of a new shim

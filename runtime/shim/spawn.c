@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
 #include "lib/str.h"
@@ -87,6 +88,7 @@ int shim_spawn(const struct shim_start *s, pid_t *ret_pid, int *ret_pidfd,
 	char *argv[] = { strdupa("podvm-shim"), strdupa("shim"), strdupa(s->id),
 			 strdupa(s->exec_id ? s->exec_id : ""),
 			 strdupa(!s->terminal ? "pipes" : s->console_socket ? "console" : "terminal"),
+			 strdupa(log_get_fd() < 0 ? "silent" : log_is_json() ? "json" : "text"),
 			 NULL };
 	struct proc_fd map[8] = { { 0, 0 }, { 1, 1 }, { 2, 2 },
 				  { s->control, SHIM_CONTROL_FD } };
@@ -113,6 +115,8 @@ int shim_spawn(const struct shim_start *s, pid_t *ret_pid, int *ret_pidfd,
 			return rc;
 		map[spec.n_fds++] = (struct proc_fd){ console, SHIM_CONSOLE_FD };
 	}
+	if (log_get_fd() >= 0)
+		map[spec.n_fds++] = (struct proc_fd){ log_get_fd(), SHIM_LOG_FD };
 	rc = proc_spawn(&spec, ret_pid, &pidfd, e);
 	if (rc < 0)
 		return rc;

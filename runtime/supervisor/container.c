@@ -80,6 +80,7 @@ static void drop(struct pod *p, struct container *c)
 	struct container **at;
 	struct err e;
 
+	wayback_end(p, c);
 	container_unplug(p, c);
 	settle_now(p, c, false);
 	volumes_remove(p, c);
@@ -151,7 +152,7 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		      struct err *e)
 {
 	struct storage_request rq = { .rootfs = spec->rootfs,
-				      .scratch_bytes = p->config.scratch_bytes,
+				      .scratch_bytes = spec->scratch_bytes,
 				      .readonly = spec->create->rootfs->readonly,
 				      .leave = p->config.block_rootfs == CONFIG_BLOCK_LEAVE };
 	Podvm__Rootfs *fs = spec->create->rootfs;
@@ -166,6 +167,8 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 
 	snprintf(stem, sizeof(stem), "d%u", p->n_disks++);
 	rq.serial_stem = stem;
+	if (!rq.scratch_bytes)
+		rq.scratch_bytes = p->config.scratch_bytes;
 	if (fs->readonly)
 		rq.scratch_bytes = 0;
 	if (p->config.layer_cache[0])
@@ -190,6 +193,7 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 			pod_stamp(p, 0, "container %.32s: block device handed over and plugged", c->id);
 		return rc;
 	}
+	wayback_plan(p, c, spec, rq.scratch_bytes);
 	for (i = 0; i < n; i++) {
 		bool lower = disks[i].kind == STORAGE_DISK_SYNTHETIC;
 		char **serial = lower ? &fs->lower_serial : &fs->scratch_serial;
@@ -298,7 +302,7 @@ int container_create(struct pod *p, const char *id, const char *bundle,
 		return err_set(e, ENOMEM, "out of memory");
 	strcpy(c->id, id); /* state_check_id() has checked the length */
 	c->owner = owner;
-	c->settle_fd = -1;
+	c->back.hold = c->back.stream = -1;
 	c->next = p->containers;
 	p->containers = c;
 	rc = make(p, c, bundle, e);
@@ -363,7 +367,7 @@ int container_start(struct pod *p, const char *id, struct err *e)
 		return rc;
 	start.id = c->id;
 	rc = agent_call(&p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
-	if (rc < 0 && c->state->status == STATE_RUNNING) {
+	if (rc < 0 && c->state->status == STATE_RUNNING && !c->ended) {
 		c->state->status = STATE_STOPPED;
 		state_save(p->rootfd, c->state, NULL);
 	}
@@ -389,6 +393,10 @@ int container_signal(struct pod *p, const char *id, uint32_t sig, bool all,
 		return rc;
 	if (p->dead || c->state->status == STATE_STOPPED)
 		return err_set(e, ESRCH, "container not running");
+	/* Its shim is there until its changes are: to a process that has ended, any signal
+	 * can be sent. */
+	if (c->ended)
+		return 0;
 	s.id = c->id;
 	s.signal = sig;
 	s.all = all;
@@ -425,13 +433,20 @@ void container_exited(struct pod *p, const Podvm__Exited *x)
 {
 	struct container *c = x->id ? container_find(p, x->id) : NULL;
 
-	if (!c || (x->exec_id && *x->exec_id) || c->state->status == STATE_STOPPED)
-		return;
-	if (c->ended)
+	if (!c || (x->exec_id && *x->exec_id) || c->ended || c->state->status == STATE_STOPPED)
 		return;
 	c->ended = true;
 	c->state->exit_code = (int)(x->signal ? 128 + (x->signal & 127) : x->code & 255);
 	pod_stamp(p, 0, "container %.32s: ended with %d", c->id, c->state->exit_code);
+	if (c->state->status != STATE_RUNNING || !wayback_begin(p, c))
+		container_settle(p, c);
+}
+
+/**
+ * container_settle() - a container has ended, and its changes are back or never come
+ */
+void container_settle(struct pod *p, struct container *c)
+{
 	if (c->lent)
 		settle_later(p, c);
 	else
@@ -448,6 +463,7 @@ void container_stopped(struct pod *p, struct container *c)
 	c->state->status = STATE_STOPPED;
 	if (c->committed && state_save(p->rootfd, c->state, &e) < 0)
 		log_error("container %s: %s", c->id, e.text);
+	wayback_end(p, c);
 }
 
 /* A shim ends by itself when its process has ended; one that hangs is killed. */
@@ -478,7 +494,9 @@ int container_delete(struct pod *p, const char *id, bool force, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	if (c->lent && c->ended)
+	if (force)
+		wayback_end(p, c);
+	if (c->lent && c->ended && !wayback_pending(c))
 		settle_now(p, c, true);
 	if (!force && c->state->status != STATE_STOPPED)
 		return err_set(e, EBUSY, "container %s is %s: kill it first, or use --force",
@@ -524,6 +542,7 @@ void container_forget_all(struct pod *p)
 	while (p->containers) {
 		struct container *c = p->containers;
 
+		wayback_end(p, c);
 		settle_now(p, c, false);
 		if (c->committed) {
 			end_shim(c);

@@ -59,7 +59,7 @@ static int give_agent(struct pod *p, const Podvm__Pod__Agent *rq,
 
 	if (!c)
 		return err_set(e, ENOENT, "container %s does not exist", rq->id);
-	if (p->dead || c->state->status == STATE_STOPPED)
+	if (p->dead || c->ended || c->state->status == STATE_STOPPED)
 		return err_set(e, ESRCH, "container not running");
 	rc = cgroup_enter(c->cgroup, (pid_t)rq->shim_pid, e);
 	if (rc < 0)
@@ -72,9 +72,9 @@ static int give_agent(struct pod *p, const Podvm__Pod__Agent *rq,
 	if (a->fds[1] < 0)
 		return err_sys(e, "dup");
 	a->n_fds = 2;
-	if (!settle_wanted(c))
+	if (!rq->hold)
 		return 0;
-	rc = settle_open(c, &a->fds[2], e);
+	rc = wayback_hold(c, &a->fds[2], e);
 	if (!rc)
 		a->n_fds = 3;
 	return rc;

@@ -41,7 +41,7 @@ static void on_event(void *arg, uint32_t events)
 	if (read(p->settle_event, &n, sizeof(n)) != sizeof(n))
 		return;
 	for (c = p->containers; c; c = c->next)
-		if (c->ended && c->lent)
+		if (c->ended && c->lent && !wayback_pending(c))
 			settle_now(p, c, true);
 }
 
@@ -58,31 +58,6 @@ int settle_watch(struct pod *p, struct err *e)
 	if (p->settle_event < 0)
 		return err_sys(e, "eventfd");
 	return loop_add(p->loop, p->settle_event, EPOLLIN, on_event, p, &src, e);
-}
-
-/**
- * settle_wanted() - whether the shim that asks now shall wait for the end of it
- */
-bool settle_wanted(const struct container *c)
-{
-	return c->lent && !c->committed && c->settle_fd < 0;
-}
-
-/**
- * settle_open() - a descriptor that closes when all is back
- * @ret_fd: for the shim, owned by the caller
- *
- * Return: 0 or minus errno
- */
-int settle_open(struct container *c, int *ret_fd, struct err *e)
-{
-	int s[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) < 0)
-		return err_sys(e, "socketpair");
-	c->settle_fd = s[0];
-	*ret_fd = s[1];
-	return 0;
 }
 
 /**
@@ -152,5 +127,4 @@ void settle_now(struct pod *p, struct container *c, bool ask)
 		c->lent = false;
 	if (c->ended && c->state && c->state->status != STATE_STOPPED)
 		container_stopped(p, c);
-	fd_close(&c->settle_fd);
 }

@@ -157,7 +157,9 @@ static int watch(struct pod *p, int *empty_fd, struct err *e)
 	    (rc = loop_add(p->loop, p->agent.fd, EPOLLIN, on_agent, p, &src, e)) < 0 ||
 	    (rc = loop_add(p->loop, p->vmm.sock, EPOLLIN, on_vmm, p, &src, e)) < 0)
 		return rc;
-	rc = settle_watch(p, e);
+	rc = wayback_open(p, e);
+	if (rc >= 0)
+		rc = settle_watch(p, e);
 	return rc < 0 ? rc : control_open(p, e);
 }
 
@@ -241,6 +243,7 @@ int supervisor_main(const char *root, const char *pod, const char *bundle)
 	signal(SIGPIPE, SIG_IGN); /* who started us may be gone */
 	p.root = root;
 	p.rootfd = p.podsfd = p.dirfd = p.netns_fd = p.cgroup_fd = p.listen_fd = p.signal_fd = -1;
+	p.back_fd = -1;
 	p.settle_event = p.uevent_fd = -1;
 	p.vmm.sock = p.vmm.pidfd = p.agent.fd = p.broker.sock = -1;
 	p.agent.on_event = on_event;

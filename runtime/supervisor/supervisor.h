@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "lib/journal.h"
@@ -42,6 +43,30 @@ struct stamp {
 };
 
 /**
+ * struct way_back - what a container changed comes back (wayback.c)
+ * @way:     owned; NULL: nothing comes back
+ * @config:  what may
+ * @hold:    our end of the socket that its shim waits on, owned; -1
+ * @due:     its first process has ended
+ * @stream:  connection that the changes come by, owned; -1
+ * @running: @thread is to be joined; it alone uses @way, @stats, @rc and @why meanwhile
+ * @done:    the thread has finished with all of them
+ * @text:    for the engine's log; empty: nothing to say
+ */
+struct way_back {
+	struct writeback *way;
+	struct writeback_config config;
+	struct writeback_stats stats;
+	int hold, stream, wake_fd;
+	bool due, running;
+	atomic_bool done;
+	pthread_t thread;
+	int rc;
+	struct err why;
+	char text[ERR_TEXT_BYTES + 128];
+};
+
+/**
  * struct container - one container of the pod; in the list of struct pod
  * @state:     its record, owned
  * @map:       its rootfs, owned
@@ -55,7 +80,7 @@ struct stamp {
  * @committed: its shim is up and its record is visible
  * @lent:      the host has given something for it that must come back (settle.c)
  * @ended:     its init has ended; it counts as stopped when all that is back
- * @settle_fd: closed then, owned; the shim waits for it
+ * @back:      the way back of what it changed
  */
 struct container {
 	struct container *next;
@@ -74,7 +99,7 @@ struct container {
 	const void *owner;
 	bool committed;
 	bool lent, ended;
-	int settle_fd;
+	struct way_back back;
 };
 
 /**
@@ -128,6 +153,7 @@ struct pod {
 	int cgroup_fd;			/* owned; where the monitor starts */
 	int listen_fd;			/* owned */
 	int signal_fd;			/* owned */
+	int back_fd;			/* owned; wakes the loop for wayback.c */
 	int settle_event;		/* owned; a container that lent something has ended */
 	struct config config;
 	struct journal *journal;
@@ -218,10 +244,17 @@ int container_delete(struct pod *p, const char *id, bool force, struct err *e);
 int container_pids(struct pod *p, const char *id, Podvm__Response **ret,
 		   struct err *e);
 void container_exited(struct pod *p, const Podvm__Exited *x);
+void container_settle(struct pod *p, struct container *c);
 void container_stopped(struct pod *p, struct container *c);
 void container_abandon(struct pod *p, const void *owner);
 void container_forget_all(struct pod *p);
 
+void wayback_plan(struct pod *p, struct container *c, struct spec *spec, uint64_t scratch_bytes);
+int wayback_hold(struct container *c, int *ret_fd, struct err *e);
+int wayback_open(struct pod *p, struct err *e);
+bool wayback_pending(const struct container *c);
+bool wayback_begin(struct pod *p, struct container *c);
+void wayback_end(struct pod *p, struct container *c);
 int blockroot_describe(Podvm__Rootfs *fs, const struct storage_root *root, const char *serial,
 		       struct err *e);
 
@@ -231,8 +264,6 @@ size_t rawvols_serials(const struct container *c, char **ret, size_t room);
 void rawvols_unplug(struct pod *p, struct container *c);
 
 int settle_watch(struct pod *p, struct err *e);
-bool settle_wanted(const struct container *c);
-int settle_open(struct container *c, int *ret_fd, struct err *e);
 void settle_later(struct pod *p, struct container *c);
 void settle_now(struct pod *p, struct container *c, bool ask);
 

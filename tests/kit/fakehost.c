@@ -7,6 +7,7 @@
  * exclude each other. Each call counts as a step, which may fail, or before which
  * the process may die; so a test that forks keeps the model in shared memory. While kit_host is NULL the real calls are made.
  */
+#include "tests/kit/fault.h"
 #include "tests/kit/fakehost.h"
 
 #include <errno.h>
@@ -83,21 +84,23 @@ bool kit_host_claimed(struct fakehost *h)
 int __wrap_syncfs(int fd)
 {
 	if (!kit_host)
-		return __real_syncfs(fd);
+		/* A test that fails call after call would wait for the whole disk each time. */
+		return kit_fault_now(KIT_FAULT_TREE)	? -1 :
+		       kit_fault_armed(KIT_FAULT_TREE) ? 0 : __real_syncfs(fd);
 	return fails() ? -1 : 0;
 }
 
 int __wrap_fsync(int fd)
 {
 	if (!kit_host)
-		return __real_fsync(fd);
+		return kit_fault_now(KIT_FAULT_TREE) ? -1 : __real_fsync(fd);
 	return fails() ? -1 : 0;
 }
 
 int __wrap_umount2(const char *point, int flags)
 {
 	if (!kit_host)
-		return __real_umount2(point, flags);
+		return kit_fault_now(KIT_FAULT_TREE) ? -1 : __real_umount2(point, flags);
 	if (fails())
 		return -1;
 	if (!kit_host->mounted || strcmp(point, kit_host->point)) {
@@ -134,7 +137,8 @@ int __wrap_mount(const char *source, const char *point, const char *type, unsign
 		 const void *data)
 {
 	if (!kit_host)
-		return __real_mount(source, point, type, flags, data);
+		return kit_fault_now(KIT_FAULT_TREE) ? -1 :
+			__real_mount(source, point, type, flags, data);
 	return fails() ? -1 : 0;
 }
 

@@ -66,7 +66,18 @@ bool kit_fault_fired(void)
 	return fired;
 }
 
-static bool fails(unsigned int kind)
+/**
+ * kit_fault_armed() - whether a call of this kind is to fail, or has failed since
+ */
+bool kit_fault_armed(unsigned int kind)
+{
+	return armed & kind;
+}
+
+/**
+ * kit_fault_now() - whether the call under way fails; errno is set then
+ */
+bool kit_fault_now(unsigned int kind)
 {
 	if (!(armed & kind) || fired || --left)
 		return false;
@@ -77,22 +88,22 @@ static bool fails(unsigned int kind)
 
 void *__wrap_malloc(size_t n)
 {
-	return fails(KIT_FAULT_MEMORY) ? NULL : __real_malloc(n);
+	return kit_fault_now(KIT_FAULT_MEMORY) ? NULL : __real_malloc(n);
 }
 
 void *__wrap_calloc(size_t n, size_t size)
 {
-	return fails(KIT_FAULT_MEMORY) ? NULL : __real_calloc(n, size);
+	return kit_fault_now(KIT_FAULT_MEMORY) ? NULL : __real_calloc(n, size);
 }
 
 void *__wrap_realloc(void *p, size_t n)
 {
-	return fails(KIT_FAULT_MEMORY) ? NULL : __real_realloc(p, n);
+	return kit_fault_now(KIT_FAULT_MEMORY) ? NULL : __real_realloc(p, n);
 }
 
 char *__wrap_strdup(const char *s)
 {
-	return fails(KIT_FAULT_MEMORY) ? NULL : __real_strdup(s);
+	return kit_fault_now(KIT_FAULT_MEMORY) ? NULL : __real_strdup(s);
 }
 
 ssize_t __wrap_write(int fd, const void *buf, size_t len)
@@ -101,7 +112,7 @@ ssize_t __wrap_write(int fd, const void *buf, size_t len)
 		errno = fault_code;
 		return -1;
 	}
-	if (!fails(KIT_FAULT_FILES))
+	if (!kit_fault_now(KIT_FAULT_FILES))
 		return __real_write(fd, buf, len);
 	write_fails = true;
 	return len > 1 ? __real_write(fd, buf, len / 2) : -1;
@@ -109,15 +120,15 @@ ssize_t __wrap_write(int fd, const void *buf, size_t len)
 
 int __wrap_renameat(int a, const char *from, int b, const char *to)
 {
-	return fails(KIT_FAULT_FILES) ? -1 : __real_renameat(a, from, b, to);
+	return kit_fault_now(KIT_FAULT_FILES) ? -1 : __real_renameat(a, from, b, to);
 }
 
 int __wrap_ftruncate64(int fd, off_t len)
 {
-	return fails(KIT_FAULT_FILES) ? -1 : __real_ftruncate64(fd, len);
+	return kit_fault_now(KIT_FAULT_FILES) ? -1 : __real_ftruncate64(fd, len);
 }
 
 int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, thread_fn *fn, void *arg)
 {
-	return fails(KIT_FAULT_THREADS) ? fault_code : __real_pthread_create(t, a, fn, arg);
+	return kit_fault_now(KIT_FAULT_THREADS) ? fault_code : __real_pthread_create(t, a, fn, arg);
 }

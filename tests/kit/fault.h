@@ -8,8 +8,12 @@
 #define KIT_FAULT_MEMORY 1u
 #define KIT_FAULT_FILES 2u
 #define KIT_FAULT_THREADS 4u
+/* Calls that change a tree: mkdirat, linkat, mount, fchownat, … (fault-tree.c). */
+#define KIT_FAULT_TREE 8u
 
 void kit_fault_arm(unsigned int kinds, unsigned int nth, int code);
 bool kit_fault_fired(void);
+bool kit_fault_now(unsigned int kind);
+bool kit_fault_armed(unsigned int kind);
 
 #endif

@@ -29,7 +29,7 @@ START_TEST(all_members)
 
 	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
 			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
-			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
+			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
 			  "\"hugepages\":\"always\",\"prefault\":true}}");
 	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
 	ck_assert_str_eq(c.vmm, "/v");
@@ -42,6 +42,7 @@ START_TEST(all_members)
 	ck_assert_uint_eq(c.boot_timeout_ms, 5000);
 	ck_assert(!c.vhost_net);
 	ck_assert_str_eq(c.layer_cache, "/c");
+	ck_assert_int_eq(c.write_back, CONFIG_WRITE_BACK_ON);
 	ck_assert_uint_eq(c.vcpus_max, 8);
 	ck_assert_uint_eq(c.ram_max_bytes, 2ull << 30);
 	ck_assert(c.merge && c.prefault);
@@ -54,7 +55,7 @@ START_TEST(defaults)
 	static const char *const empty[] = { "{}", "{\"ram\":null,\"vmm\":null}",
 					     "{\"memory\":{},\"vcpusMax\":null}",
 					     "{\"vhostNet\":\"auto\"}",
-					     "{\"layerCache\":null}" };
+					     "{\"layerCache\":null}", "{\"writeBack\":\"auto\"}" };
 	struct err e = { 0 };
 	struct config c;
 
@@ -138,6 +139,8 @@ static const struct {
 	{ "{\"bootTimeoutMs\":0}", "/bootTimeoutMs: must be 1 to" },
 	{ "{\"bootTimeoutMs\":18446744073709551615}", "/bootTimeoutMs: must be 1 to" },
 	{ "{\"vhostNet\":true}", "/vhostNet: must be string, not boolean" },
+	{ "{\"writeBack\":false}", "/writeBack: must be string, not boolean" },
+	{ "{\"writeBack\":\"yes\"}", "/writeBack: must be auto, on or off" },
 	{ "{\"vhostNet\":\"on\"}", "/vhostNet: must be auto or off" },
 	{ "{\"layerCache\":true}", "/layerCache: must be string, not boolean" },
 	{ "{\"layerCache\":\"cache\"}", "/layerCache: must be an absolute path or off" },
@@ -185,7 +188,7 @@ Suite *runtime_config_suite(void)
 
 	tcase_add_checked_fixture(t, setup, kit_dir_leave);
 	tcase_add_test(t, all_members);
-	tcase_add_loop_test(t, defaults, 0, 5);
+	tcase_add_loop_test(t, defaults, 0, 6);
 	tcase_add_test(t, no_layer_cache);
 	tcase_add_test(t, missing_file);
 	tcase_add_loop_test(t, mistake, 0, ARRAY_LEN(bad));

@@ -126,6 +126,34 @@ START_TEST(process_is_ended)
 }
 END_TEST
 
+/* A way back that was under way: its staging directory goes, what is beside it stays. */
+START_TEST(staging_is_removed)
+{
+	static const char name[] = ".podvm-writeback.0123456789abcdef";
+	char cwd[PATH_MAX], journal[2 * PATH_MAX], path[200];
+	struct err e = { 0 };
+
+	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+	ck_assert_int_eq(mkdir("engine", 0700), 0);
+	ck_assert_int_eq(mkdir("engine/diff", 0700), 0);
+	kit_put("engine/diff/kept", "x");
+	snprintf(path, sizeof(path), "engine/%s", name);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "engine/%s/new", name);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "engine/%s/new/half", name);
+	kit_put(path, "y");
+	snprintf(journal, sizeof(journal), "{\"r\":[\"writeback\",\"%s/engine\",\"%s\"]}\n", cwd, name);
+	put_pod(journal);
+	put_record("c", "p", STATE_RUNNING, "0", "0");
+	ck_assert_msg(!pod_recover(root, "p", &e), "%s", e.text);
+	ck_assert_uint_eq(kit_count("engine"), 1);
+	ck_assert_uint_eq(kit_count("engine/diff"), 1);
+	ck_assert_uint_eq(kit_count("pods"), 0);
+	expect_record("c", STATE_STOPPED, 128 + SIGKILL);
+}
+END_TEST
+
 /* The pid of the record is another process's now: it must live. */
 START_TEST(reused_pid_is_spared)
 {
@@ -173,6 +201,8 @@ static const char *const garbage[] = {
 	"[\"cgroup\",\"/etc\"]", "[\"cgroup\",\"\"]", "[\"cgroup\",\"/sys/fs/cgroupx\"]",
 	"[\"cgroup\",\"/sys/fs/cgroup/../../../tmp\"]", "[\"cgroup\",\"/sys/fs/cgroup/a/..\"]",
 	"[\"cgroup\",\"/sys/fs/cgroup/a\",\"b\"]", "[\"netplug\"]", "[\"netplug\",\"tap\"]",
+	"[\"writeback\"]", "[\"writeback\",\"/tmp\"]", "[\"writeback\",\"/\",\"etc\"]",
+	"[\"writeback\",\"/tmp\",\"..\"]", "[\"writeback\",\"/tmp\",\".podvm-writeback.x\"]",
 	"[\"netplug\",\"bomb\",\"/n\",\"1\",\"tap0\"]",
 	"[\"netplug\",\"filter\",\"/n\",\"1\",\"tap0\",\"x\"]",
 };
@@ -472,6 +502,7 @@ Suite *runtime_pod_suite(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, process_is_ended);
+	tcase_add_test(t, staging_is_removed);
 	tcase_add_test(t, reused_pid_is_spared);
 	tcase_add_test(t, shims_are_ended);
 	tcase_add_loop_test(t, garbage_record, 0, ARRAY_LEN(garbage));

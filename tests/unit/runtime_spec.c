@@ -179,6 +179,16 @@ static const struct refusal {
 	  "\"io.kubernetes.cri.sandbox-id\":\"a\","
 	  "\"io.kubernetes.cri-o.ContainerType\":\"container\","
 	  "\"io.kubernetes.cri-o.SandboxID\":\"b\"}", "disagree" },
+	{ "/annotations", "{\"io.podvm.write-back\":\"yes\"}",
+	  "/annotations/io.podvm.write-back: must be auto, on or off" },
+	{ "/annotations", "{\"io.podvm.scratch-size\":\"3M\"}",
+	  "/annotations/io.podvm.scratch-size: must be a size" },
+	{ "/annotations", "{\"io.podvm.scratch-size\":\"16001G\"}",
+	  "/annotations/io.podvm.scratch-size: must be a size" },
+	{ "/annotations", "{\"io.podvm.scratch-size\":\"\"}",
+	  "/annotations/io.podvm.scratch-size: must be a size" },
+	{ "/annotations", "{\"io.podvm.scratch-size\":\"10X\"}",
+	  "/annotations/io.podvm.scratch-size: must be a size" },
 	{ "/annotations", "{\"io.kubernetes.cri.sandbox-memory\":\"1G\"}",
 	  "/annotations/io.kubernetes.cri.sandbox-memory: must be a number" },
 	{ "/annotations", "{\"pod-linux-resources.crio.io\":\"{\"}",
