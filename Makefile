@@ -18,6 +18,7 @@ PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
 LIBEXECDIR ?= $(PREFIX)/libexec/podvm
 MANDIR     ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 VERSION    := 0.1.0
 
 CC         ?= cc
@@ -39,9 +40,11 @@ LIB_CAP      := libcap
 LIB_EXT2     := ext2fs
 LIB_XXHASH   := libxxhash
 LIB_URING    := liburing
+LIB_NBDKIT   := nbdkit
 LIB_CHECK    := check
 ALL_LIBS     := $(LIB_JSON) $(LIB_PROTOBUF) $(LIB_NL) $(LIB_DM) $(LIB_BLKID) \
-		$(LIB_SECCOMP) $(LIB_CAP) $(LIB_EXT2) $(LIB_XXHASH) $(LIB_URING)
+		$(LIB_SECCOMP) $(LIB_CAP) $(LIB_EXT2) $(LIB_XXHASH) $(LIB_URING) \
+		$(LIB_NBDKIT)
 
 NO_BUILD_GOALS := help deps clean demo check bench format kernel node fuzz fuzz-replay
 ifneq ($(filter-out $(NO_BUILD_GOALS),$(or $(MAKECMDGOALS),all)),)
@@ -113,7 +116,7 @@ GEN_SRC := $(GEN)/lib/agent.pb-c.c $(GEN)/runtime/pod.pb-c.c
 GEN_HDR := $(GEN_SRC:.c=.h)
 
 PROGRAMS := $(B)/podvm $(B)/podvm-vmm $(B)/podvm-netplug $(B)/podvm-storage \
-	    $(B)/podvm-agent $(B)/initramfs.cpio
+	    $(B)/podvm-agent $(B)/initramfs.cpio $(B)/podvm-nbd.so
 
 .PHONY: all help
 all: $(PROGRAMS)
@@ -122,7 +125,8 @@ help:
 	@echo 'make demo     install what is missing, build, and show a pod in a virtual machine'
 	@echo 'make check    install what is missing, build, and run every test'
 	@echo 'make          build the programs of VARIANT=release|debug|asan (now: $(VARIANT))'
-	@echo 'make unit     unit tests; make guests: small guests; make e2e: stories on the test node'
+	@echo 'make unit     unit tests; make tools: the command-line tools; make guests: small guests;'
+	@echo '              make e2e: stories on the test node'
 	@echo 'make fuzz     fuzzers of every parser and device; FUZZ="blk net" FUZZ_S=600 choose'
 	@echo 'make bench    figures beside QEMU microvm and crun, on the test node'
 	@echo 'make kernel   the guest kernel (KERNEL=path uses another one)'
@@ -206,6 +210,13 @@ $(B)/podvm-storage: $(B)/obj/storage/main.o $(B)/libstorage.a $(B)/liblib.a
 	$(call say,LD,$@)
 	$(call link,$(LIBS_STORAGE) $(LIBS_LIB))
 
+# Loaded by nbdkit, which knows no sanitizers; stands alone, on headers of lib/.
+$(B)/podvm-nbd.so: storage/nbd/plugin.c lib/broker.h lib/disktab.h
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out $(SAN) -fPIE -MD -MP,$(FLAGS)) $(call pc,$(LIB_NBDKIT),--cflags) $(CPPFLAGS) $(CFLAGS) \
+		-fPIC -shared -pthread -Wl,-z,relro -Wl,-z,now $< $(LDFLAGS) -o $@
+
 AGENT_OBJ := $(call aobj,$(AGENT_SRC) lib/err.c lib/fd.c lib/str.c lib/log.c \
 	     lib/loop.c lib/opt.c lib/proc.c lib/frame.c) $(B)/agent/lib/agent.pb-c.o
 $(B)/podvm-agent: $(AGENT_OBJ)
@@ -232,11 +243,16 @@ $(B)/initramfs-stock.cpio: $(B)/podvm-agent guest/initramfs guest/initramfs.list
 # ---- install ---------------------------------------------------------------------------
 .PHONY: install
 install: all $(KERNEL)
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(MANDIR)/man8
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(MANDIR)/man5 \
+		$(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(COMPLETIONDIR)
 	install -m 755 $(B)/podvm $(B)/podvm-netplug $(B)/podvm-storage $(DESTDIR)$(BINDIR)
 	install -m 755 $(B)/podvm-vmm $(DESTDIR)$(LIBEXECDIR)
+	install -m 644 $(B)/podvm-nbd.so $(DESTDIR)$(LIBEXECDIR)
 	install -m 644 $(B)/initramfs.cpio $(KERNEL) $(DESTDIR)$(LIBEXECDIR)
+	install -m 644 $(wildcard */*.5) $(DESTDIR)$(MANDIR)/man5
 	install -m 644 $(wildcard */*.8) $(DESTDIR)$(MANDIR)/man8
+	install -m 644 runtime/podvm.bash-completion $(DESTDIR)$(COMPLETIONDIR)/podvm
+	for p in podvm-netplug podvm-storage podvm-vmm; do ln -sf podvm $(DESTDIR)$(COMPLETIONDIR)/$$p; done
 
 .PHONY: clean deps
 clean:

@@ -10,8 +10,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "lib/json.h"
-#include "lib/mem.h"
 #include "lib/opt.h"
 #include "lib/str.h"
 #include "storage/layers.h"
@@ -24,45 +22,46 @@ static const char *role(const struct overlay *o, size_t layer)
 	return layer < o->n_layers - o->n_data ? "lower" : "data";
 }
 
-static int print_json(const struct source *s, const struct layers *l,
-		      const struct err *why)
+static void json_layers(struct json_out *o, const struct overlay *v, const struct layers *l)
 {
-	struct json_out *o = json_out_new();
-	_cleanup_free_ char *text = NULL;
-	struct err e = { 0 };
 	size_t i;
 
+	json_out_bool(o, "userxattr", v->userxattr);
+	cmd_json_name(o, "workDir", v->work);
+	json_out_arr(o, "layers");
+	for (i = 0; i < v->n_layers; i++) {
+		json_out_obj(o, NULL);
+		json_out_str(o, "role", role(v, i));
+		cmd_json_name(o, "path", v->layer[i].path);
+		if (l)
+			json_out_u64(o, "names", layers_count(l, i));
+		json_out_end(o);
+	}
+	json_out_end(o);
+}
+
+/* The names of members are documented in podvm-storage(8), and stay. */
+static int print_json(const struct source *s, const struct layers *l, const struct err *why,
+		      struct err *e)
+{
+	struct json_out *o = json_out_new();
+
 	if (!o)
-		return -ENOMEM;
-	json_out_str(o, "path", s->path);
+		return err_set(e, ENOMEM, "out of memory");
+	cmd_json_name(o, "path", s->path);
 	json_out_str(o, "kind", source_kind_name(s->kind));
 	json_out_bool(o, "supported", !why->code);
 	json_out_str(o, "reason", why->code ? why->text : NULL);
-	json_out_str(o, "mountPoint", s->point);
-	json_out_str(o, "mountRoot", s->root);
+	cmd_json_name(o, "mountPoint", s->point);
+	cmd_json_name(o, "mountRoot", s->root);
 	json_out_str(o, "fsType", s->fstype);
-	json_out_str(o, "device", s->device);
-	json_out_str(o, "nestedMount", s->nested);
+	cmd_json_name(o, "device", s->device);
+	cmd_json_name(o, "nestedMount", s->nested);
 	if (s->block)
 		blockmount_json(s->block, o);
-	if (s->overlay) {
-		json_out_bool(o, "userxattr", s->overlay->userxattr);
-		json_out_str(o, "workDir", s->overlay->work);
-		json_out_arr(o, "layers");
-		for (i = 0; i < s->overlay->n_layers; i++) {
-			json_out_obj(o, NULL);
-			json_out_str(o, "role", role(s->overlay, i));
-			json_out_str(o, "path", s->overlay->layer[i].path);
-			if (l)
-				json_out_u64(o, "names", layers_count(l, i));
-			json_out_end(o);
-		}
-		json_out_end(o);
-	}
-	if (!json_out_text(o, true, &text, &e))
-		puts(text);
-	json_out_free(o);
-	return text ? 0 : -ENOMEM;
+	if (s->overlay)
+		json_layers(o, s->overlay, l);
+	return cmd_json_print(o, e);
 }
 
 static void row(const char *name, const char *value)
@@ -75,8 +74,7 @@ static void row(const char *name, const char *value)
 	printf("%-14s %s\n", name, shown);
 }
 
-static void print_table(const struct source *s, const struct layers *l,
-			const struct err *why)
+static void print_table(const struct source *s, const struct layers *l, const struct err *why)
 {
 	size_t i;
 
@@ -114,51 +112,33 @@ static void print_table(const struct source *s, const struct layers *l,
  */
 int cmd_inspect(int argc, char **argv, struct err *e)
 {
-	bool json = false, help = false;
+	bool json = false;
 	const struct opt table[] = {
 		OPT_FLAG('j', "json", &json, "print JSON"),
-		OPT_FLAG('h', "help", &help, "print this"),
 		OPT_END,
 	};
+	const char *path;
 	struct layers *l = NULL;
-	struct err why = { 0 };
+	struct err why = {0};
 	struct source *s;
-	int first, rc;
+	int rc = cmd_args(table, argc, argv, &path, e);
 
-	/* Options are fine on both sides of the path. */
-	rc = opt_parse(table, argc, argv, &first, e);
-	if (rc < 0)
+	if (rc <= 0)
 		return rc;
-	if (help) {
-		printf("usage: podvm-storage inspect PATH [--json]\n\n"
-		       "Tells what is behind a directory: the mount it is on, the layers of an overlay\n"
-		       "(topmost first) with the names that each holds, and whether podvm can map it.\n\n");
-		opt_help(stdout, table);
-		return 0;
-	}
-	if (first < argc) {
-		int next;
-
-		rc = opt_parse(table, argc - first, argv + first, &next, e);
-		if (rc < 0)
-			return rc;
-		if (first + next != argc)
-			return err_set(e, EINVAL, "inspect takes one path; see inspect --help");
-	} else {
-		return err_set(e, EINVAL, "inspect needs a path; see inspect --help");
-	}
-	rc = source_probe(argv[first], &s, e);
+	if (!path)
+		return err_set(e, EINVAL, "needs a path; see inspect --help");
+	rc = source_probe(path, &s, e);
 	if (rc < 0)
-		return rc;
+		return rc == -EINVAL ? -EIO : rc;
 	rc = source_check(s, &why);
 	if (!rc && s->overlay)
 		rc = layers_read(s->overlay, NULL, &l, &why);
 	if (!rc && s->overlay)
 		layers_verify(l, s->fd, &why);
 	rc = 0;
-	if (json && print_json(s, l, &why) < 0)
-		rc = err_set(e, ENOMEM, "out of memory");
-	else if (!json)
+	if (json)
+		rc = print_json(s, l, &why, e);
+	else
 		print_table(s, l, &why);
 	layers_free(l);
 	source_free(s);

@@ -68,9 +68,13 @@ $(B)/tests/tree-list $(B)/tests/inside:
 	$(Q)$(CC) $(AGENT_LINK) $(CFLAGS) $^ $(LDFLAGS) -o $@
 
 # What stories need besides the programs themselves.
-.PHONY: e2e-programs
+.PHONY: e2e-programs tools
 e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/inside $(B)/tests/tree-list \
 	      $(B)/tests/tree-stack $(B)/tests/unit share-programs
+
+# Command-line tools that need no virtual machine; root, on this machine.
+tools: all
+	$(Q)tests/tools/run
 
 e2e: all e2e-programs
 	$(Q)tests/e2e/run

@@ -45,7 +45,7 @@
 struct options {
 	const char *vmm, *append;
 	struct opt_strs shares, hot, disks, taps;
-	const char *port;
+	const char *port, *rootfs;
 	uint64_t ram_mib, vcpus, timeout_s, hotplug_mib;
 	bool help;
 };
@@ -63,6 +63,7 @@ struct line {
  * @console: its output, owned
  * @port:    our end of the console port, owned; -1 for none
  * @line, @port_line: the lines that are being written to them
+ * @files, @map: broker and disk of --rootfs, owned
  * @refused: UNPLUG failed
  */
 struct run {
@@ -72,6 +73,8 @@ struct run {
 	unsigned int n_brokers;
 	int console, port;
 	struct line line, port_line;
+	struct broker files;
+	struct storage_map *map;
 	bool refused;
 };
 
@@ -163,6 +166,29 @@ static int add_disk(struct run *r, const char *path, struct err *e)
 	return plug_disk(&r->v, path, e);
 }
 
+/* A disk of the layers of an overlay, as a pod gets it; no raw disk has its number. */
+static int add_rootfs(struct run *r, const char *path, struct err *e)
+{
+	struct storage_request want = { .rootfs = path, .serial_stem = "synthetic" };
+	struct vmm_request broker = { .type = VMM_BROKER }, rq = { .type = VMM_DISK };
+	const struct storage_disk *d;
+	int end, rc = broker_start(&r->files, &end, e);
+
+	if (rc < 0)
+		return rc;
+	rc = call(r, &broker, &end, 1, e);
+	fd_close(&end);
+	if (!rc)
+		rc = storage_map_rootfs(&want, &r->map, e);
+	if (rc < 0)
+		return rc;
+	rq.disk = (struct vmm_disk){ .synthetic = 1, .readonly = 1, .number = POD_DISKS_MAX - 1 };
+	snprintf(rq.disk.serial, sizeof(rq.disk.serial), "synthetic");
+	broker_add(&r->files, rq.disk.number, r->map);
+	storage_map_disks(r->map, &d);
+	return call(r, &rq, &d->fd, 1, e);
+}
+
 static int add_tap(struct run *r, const char *text, struct err *e)
 {
 	return plug_tap(&r->v, text, e);
@@ -176,6 +202,8 @@ static int plug_all(struct run *r, struct err *e)
 	if ((rc = each(r, &o->disks, add_disk, e)) < 0 ||
 	    (rc = each(r, &o->taps, add_tap, e)) < 0 ||
 	    (rc = each(r, &o->shares, plug_share, e)) < 0)
+		return rc;
+	if (o->rootfs && (rc = add_rootfs(r, o->rootfs, e)) < 0)
 		return rc;
 	if (o->port)
 		rc = r->port = plug_port(&r->v, o->port, e);
@@ -359,6 +387,8 @@ int main(int argc, char **argv)
 				     OPT_STRS(0, "hot", &o.hot, "TAG[:ro][:none|:always]=DIR",
 					      "a share that the guest asks for"),
 				     OPT_STRS(0, "disk", &o.disks, "FILE", "a raw disk"),
+				     OPT_STR(0, "rootfs", &o.rootfs, "DIR",
+					     "a disk of the overlay that is mounted there"),
 				     OPT_STRS(0, "tap", &o.taps, "NAME[,vhost]", "a tap interface"),
 				     OPT_STR(0, "port", &o.port, "NAME", "a console port"),
 				     OPT_U64(0, "hotplug", &o.hotplug_mib, "MIB",
@@ -387,6 +417,8 @@ int main(int argc, char **argv)
 	vmm_done(&r.v);
 	while (r.n_brokers)
 		share_broker_stop(&r.broker[--r.n_brokers]);
+	broker_stop(&r.files);
+	storage_map_free(r.map);
 	fd_close(&r.console);
 	fd_close(&r.port);
 	return rc < 0;
