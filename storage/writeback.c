@@ -25,8 +25,8 @@
  * directory and is right in both cases.
  *
  * The engine's own mount may be there still, and sees the old directory until it is
- * unmounted; engines do that before they look or mount again. When nothing has changed,
- * nothing is exchanged. Mounts with an index
+ * unmounted; engines do that before they look or mount again, and one that is not theirs
+ * is made anew (storage/writeback-mount.c). When nothing has changed, nothing is exchanged. Mounts with an index
  * (index=on, nfs_export=on) remember the upper directory by its inode and would not
  * come up again with another one: refused.
  *
@@ -49,6 +49,7 @@
 
 #include "lib/fd.h"
 #include "lib/journal.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "storage/mountinfo.h"
@@ -76,6 +77,7 @@ static const char *const kept_options[] = { "redirect_dir=", "metacopy=", "xino=
  * @name:    of the staging directory
  * @stage:   the staging directory, owned
  * @made:    it may exist
+ * @again:   the engine's mount
  */
 struct writeback {
 	struct source *source;
@@ -86,6 +88,7 @@ struct writeback {
 	char name[WRITEBACK_NAME_BYTES];
 	int stage;
 	bool made;
+	struct remount again;
 };
 
 static int make_name(char *dst, size_t room, struct err *e)
@@ -156,6 +159,7 @@ static int find_options(struct writeback *w, struct err *e)
 	rc = mountinfo_find(text, sx.stx_mnt_id, &m);
 	if (rc < 0)
 		return err_set(e, -rc, "its mount is not in /proc/self/mountinfo");
+	remount_look(&m, sx.stx_mnt_id, w->source->overlay, &w->again);
 	return read_options(w, m.super, e);
 }
 
@@ -396,6 +400,19 @@ static int remove_stage(struct writeback *w, struct err *e)
 	return rc;
 }
 
+/* The changes are back in any case. */
+static void mount_again(struct writeback *w)
+{
+	struct err why;
+	char shown[256];
+
+	fd_close(&w->source->fd);
+	if (remount(&w->again, &why) >= 0)
+		return;
+	str_quote(shown, sizeof(shown), w->again.point);
+	log_warn("the overlay at %s is not mounted any more: %s", shown, why.text);
+}
+
 /**
  * writeback_run() - carry the changes out, and exchange the upper directory
  * @stream: connection that brings the delta, borrowed; blocking or not. Whoever
@@ -416,6 +433,8 @@ int writeback_run(struct writeback *w, int stream, const struct writeback_config
 	/* A mount that is still there goes on as it is when nothing has changed. */
 	if (rc >= 0 && s.changed)
 		rc = commit(w, e);
+	if (rc >= 0 && s.changed)
+		mount_again(w);
 	/* The old state that cannot be removed now is removed by the next command. */
 	remove_stage(w, &ignored);
 	if (rc >= 0)
@@ -431,6 +450,7 @@ void writeback_free(struct writeback *w)
 	if (!w)
 		return;
 	remove_stage(w, NULL);
+	remount_done(&w->again);
 	source_free(w->source);
 	strbuf_done(&w->options);
 	fd_close(&w->parent);

@@ -9,6 +9,9 @@
 
 #include "lib/delta.h"
 #include "lib/err.h"
+#include "storage/mountinfo.h"
+#include "storage/mountopt.h"
+#include "storage/overlay.h"
 #include "storage/storage.h"
 
 /* Names of what lies in the staging directory. */
@@ -62,5 +65,23 @@ bool object_same(const struct object_look *a, const struct object_look *b);
 /* writeback-apply.c */
 int delta_apply(int root, int stream, const struct writeback_config *config,
 		struct writeback_stats *ret, struct err *e);
+
+/* storage/writeback-mount.c */
+
+/**
+ * struct remount - a mount that is to be made anew
+ * @point: where; NULL: it is left alone
+ * @id:    of the mount that is there now
+ */
+struct remount {
+	struct mount_opts opts;
+	char *point, *source;
+	uint64_t id;
+};
+
+void remount_look(const struct mount_entry *m, uint64_t mount_id, const struct overlay *o,
+		  struct remount *ret);
+int remount(const struct remount *r, struct err *e);
+void remount_done(struct remount *r);
 
 #endif
