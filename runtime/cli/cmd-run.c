@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "runtime/cli/cli.h"
@@ -10,7 +12,7 @@
 int cmd_run(struct cli *c, int argc, char **argv, struct err *e)
 {
 	struct create_args a = { .bundle = "." };
-	bool detach = false, keep = false, terminal;
+	bool detach = false, keep = false, terminal, told;
 	const struct opt t[] = {
 		OPT_STR('b', "bundle", &a.bundle, "DIR", "directory of config.json (default .)"),
 		OPT_STR(0, "pid-file", &a.pid_file, "FILE", "gets the pid that stands for the container"),
@@ -27,7 +29,13 @@ int cmd_run(struct cli *c, int argc, char **argv, struct err *e)
 	if (rc <= 0)
 		return rc;
 	a.foreground = !detach;
+	/* The shim has nobody else to tell what becomes of the container's changes. */
+	told = detach || log_get_fd() >= 0;
+	if (!told)
+		log_open(STDERR_FILENO, LOG_LEVEL_WARN, false);
 	rc = create_container(c, &a, argv[first], &shim, &terminal, e);
+	if (!told)
+		log_open(-1, LOG_LEVEL_WARN, false);
 	if (rc < 0)
 		return rc;
 	rc = start_container(c, argv[first], e);

@@ -28,7 +28,6 @@
 #include "netplug/netplug.h"
 #include "runtime/supervisor/supervisor.h"
 
-#define VMM_ANSWER_MS 10000
 #define AGENT_SETUP_MS 30000
 #define SHUTDOWN_MS 3000
 
@@ -119,10 +118,9 @@ static int configure(struct pod *p, const struct spec *spec, struct err *e)
 		return err_set(e, E2BIG, "configuration: cmdline is too long");
 	{
 		int fds[] = { kvm, kernel, initramfs, console };
-		/* To take all memory at once may take as long as a boot. */
-		int ms = rq.config.prefault ? (int)p->config.boot_timeout_ms : VMM_ANSWER_MS;
 
-		return vmm_call(&p->vmm, &rq, fds, 4, ms, &rp, e);
+		/* Reads the kernel, and may take all memory at once: a part of the boot. */
+		return vmm_call(&p->vmm, &rq, fds, 4, (int)p->config.boot_timeout_ms, &rp, e);
 	}
 }
 

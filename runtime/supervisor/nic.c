@@ -19,7 +19,6 @@
 #include "lib/log.h"
 #include "runtime/supervisor/supervisor.h"
 
-#define VMM_ANSWER_MS 10000
 #define AGENT_LINK_MS 20000
 
 static void mac_name(const uint8_t mac[6], char name[VMM_NAME_BYTES])

@@ -26,8 +26,6 @@
 #include "lib/str.h"
 #include "runtime/supervisor/supervisor.h"
 
-#define VMM_ANSWER_MS 10000
-
 /* The kernel's messages are shorter (UEVENT_BUFFER_SIZE, linux/kobject.h). */
 #define UEVENT_BYTES 4096
 #define UEVENT_GROUP 1

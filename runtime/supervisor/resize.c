@@ -17,8 +17,6 @@
 
 #include "runtime/supervisor/supervisor.h"
 
-#define ANSWER_MS 10000
-
 /* Bringing a processor up takes tens of milliseconds on a slow machine. */
 #define CPUS_MS 30000
 
@@ -91,7 +89,7 @@ static int ask(struct pod *p, enum vmm_type type, uint64_t bytes, struct vmm_rep
 {
 	struct vmm_request rq = { .type = type, .bytes = bytes };
 
-	return vmm_call(&p->vmm, &rq, NULL, 0, ANSWER_MS, rp, e);
+	return vmm_call(&p->vmm, &rq, NULL, 0, VMM_ANSWER_MS, rp, e);
 }
 
 /**

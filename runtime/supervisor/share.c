@@ -23,8 +23,6 @@
 #include "lib/mem.h"
 #include "runtime/supervisor/supervisor.h"
 
-#define VMM_ANSWER_MS 10000
-
 /* What a file that a Linux guest knows takes of its memory, struct share_config. */
 #define GUEST_NODE_BYTES 1024u
 #define NODES_MAX (1u << 20)

@@ -18,6 +18,12 @@
 #include "storage/storage.h"
 #include "vmm/vmm.h"
 
+/*
+ * How long the monitor may take for an answer. It takes milliseconds; but where a host
+ * is out of processors or swaps, seconds, and a pod that fails then makes it worse.
+ */
+#define VMM_ANSWER_MS 30000
+
 /* Events of a pod's timeline that are kept. */
 #define POD_STAMPS_MAX 96
 
