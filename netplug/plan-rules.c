@@ -103,6 +103,7 @@ static Podvm__Rule *new_rule(Podvm__Network *n, uint8_t family, struct err *e)
 static int add_rule(const struct scan_rule *r, Podvm__Network *n, struct err *e)
 {
 	Podvm__Rule *m = new_rule(n, r->family, e);
+	const uint32_t first = 0;
 	size_t i;
 	int rc = 0;
 
@@ -114,6 +115,9 @@ static int add_rule(const struct scan_rule *r, Podvm__Network *n, struct err *e)
 	m->table = r->head_table;
 	m->action = r->action;
 	m->flags = r->flags;
+	/* The kernel does not tell a priority of 0, and takes another one for none. */
+	if (!r->priority)
+		rc = put_attr(m, FRA_PRIORITY, &first, sizeof(first), e);
 	for (i = 0; i < r->n_attrs && !rc; i++)
 		rc = put_attr(m, r->attr[i].type, r->attr[i].value, r->attr[i].len, e);
 	return rc;

@@ -74,8 +74,10 @@ static int next(struct agent *a, int timeout_ms, Podvm__Response **ret,
 				 ? err_set(e, ETIMEDOUT, "no answer in time")
 				 : frame_recv(a->fd, &a->rx, left, e);
 
-		if (rc < 0)
-			return err_wrap(e, "the guest's agent");
+		if (rc < 0) {
+			err_wrap(e, "the guest's agent"); /* which loses the code without @e */
+			return rc;
+		}
 		rc = unpack(a, &rs, e);
 		if (rc < 0)
 			return rc;

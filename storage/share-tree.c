@@ -106,8 +106,10 @@ static bool lasting_handles(int root)
 
 static int restrict_mount(const struct share_tree *t, struct err *e)
 {
+	/* Private: what the host mounts or unmounts later is none of its business. */
 	struct mount_attr a = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-					    MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW };
+					    MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW,
+				.propagation = MS_PRIVATE };
 	unsigned int deep = t->recursive ? AT_RECURSIVE : 0;
 
 	if (t->readonly)

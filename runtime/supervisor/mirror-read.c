@@ -205,6 +205,9 @@ static int read_dir(struct mirror_tree *t, int fd, const char *path, unsigned in
 		if (strcmp(ent->d_name, ".") && strcmp(ent->d_name, ".."))
 			rc = read_one(t, dirfd(d), path, ent->d_name, depth, e);
 	}
+	/* A directory that could not be read to its end is not the whole of it. */
+	if (!rc && errno)
+		rc = err_sys(e, "%s", path);
 	closedir(d);
 	return rc;
 }
@@ -235,6 +238,8 @@ static int read_links(struct mirror_tree *t, int dir, struct err *e)
 			rc = read_link(t, dir, ent->d_name, f, e);
 		t->n_links = t->n ? t->n - 1 : 0;
 	}
+	if (!rc && errno)
+		rc = err_sys(e, "mirror");
 	closedir(d);
 	return rc;
 }

@@ -169,6 +169,8 @@ int share_pod_start(struct pod *p, struct err *e)
 	config.held_max = config.nodes_max;
 	if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_max / 2 < config.held_max)
 		config.held_max = (uint32_t)(r.rlim_max / 2);
+	if (config.fds_max > config.held_max / 2)
+		config.fds_max = config.held_max / 2;
 	rc = share_broker_start(&p->share, -1, &config, SHARE_CHANNELS_MAX, ends, e);
 	if (rc < 0)
 		return rc;

@@ -36,6 +36,7 @@ static const char *const rows[] = {
 	"ip rule add uidrange 1000-1999 ipproto tcp sport 1-2 dport 80 table 12 pref 8",
 	"ip rule add from 10.0.0.0/8 blackhole pref 3 && ip rule add to 10.1.0.0/16 prohibit pref 4 && "
 	"ip -6 rule add from 2001:db8::/32 unreachable pref 5",
+	"ip rule add pref 0 from 10.1.0.2 table 100 && ip rule add pref 100 from 10.1.0.3 table 101",
 	"ip rule add pref 10 goto 20 && ip rule add pref 20 table 5 suppress_prefixlength 0",
 	/* The kernel's own: missing, twice, moved. */
 	"ip rule del pref 32767",
