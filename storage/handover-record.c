@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/mem.h"
 #include "lib/proc.h"
 #include "lib/str.h"
 
@@ -102,6 +103,14 @@ int handover_record_parse(const struct journal_rec *j, struct handover_record *r
 	return 0;
 }
 
+/* ext4's superblock: Linux Documentation/filesystems/ext4, "Super Block". */
+#define EXT4_AT 1024
+#define EXT4_BYTES 1024
+#define EXT4_ERRORS_AT 0x3c
+#define EXT4_ERRORS_CONTINUE 1
+#define EXT4_ERRORS_RO 2
+#define EXT4_MOUNT_OPTS_AT 0x200
+
 enum place { PLACE_FREE, PLACE_GONE, PLACE_OURS, PLACE_TAKEN };
 
 /* What is at the mount point now. */
@@ -129,13 +138,47 @@ static const char *source_of(const struct handover_record *r, const char *node)
 	return node;
 }
 
+/*
+ * Whether the superblock, which is the guest's by now, says no more of what the host's
+ * kernel shall do about an error than what does no harm: ext4 knows "panic", too.
+ */
+static bool is_tame(const char *source)
+{
+	_cleanup_close_ int fd = open(source, O_RDONLY | O_CLOEXEC);
+	uint8_t sb[EXT4_BYTES];
+	uint16_t errors;
+
+	if (fd < 0 || pread(fd, sb, sizeof(sb), EXT4_AT) != sizeof(sb))
+		return false;
+	memcpy(&errors, sb + EXT4_ERRORS_AT, sizeof(errors));
+	return (errors == EXT4_ERRORS_CONTINUE || errors == EXT4_ERRORS_RO) &&
+	       !sb[EXT4_MOUNT_OPTS_AT];
+}
+
+/* The options of the mount, malloc'd; NULL when memory is short. The last word wins. */
+static char *safe_data(const struct handover_record *r, const char *source)
+{
+	const char *data = r->opts.data;
+	char *text;
+
+	if (strcmp(r->fstype, "ext4") != 0 ||
+	    (!strstr(data, "errors=panic") && (strstr(data, "errors=") || is_tame(source))))
+		return strdup(data);
+	return asprintf(&text, "%s%serrors=remount-ro", data, *data ? "," : "") < 0 ? NULL : text;
+}
+
 static int mount_free(const struct handover_record *r, const char *source, struct err *e)
 {
 	const struct timespec nap = { .tv_nsec = 20000000 };
+	_cleanup_free_ char *data = safe_data(r, source);
 	uint64_t end = clock_ms() + FREE_MS;
+	struct mount_opts o = r->opts;
 	int rc;
 
-	while ((rc = mountopt_mount(&r->opts, source, r->point, r->fstype, e)) == -EBUSY &&
+	if (!data)
+		return err_set(e, ENOMEM, "out of memory");
+	o.data = data;
+	while ((rc = mountopt_mount(&o, source, r->point, r->fstype, e)) == -EBUSY &&
 	       clock_ms() < end)
 		nanosleep(&nap, NULL);
 	if (rc < 0 || (r->bits & RECORD_SHARED))

@@ -51,6 +51,9 @@
 /* What a name takes in a directory and in the table of inodes, at least. */
 #define NAME_BYTES 256
 
+/* What a file takes space by, as on the guest's disk. */
+#define BLOCK_BYTES 4096u
+
 /**
  * struct level - a directory that the walk is in
  * @fd:   owned
@@ -327,9 +330,15 @@ static int on_object(struct apply *a, const uint8_t *data, uint32_t len)
 	return rc < 0 ? rc : remember(a);
 }
 
+/* End of the block that byte @at - 1 is in. */
+static uint64_t blocks_end(uint64_t at)
+{
+	return (at + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+}
+
 static int on_data(struct apply *a, const uint8_t *data, uint32_t len)
 {
-	uint64_t offset;
+	uint64_t offset, from, to, paid;
 
 	if (!a->open || a->kind != DELTA_FILE || len <= sizeof(offset))
 		return broken(a, "content without a file");
@@ -338,10 +347,14 @@ static int on_data(struct apply *a, const uint8_t *data, uint32_t len)
 	len -= (uint32_t)sizeof(offset);
 	if (offset < a->at || offset > a->attr.size || len > a->attr.size - offset)
 		return broken(a, "content outside of a file");
+	/* A block is taken whole, and paid for once: offsets rise. */
+	paid = blocks_end(a->at);
+	from = offset / BLOCK_BYTES * BLOCK_BYTES;
+	from = from < paid ? paid : from;
+	to = blocks_end(offset + len);
 	a->at = offset + len;
 	a->stats.bytes += len;
-	/* A block is taken whole. */
-	if (spend(a, len + (offset % 4096 ? 0 : (4096 - len % 4096) % 4096)) < 0)
+	if (spend(a, to > from ? to - from : 0) < 0)
 		return -a->e->code;
 	while (len) {
 		ssize_t n = pwrite(a->fd, data, len, (off_t)offset);

@@ -28,12 +28,12 @@
  * struct delta_reader - a delta that arrives
  * @stream:   borrowed
  * @buf:      bytes that have arrived, [off, have) not used yet
- * @start_ms, @received: for the time that is left
+ * @waited_ms, @received: for the time that is left; what we take ourselves does not count
  */
 struct delta_reader {
 	int stream;
 	size_t off, have;
-	uint64_t start_ms, received;
+	uint64_t waited_ms, received;
 	uint8_t buf[BUF_BYTES];
 };
 
@@ -51,7 +51,6 @@ int delta_reader_new(int stream, struct delta_reader **ret, struct err *e)
 	if (!r)
 		return err_set(e, ENOMEM, "out of memory");
 	r->stream = stream;
-	r->start_ms = clock_ms();
 	*ret = r;
 	return 0;
 }
@@ -67,7 +66,7 @@ void delta_reader_free(struct delta_reader *r)
 /* Return: milliseconds that the guest has left; at most what poll(2) takes. */
 static int time_left(const struct delta_reader *r)
 {
-	uint64_t may = GRACE_MS + r->received / BYTES_PER_MS, took = clock_ms() - r->start_ms;
+	uint64_t may = GRACE_MS + r->received / BYTES_PER_MS, took = r->waited_ms;
 
 	return took >= may ? 0 : may - took > GRACE_MS ? GRACE_MS : (int)(may - took);
 }
@@ -84,8 +83,10 @@ static int need(struct delta_reader *r, size_t n, const uint8_t **ret, struct er
 		r->off = 0;
 	}
 	while (r->have - r->off < n) {
+		uint64_t before = clock_ms();
 		int rc = poll(&f, 1, time_left(r));
 
+		r->waited_ms += clock_ms() - before;
 		if (!rc)
 			return err_set(e, ETIMEDOUT, "the guest brings its changes too slowly");
 		got = rc < 0 ? -1 : read(r->stream, r->buf + r->have, BUF_BYTES - r->have);

@@ -314,6 +314,9 @@ __attribute__((noreturn)) static void serve(struct shim *s)
 				ended = true;
 				code = rs->exited->code;
 				sig = rs->exited->signal < NSIG ? rs->exited->signal : SIGKILL;
+				/* Nobody ends by it, and we would stop. */
+				if (sig == SIGSTOP)
+					sig = SIGKILL;
 			}
 			podvm__response__free_unpacked(rs, NULL);
 		}

@@ -367,10 +367,9 @@ int container_start(struct pod *p, const char *id, struct err *e)
 		return rc;
 	start.id = c->id;
 	rc = agent_call(&p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
-	if (rc < 0 && c->state->status == STATE_RUNNING && !c->ended) {
-		c->state->status = STATE_STOPPED;
-		state_save(p->rootfd, c->state, NULL);
-	}
+	/* Nothing of it ran: nothing comes back, and its shim waits for nothing. */
+	if (rc < 0 && c->state->status == STATE_RUNNING && !c->ended)
+		container_stopped(p, c);
 	if (!rc)
 		pod_stamp(p, 0, "container %.32s: started", id);
 	return rc;
@@ -433,7 +432,9 @@ void container_exited(struct pod *p, const Podvm__Exited *x)
 {
 	struct container *c = x->id ? container_find(p, x->id) : NULL;
 
-	if (!c || (x->exec_id && *x->exec_id) || c->ended || c->state->status == STATE_STOPPED)
+	/* One whose bundle does not load has no state, and the guest can name it all the same. */
+	if (!c || !c->state || (x->exec_id && *x->exec_id) || c->ended ||
+	    c->state->status == STATE_STOPPED)
 		return;
 	c->ended = true;
 	c->state->exit_code = (int)(x->signal ? 128 + (x->signal & 127) : x->code & 255);

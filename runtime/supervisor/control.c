@@ -265,6 +265,7 @@ static void conn_close(struct conn *c)
 	fd_close(&c->fd);
 	container_abandon(p, c);
 	free(c);
+	pod_look(p);
 	if (p->ending)
 		loop_stop(p->loop);
 }
@@ -302,9 +303,7 @@ static void on_request(void *arg, uint32_t events)
 	free(a->devices);
 	free(a->device_list);
 	free(a);
-	/* An event that came with an answer does not make the socket readable. */
-	if (c->pod->vmm.have_event)
-		pod_die(c->pod, c->pod->vmm.event.text);
+	pod_look(c->pod);
 	if (rc < 0)
 		conn_close(c);
 	else if (c->pod->ending || c->pod->dead)

@@ -43,6 +43,7 @@ static void on_event(void *arg, uint32_t events)
 	for (c = p->containers; c; c = c->next)
 		if (c->ended && c->lent && !wayback_pending(c))
 			settle_now(p, c, true);
+	pod_look(p);
 }
 
 /**
@@ -78,10 +79,12 @@ static int release(struct pod *p, struct container *c, bool root, struct err *e)
 	Podvm__DisksRelease m = PODVM__DISKS_RELEASE__INIT;
 	Podvm__Request rq = AGENT_REQUEST(disks_release = &m, DISKS_RELEASE);
 	char *serials[STORAGE_DISKS_MAX + POD_DISKS_MAX];
-	const struct storage_disk *disks;
+	const struct storage_disk *disks = NULL;
 	size_t i;
 
-	storage_map_disks(c->map, &disks);
+	/* A root file system that is shared has no map. */
+	if (c->map)
+		storage_map_disks(c->map, &disks);
 	for (i = 0; root && i < c->n_disks; i++)
 		serials[m.n_serials++] = (char *)(uintptr_t)disks[i].serial;
 	m.n_serials += rawvols_serials(c, serials + m.n_serials, POD_DISKS_MAX);

@@ -82,6 +82,17 @@ void pod_die(struct pod *p, const char *why)
 	loop_stop(p->loop);
 }
 
+/**
+ * pod_look() - whether the machine's end came with an answer of the monitor
+ *
+ * Such an event does not make the socket readable: for whoever asked in the loop.
+ */
+void pod_look(struct pod *p)
+{
+	if (p->vmm.have_event)
+		pod_die(p, p->vmm.event.text);
+}
+
 static void on_agent(void *arg, uint32_t events)
 {
 	struct pod *p = arg;

@@ -230,6 +230,7 @@ static void on_wake(void *arg, uint32_t events)
 		join(p, c);
 		container_settle(p, c);
 	}
+	pod_look(p);
 }
 
 /**
