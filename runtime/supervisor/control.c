@@ -265,9 +265,6 @@ static void conn_close(struct conn *c)
 	fd_close(&c->fd);
 	container_abandon(p, c);
 	free(c);
-	pod_look(p);
-	if (p->ending)
-		loop_stop(p->loop);
 }
 
 static void on_request(void *arg, uint32_t events)
@@ -303,11 +300,8 @@ static void on_request(void *arg, uint32_t events)
 	free(a->devices);
 	free(a->device_list);
 	free(a);
-	pod_look(c->pod);
 	if (rc < 0)
 		conn_close(c);
-	else if (c->pod->ending || c->pod->dead)
-		loop_stop(c->pod->loop);
 }
 
 static void on_connect(void *arg, uint32_t events)

@@ -69,7 +69,6 @@ static void resize(struct pod *p, uint32_t major, uint32_t minor)
 		if (vmm_call(&p->vmm, &rq, NULL, 0, VMM_ANSWER_MS, &rp, &e) < 0)
 			log_warn("volume %u:%u: %s", major, minor, e.text);
 	}
-	pod_look(p);
 }
 
 static void on_uevent(void *arg, uint32_t events)

@@ -43,7 +43,6 @@ static void on_event(void *arg, uint32_t events)
 	for (c = p->containers; c; c = c->next)
 		if (c->ended && c->lent && !wayback_pending(c))
 			settle_now(p, c, true);
-	pod_look(p);
 }
 
 /**

@@ -70,7 +70,7 @@ static void on_event(void *arg, const Podvm__Exited *x)
 }
 
 /**
- * pod_die() - the machine is gone: end the loop, which leads to the way down
+ * pod_die() - the machine is gone, which leads to the way down
  * @why: for the log
  */
 void pod_die(struct pod *p, const char *why)
@@ -79,18 +79,6 @@ void pod_die(struct pod *p, const char *why)
 		return;
 	p->dead = true;
 	log_error("pod %s: machine ended: %s", p->id, why);
-	loop_stop(p->loop);
-}
-
-/**
- * pod_look() - whether the machine's end came with an answer of the monitor
- *
- * Such an event does not make the socket readable: for whoever asked in the loop.
- */
-void pod_look(struct pod *p)
-{
-	if (p->vmm.have_event)
-		pod_die(p, p->vmm.event.text);
 }
 
 static void on_agent(void *arg, uint32_t events)
@@ -139,10 +127,7 @@ static void on_empty(void *arg, uint32_t events)
 	struct pod *p = arg;
 
 	(void)events;
-	if (!p->containers) {
-		p->ending = true;
-		loop_stop(p->loop);
-	}
+	p->ending |= !p->containers;
 }
 
 static int watch(struct pod *p, int *empty_fd, struct err *e)
@@ -236,6 +221,23 @@ static void finish(struct pod *p, bool gently)
 		log_error("pod %s: %s", p->id, e.text);
 }
 
+/*
+ * Until the pod ends or its machine does. An event that came with an answer of the
+ * monitor does not make the socket readable, whoever it was that had asked.
+ */
+static int serve(struct pod *p, struct err *e)
+{
+	while (!p->dead && !p->ending) {
+		int rc = loop_step(p->loop, -1, e);
+
+		if (rc < 0)
+			return rc;
+		if (p->vmm.have_event)
+			pod_die(p, p->vmm.event.text);
+	}
+	return 0;
+}
+
 /**
  * supervisor_main() - the supervisor's process; started by pod_ensure() only
  * @root:   state directory
@@ -271,7 +273,7 @@ int supervisor_main(const char *root, const char *pod, const char *bundle)
 		return 1;
 	}
 	pod_say_ready(POD_READY_FD, NULL);
-	rc = loop_run(p.loop, &e);
+	rc = serve(&p, &e);
 	if (rc < 0)
 		log_error("pod %s: %s", p.id, e.text);
 	finish(&p, !p.dead);

@@ -189,7 +189,6 @@ void pod_stamp(struct pod *p, uint64_t ns, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 uint64_t pod_now_ns(void);
 void pod_die(struct pod *p, const char *why);
-void pod_look(struct pod *p);
 
 int machine_start(struct pod *p, const struct spec *spec, struct err *e);
 int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,

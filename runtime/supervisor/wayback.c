@@ -230,7 +230,6 @@ static void on_wake(void *arg, uint32_t events)
 		join(p, c);
 		container_settle(p, c);
 	}
-	pod_look(p);
 }
 
 /**
