@@ -27,6 +27,54 @@
 #include "lib/mem.h"
 
 /**
+ * fd_path() - a path of the file itself, for calls that take no descriptor
+ *
+ * Of use where /proc is mounted, and while @fd is open.
+ */
+struct fd_path fd_path(int fd)
+{
+	struct fd_path p;
+
+	snprintf(p.s, sizeof(p.s), "/proc/self/fd/%d", fd);
+	return p;
+}
+
+/**
+ * fd_name() - the path that a file has now
+ * @dst: NUL-terminated; " (deleted)" may be behind it, and nothing says that it leads there
+ *
+ * Return: 0; -ENAMETOOLONG; minus errno
+ */
+int fd_name(int fd, char *dst, size_t room)
+{
+	ssize_t n = readlink(fd_path(fd).s, dst, room);
+
+	if (n < 0)
+		return -errno;
+	if ((size_t)n == room) {
+		errno = ENAMETOOLONG;
+		return -ENAMETOOLONG;
+	}
+	dst[n] = 0;
+	return 0;
+}
+
+/**
+ * fd_openat2() - openat2(2), which the C library does not have
+ * @flags:   O_*; O_CLOEXEC is among them
+ * @mode:    of a file that is made; else 0
+ * @resolve: RESOLVE_*
+ *
+ * Return: descriptor, owned by the caller; -1 and errno
+ */
+int fd_openat2(int dirfd, const char *path, uint64_t flags, mode_t mode, uint64_t resolve)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve };
+
+	return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+}
+
+/**
  * fd_close() - close a descriptor and forget it
  * @fd: the variable that owns it; -1 is fine; set to -1; errno is kept
  */
@@ -323,10 +371,8 @@ int file_replace(int dirfd, const char *path, const void *data, size_t len,
 /* Below the first directory a mount point is refused, before its content is touched. */
 static int open_tree(int dirfd, const char *name, bool first)
 {
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-				.resolve = first ? 0 : RESOLVE_NO_XDEV };
-
-	return (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+	return fd_openat2(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
+			  first ? 0 : RESOLVE_NO_XDEV);
 }
 
 static int remove_tree(int dirfd, const char *name, bool first, struct err *e)

@@ -3,6 +3,7 @@
 #define LIB_FD_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "lib/err.h"
@@ -15,6 +16,17 @@ int fd_steal(int *fd);
 
 /* A local descriptor that is closed when its scope ends. */
 #define _cleanup_close_ __attribute__((cleanup(fd_close)))
+
+/**
+ * struct fd_path - "/proc/self/fd/N": a way to reach the file of a descriptor by name
+ */
+struct fd_path {
+	char s[32];
+};
+
+struct fd_path fd_path(int fd);
+int fd_name(int fd, char *dst, size_t room);
+int fd_openat2(int dirfd, const char *path, uint64_t flags, mode_t mode, uint64_t resolve);
 
 int read_full(int fd, void *buf, size_t len, struct err *e);
 int write_full(int fd, const void *buf, size_t len, struct err *e);

@@ -82,7 +82,6 @@ static int netns_check(const struct jnode *n, const char *path, bool own_ok,
 	_cleanup_close_ int fd = -1;
 	struct stat that, own;
 	struct statfs fs;
-	char link[40];
 
 	/* By O_PATH first: opening what is no nsfs file could do anything. */
 	at = open(path, O_PATH | O_CLOEXEC);
@@ -92,8 +91,7 @@ static int netns_check(const struct jnode *n, const char *path, bool own_ok,
 	if (fstatfs(at, &fs) < 0 || fs.f_type != NSFS_MAGIC)
 		return json_fail(n, "path", e, "%s is not a namespace; did it go "
 				 "away?", SPEC_Q(path));
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", at);
-	fd = open(link, O_RDONLY | O_CLOEXEC);
+	fd = open(fd_path(at).s, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return json_fail(n, "path", e, "network namespace %s: %s",
 				 SPEC_Q(path), strerror(errno));

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -27,20 +26,17 @@
 static int root_open(const struct jnode *root, int bundle_fd, const char *path,
 		     int *ret, struct err *e)
 {
-	struct open_how how = {
-		.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-		.resolve = RESOLVE_NO_MAGICLINKS,
-	};
-	long fd;
+	uint64_t resolve = RESOLVE_NO_MAGICLINKS;
+	int fd;
 
 	if (path[0] != '/') {
 		if (spec_path_climbs(path))
 			return json_fail(root, "path", e, "%s: a path out of the "
 					 "bundle; use an absolute path",
 					 SPEC_Q(path));
-		how.resolve |= RESOLVE_BENEATH;
+		resolve |= RESOLVE_BENEATH;
 	}
-	fd = syscall(SYS_openat2, bundle_fd, path, &how, sizeof(how));
+	fd = fd_openat2(bundle_fd, path, O_PATH | O_DIRECTORY, 0, resolve);
 	if (fd < 0 && errno == EXDEV)
 		return json_fail(root, "path", e, "%s: a path out of the bundle by "
 				 "a symbolic link; use an absolute path",
@@ -48,7 +44,7 @@ static int root_open(const struct jnode *root, int bundle_fd, const char *path,
 	if (fd < 0)
 		return json_fail(root, "path", e, "root file system %s: %s",
 				 SPEC_Q(path), strerror(errno));
-	*ret = (int)fd;
+	*ret = fd;
 	return 0;
 }
 
@@ -56,15 +52,11 @@ static int root_open(const struct jnode *root, int bundle_fd, const char *path,
 static int root_name(const struct jnode *root, int fd, char **ret,
 		     struct err *e)
 {
-	char link[40], path[PATH_MAX];
+	char path[PATH_MAX];
 	struct stat here, there, slash;
-	ssize_t n;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0)
-		return err_sys(e, "/root/path: %s", link);
-	path[n] = 0;
+	if (fd_name(fd, path, sizeof(path)) < 0)
+		return err_sys(e, "/root/path");
 	if (fstat(fd, &here) < 0 || stat(path, &there) < 0 ||
 	    stat("/", &slash) < 0)
 		return err_sys(e, "/root/path: %s", path);

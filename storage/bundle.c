@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -32,21 +31,18 @@
 static int open_root(const struct jnode *root, int bundle_fd, const char *path, int *ret,
 		     struct err *e)
 {
-	struct open_how how = {
-		.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-		.resolve = RESOLVE_NO_MAGICLINKS | (path[0] == '/' ? 0 : RESOLVE_BENEATH),
-	};
+	int fd = fd_openat2(bundle_fd, path, O_PATH | O_DIRECTORY, 0,
+			    RESOLVE_NO_MAGICLINKS | (path[0] == '/' ? 0 : RESOLVE_BENEATH));
+	int code = errno;
 	char shown[256];
-	long fd;
 
 	str_quote(shown, sizeof(shown), path);
-	fd = syscall(SYS_openat2, bundle_fd, path, &how, sizeof(how));
-	if (fd < 0 && errno == EXDEV)
+	if (fd < 0 && code == EXDEV)
 		return json_fail(root, "path", e,
 				 "%s: leads out of the bundle; use an absolute path", shown);
 	if (fd < 0)
-		return json_fail(root, "path", e, "%s: %s", shown, strerror(errno));
-	*ret = (int)fd;
+		return json_fail(root, "path", e, "%s: %s", shown, strerror(code));
+	*ret = fd;
 	return 0;
 }
 
@@ -55,8 +51,6 @@ static int read_root(const struct jnode *top, int bundle_fd, struct bundle *b, s
 	_cleanup_close_ int fd = -1;
 	struct jnode root;
 	const char *path;
-	char link[40];
-	ssize_t n;
 	int rc = json_obj(top, "root", &root, e);
 
 	if (!rc)
@@ -71,12 +65,7 @@ static int read_root(const struct jnode *top, int bundle_fd, struct bundle *b, s
 		rc = open_root(&root, bundle_fd, path, &fd, e);
 	if (rc < 0)
 		return rc;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, b->rootfs, sizeof(b->rootfs) - 1);
-	if (n < 0)
-		return err_sys(e, "/root/path");
-	b->rootfs[n] = 0;
-	return 0;
+	return fd_name(fd, b->rootfs, sizeof(b->rootfs)) < 0 ? err_sys(e, "/root/path") : 0;
 }
 
 static int read_config(int dir, struct bundle *b, struct err *e)

@@ -353,20 +353,16 @@ static int write_file(const struct cache *c, const char *name, const void *buf, 
 int cache_store(const struct cache *c, const struct scan *s, int64_t read_at_s, struct err *e)
 {
 	_cleanup_free_ void *buf = NULL;
-	char name[NAME_BYTES], self[40], path[PATH_MAX];
+	char name[NAME_BYTES], path[PATH_MAX];
 	struct cache_key key;
 	size_t len;
-	ssize_t n;
 	int rc;
 
 	if (s->upper || !settled(s->root, read_at_s - SETTLED_S) ||
 	    make_key(s->fd, s->userxattr, &key) < 0)
 		return 0;
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", s->fd);
-	n = readlink(self, path, sizeof(path) - 1);
-	if (n < 0)
+	if (fd_name(s->fd, path, sizeof(path)) < 0)
 		return err_sys(e, "layer cache: name of the layer");
-	path[n] = 0;
 	rc = cachefile_pack(s, &key, path, &buf, &len, e);
 	if (rc == -EXDEV || rc == -EFBIG)
 		return 0;

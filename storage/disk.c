@@ -30,7 +30,6 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -540,18 +539,14 @@ const struct storage_stats *storage_map_stats(const struct storage_map *m)
 static int open_beneath(int dir_fd, const char *path)
 {
 	/* O_NONBLOCK: what was a file might be a FIFO by now. */
-	struct open_how how = {
-		.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW | O_NOATIME,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-			   RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-	};
-	int fd = (int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
+	const uint64_t flags = O_RDONLY | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW;
+	const uint64_t resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+				 RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+	int fd = fd_openat2(dir_fd, path, flags | O_NOATIME, 0, resolve);
 
 	/* Only the owner of a file may leave its access time alone. */
-	if (fd < 0 && errno == EPERM) {
-		how.flags &= ~(uint64_t)O_NOATIME;
-		fd = (int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
-	}
+	if (fd < 0 && errno == EPERM)
+		fd = fd_openat2(dir_fd, path, flags, 0, resolve);
 	return fd;
 }
 

@@ -96,10 +96,7 @@ int outfile_open(struct outfile *o, const char *path, bool force, struct err *e)
 /* Gives content without a name one: 0 or minus errno. */
 static int give_name(const struct outfile *o, const char *name)
 {
-	char link[40];
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", o->fd);
-	return linkat(AT_FDCWD, link, o->dir_fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+	return linkat(AT_FDCWD, fd_path(o->fd).s, o->dir_fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
 /**

@@ -43,6 +43,9 @@
 #include "lib/mem.h"
 #include "lib/str.h"
 
+/* A layer ends where its file system does. */
+#define LAYER_RESOLVE (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV)
+
 #define TRUSTED "trusted.overlay."
 #define USER "user.overlay."
 #define NESTED "overlay."
@@ -417,16 +420,12 @@ static int read_entries(struct walk *w, struct tree_node *dir, int fd, struct er
 
 static int read_dir(struct walk *w, struct tree_node *dir, struct err *e)
 {
-	struct open_how how = {
-		.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-	};
 	_cleanup_close_ int fd = -1;
 	char path[TREE_PATH_BYTES];
 	int rc;
 
 	tree_path(dir, path);
-	fd = (int)syscall(SYS_openat2, w->s->fd, path, &how, sizeof(how));
+	fd = fd_openat2(w->s->fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, LAYER_RESOLVE);
 	if (fd < 0 && errno == EXDEV)
 		return refuse(dir, EXDEV, e, "is a mount point inside a layer: unmount it");
 	if (fd < 0)
@@ -514,11 +513,8 @@ int scan_layer(struct scan *s, struct err *e)
 int scan_data(int layer_fd, uint16_t index, const char *path, struct arena *a,
 	      struct tree_inode **ret, struct err *e)
 {
-	struct open_how how = {
-		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-	};
-	_cleanup_close_ int fd = (int)syscall(SYS_openat2, layer_fd, path, &how, sizeof(how));
+	_cleanup_close_ int fd = fd_openat2(layer_fd, path, O_PATH | O_NOFOLLOW, 0,
+					    LAYER_RESOLVE);
 	struct tree_inode *i;
 	char shown[400];
 	struct statx sx;

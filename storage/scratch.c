@@ -131,12 +131,10 @@ static int format(int fd, uint64_t bytes, struct err *e)
 	const char *what = "superblock";
 	ext2_filsys fs = NULL;
 	errcode_t code;
-	char path[40];
 	int rc;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	describe(&sb, bytes);
-	code = ext2fs_initialize(path, EXT2_FLAG_64BITS, &sb, unix_io_manager, &fs);
+	code = ext2fs_initialize(fd_path(fd).s, EXT2_FLAG_64BITS, &sb, unix_io_manager, &fs);
 	if (code)
 		return failed(code, what, e);
 	rc = identify(fs, e);

@@ -18,7 +18,6 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -29,14 +28,8 @@
 
 static int open_name(const struct node *dir, const char *name, uint64_t flags, uint32_t mode)
 {
-	struct open_how how = { .flags = flags | O_NOFOLLOW | O_CLOEXEC,
-				.mode = mode,
-				.resolve = BENEATH };
-	int fd;
-
-	if (!dir->tree->recursive)
-		how.resolve |= RESOLVE_NO_XDEV;
-	fd = (int)syscall(SYS_openat2, dir->fd, name, &how, sizeof(how));
+	int fd = fd_openat2(dir->fd, name, flags | O_NOFOLLOW, mode,
+			    dir->tree->recursive ? BENEATH : BENEATH | RESOLVE_NO_XDEV);
 
 	return fd < 0 ? -errno : fd;
 }

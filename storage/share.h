@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "lib/err.h"
+#include "lib/fd.h"
 #include "lib/share.h"
 #include "storage/storage.h"
 
@@ -131,19 +132,6 @@ struct call {
 	uint32_t n;
 	int fd;
 };
-
-/* /proc/self/fd/N: a way to reach the file of an O_PATH descriptor by name. */
-struct fd_path {
-	char s[32];
-};
-
-static inline struct fd_path fd_path(int fd)
-{
-	struct fd_path p;
-
-	snprintf(p.s, sizeof(p.s), "/proc/self/fd/%d", fd);
-	return p;
-}
 
 /* share-tree.c */
 int tree_new(int fd, bool readonly, bool recursive, struct share_tree **ret, struct err *e);

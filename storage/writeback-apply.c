@@ -213,7 +213,6 @@ static int on_link(struct apply *a, const uint8_t *data, uint32_t len)
 {
 	_cleanup_close_ int fd = -1;
 	struct known key, **at;
-	char path[32];
 
 	if (len != sizeof(key.id))
 		return broken(a, "a hard link");
@@ -230,8 +229,7 @@ static int on_link(struct apply *a, const uint8_t *data, uint32_t len)
 		return failed(a, (*at)->path, "hard link");
 	if (clear(a, a->name) < 0)
 		return -a->e->code;
-	object_path(fd, path);
-	if (linkat(AT_FDCWD, path, top(a), a->name, AT_SYMLINK_FOLLOW) < 0)
+	if (linkat(AT_FDCWD, fd_path(fd).s, top(a), a->name, AT_SYMLINK_FOLLOW) < 0)
 		return failed(a, a->name, "hard link");
 	return 0;
 }
@@ -386,7 +384,6 @@ static bool may_have_caps(const struct apply *a, const uint8_t *value, uint32_t 
 static int on_xattr(struct apply *a, const char *attr, const uint8_t *data, uint32_t len)
 {
 	int fd = a->open ? a->fd : top(a);
-	char path[32];
 
 	if (len > DELTA_VALUE_MAX)
 		return broken(a, "an attribute");
@@ -394,12 +391,11 @@ static int on_xattr(struct apply *a, const char *attr, const uint8_t *data, uint
 		return 0;
 	if (spend(a, NAME_BYTES + len) < 0)
 		return -a->e->code;
-	object_path(fd, path);
 	if (!object_may_set(attr) || (!strcmp(attr, OBJECT_CAPABILITY) && !may_have_caps(a, data, len))) {
 		a->stats.no_attrs++;
 		return 0;
 	}
-	if (setxattr(path, attr, data, len, 0) >= 0)
+	if (setxattr(fd_path(fd).s, attr, data, len, 0) >= 0)
 		return 0;
 	/* user.overlay.* of a mount with userxattr; and files that take none. */
 	if (errno != EPERM && errno != EOPNOTSUPP)

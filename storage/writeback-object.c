@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -49,20 +48,8 @@ int object_failed(const char *name, const char *what, struct err *e)
  */
 int object_open(int at, const char *name, uint64_t flags)
 {
-	struct open_how how = { .flags = flags | O_NOFOLLOW | O_CLOEXEC,
-			       .mode = flags & O_CREAT ? 0600 : 0,
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					  RESOLVE_NO_MAGICLINKS};
-
-	return (int)syscall(SYS_openat2, at, name, &how, sizeof(how));
-}
-
-/**
- * object_path() - a path of the object itself, for calls that take no descriptor
- */
-void object_path(int fd, char dst[32])
-{
-	snprintf(dst, 32, "/proc/self/fd/%d", fd);
+	return fd_openat2(at, name, flags | O_NOFOLLOW, flags & O_CREAT ? 0600 : 0,
+			  RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
 /**
@@ -83,17 +70,17 @@ bool object_may_set(const char *attr)
 int object_strip(int fd, const char *name, struct err *e)
 {
 	_cleanup_free_ char *list = malloc(LIST_BYTES_MAX);
-	char path[32], *x;
+	struct fd_path path = fd_path(fd);
 	ssize_t n;
+	char *x;
 
 	if (!list)
 		return err_set(e, ENOMEM, "out of memory");
-	object_path(fd, path);
-	n = listxattr(path, list, LIST_BYTES_MAX);
+	n = listxattr(path.s, list, LIST_BYTES_MAX);
 	if (n < 0 && errno != EOPNOTSUPP)
 		return object_failed(name, "attributes", e);
 	for (x = list; n > 0 && x < list + n; x += strlen(x) + 1)
-		if (object_may_set(x) && removexattr(path, x) < 0 && errno != ENODATA)
+		if (object_may_set(x) && removexattr(path.s, x) < 0 && errno != ENODATA)
 			return object_failed(name, x, e);
 	return 0;
 }
@@ -116,10 +103,9 @@ int object_clear(int dir, const char *name, struct object_caps *ret_caps, struct
 		return errno == ENOENT ? 0 : object_failed(name, "stat", e);
 	if (S_ISREG(st.st_mode)) {
 		_cleanup_close_ int fd = object_open(dir, name, O_PATH);
-		char path[32];
 
-		object_path(fd, path);
-		ret_caps->len = fd < 0 ? -1 : getxattr(path, OBJECT_CAPABILITY, ret_caps->value, sizeof(ret_caps->value));
+		ret_caps->len = fd < 0 ? -1 : getxattr(fd_path(fd).s, OBJECT_CAPABILITY,
+						       ret_caps->value, sizeof(ret_caps->value));
 	}
 	if (S_ISDIR(st.st_mode) ? dir_remove(dir, name, &why) < 0
 				: unlinkat(dir, name, 0) < 0) {
@@ -138,10 +124,8 @@ int object_clear(int dir, const char *name, struct object_caps *ret_caps, struct
 int object_finish(int fd, const char *name, const struct delta_attr *x, struct err *e)
 {
 	struct timespec t[2] = {{x->atime_s, (long)x->atime_ns}, {x->mtime_s, (long)x->mtime_ns}};
-	char path[32];
 
-	object_path(fd, path);
-	if (!S_ISLNK(x->mode) && chmod(path, x->mode & 07777) < 0)
+	if (!S_ISLNK(x->mode) && chmod(fd_path(fd).s, x->mode & 07777) < 0)
 		return object_failed(name, "mode", e);
 	if (utimensat(fd, "", t, AT_EMPTY_PATH) < 0)
 		return object_failed(name, "times", e);

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -79,10 +78,8 @@ static int copy_attrs(int from, int to, const char *name, struct err *e)
 
 static int open_dir(int at, const char *name)
 {
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-			       .resolve = RESOLVE_NO_XDEV | RESOLVE_BENEATH};
-
-	return (int)syscall(SYS_openat2, at, name, &how, sizeof(how));
+	return fd_openat2(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
+			  RESOLVE_NO_XDEV | RESOLVE_BENEATH);
 }
 
 static int copy_dir(int from, int to, const char *name, unsigned int depth, struct err *e);

@@ -176,16 +176,12 @@ static int same_upper(const struct writeback *w)
 
 static int find_parent(struct writeback *w, struct err *e)
 {
-	char link[40], path[PATH_MAX], *slash;
+	char path[PATH_MAX], *slash;
 	struct stat up, dir;
 	struct statx sx;
-	ssize_t n;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", w->source->overlay->layer[0].fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0)
+	if (fd_name(w->source->overlay->layer[0].fd, path, sizeof(path)) < 0)
 		return err_sys(e, "upper directory");
-	path[n] = 0;
 	slash = strrchr(path, '/');
 	if (!slash || !slash[1])
 		return err_set(e, EINVAL, "upper directory: has no parent");

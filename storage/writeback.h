@@ -54,7 +54,6 @@ struct object_look {
 
 int object_failed(const char *name, const char *what, struct err *e);
 int object_open(int at, const char *name, uint64_t flags);
-void object_path(int fd, char dst[32]);
 bool object_may_set(const char *attr);
 int object_strip(int fd, const char *name, struct err *e);
 int object_clear(int dir, const char *name, struct object_caps *ret_caps, struct err *e);

@@ -145,11 +145,12 @@ static int private_attr(struct teller *t, const char *path, const char *attr, co
  */
 static int tell_xattrs(struct teller *t, int fd, const char *name, bool only_private)
 {
-	char path[32], *x;
+	struct fd_path p = fd_path(fd);
+	const char *path = p.s;
 	int opaque = 0, rc;
 	ssize_t n, len;
+	char *x;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	n = listxattr(path, t->list, LIST_BYTES);
 	if (n < 0 && errno != EOPNOTSUPP)
 		return failed(t, name, "attributes");

@@ -27,7 +27,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "guest/agent/agent.h"
@@ -60,11 +59,9 @@ static bool is_version(const char *s)
 
 static int open_dir(int root, const char *path)
 {
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					   RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV };
-
-	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	return fd_openat2(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
+			  RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+			  RESOLVE_NO_XDEV);
 }
 
 static int set_attr(int fd, const Podvm__MirrorFile *f, struct err *e)

@@ -30,7 +30,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -56,25 +55,10 @@
 #define MS_NOSYMFOLLOW 256
 #endif
 
-/* /proc/self/fd/N: the child has the agent's /proc until it enters its root. */
-struct fd_path {
-	char s[32];
-};
-
-static struct fd_path fd_path(int fd)
-{
-	struct fd_path p;
-
-	snprintf(p.s, sizeof(p.s), "/proc/self/fd/%d", fd);
-	return p;
-}
-
+/* Paths by fd_path(): the child has the agent's /proc until it enters its root. */
 static int open_in_root(int root, const char *path, uint64_t flags)
 {
-	struct open_how how = { .flags = flags | O_PATH | O_CLOEXEC,
-				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-
-	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	return fd_openat2(root, path, flags | O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
 /**

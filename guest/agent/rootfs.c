@@ -70,14 +70,13 @@ static int mount_disk(const char *serial, const char *type, unsigned long flags,
 static int mount_share(uint32_t number, const char *where, struct err *e)
 {
 	_cleanup_close_ int from = -1;
-	char name[16], path[32];
+	char name[16];
 
 	snprintf(name, sizeof(name), "%u", number);
 	from = volume_open(name, e);
 	if (from < 0)
 		return from;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", from);
-	if (mount(path, where, NULL, MS_BIND, NULL) < 0)
+	if (mount(fd_path(from).s, where, NULL, MS_BIND, NULL) < 0)
 		return err_sys(e, "bind");
 	return 0;
 }

@@ -26,7 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -40,12 +39,10 @@
 
 static int open_beneath(int dir, const char *name, int flags)
 {
-	struct open_how how = { .flags = (uint64_t)flags | O_RDONLY | O_NOFOLLOW | O_CLOEXEC |
-					 O_NONBLOCK | O_NOCTTY,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					   RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV };
-
-	return (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+	return fd_openat2(dir, name,
+			  (uint64_t)flags | O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0,
+			  RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+			  RESOLVE_NO_XDEV);
 }
 
 /**

@@ -303,13 +303,11 @@ static void on_inotify(void *arg, uint32_t events)
 
 static void watch(struct mirrors *all, struct mirror *m)
 {
-	char path[32];
 	struct err e;
 
 	m->watch = -1;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
 	if (all->inotify >= 0)
-		m->watch = inotify_add_watch(all->inotify, path, WATCHED);
+		m->watch = inotify_add_watch(all->inotify, fd_path(m->fd).s, WATCHED);
 	if (m->watch >= 0)
 		return;
 	log_info("volume: no inotify for mirror %u: it is looked at every %d ms", m->key, POLL_MS);

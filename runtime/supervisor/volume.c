@@ -36,7 +36,6 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -72,12 +71,11 @@ static int set_text(char **at, const char *text, struct err *e)
 static int open_source(const char *bundle, const char *path, struct stat *st, int *ret,
 		       struct err *e)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
 	_cleanup_close_ int dir = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
 
 	if (dir < 0)
 		return err_sys(e, "bundle %s", bundle);
-	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	fd = fd_openat2(dir, path, O_PATH, 0, RESOLVE_NO_MAGICLINKS);
 	if (fd < 0 || fstat(fd, st) < 0)
 		return err_sys(e, "cannot be opened");
 	*ret = fd_steal(&fd);
