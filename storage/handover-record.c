@@ -103,14 +103,6 @@ int handover_record_parse(const struct journal_rec *j, struct handover_record *r
 	return 0;
 }
 
-/* ext4's superblock: Linux Documentation/filesystems/ext4, "Super Block". */
-#define EXT4_AT 1024
-#define EXT4_BYTES 1024
-#define EXT4_ERRORS_AT 0x3c
-#define EXT4_ERRORS_CONTINUE 1
-#define EXT4_ERRORS_RO 2
-#define EXT4_MOUNT_OPTS_AT 0x200
-
 enum place { PLACE_FREE, PLACE_GONE, PLACE_OURS, PLACE_TAKEN };
 
 /* What is at the mount point now. */
@@ -138,6 +130,21 @@ static const char *source_of(const struct handover_record *r, const char *node)
 	return node;
 }
 
+/**
+ * handover_super() - the superblock of an ext4 file system, as its writer left it
+ * @fd: the device, borrowed
+ *
+ * Return: 0 or minus errno
+ */
+int handover_super(int fd, struct ext2_super_block *ret, struct err *e)
+{
+	ssize_t n = pread(fd, ret, sizeof(*ret), SUPERBLOCK_OFFSET);
+
+	if (n == sizeof(*ret))
+		return 0;
+	return n < 0 ? err_sys(e, "superblock") : err_set(e, EIO, "superblock: the device ends in it");
+}
+
 /*
  * Whether the superblock, which is the guest's by now, says no more of what the host's
  * kernel shall do about an error than what does no harm: ext4 knows "panic", too.
@@ -145,14 +152,11 @@ static const char *source_of(const struct handover_record *r, const char *node)
 static bool is_tame(const char *source)
 {
 	_cleanup_close_ int fd = open(source, O_RDONLY | O_CLOEXEC);
-	uint8_t sb[EXT4_BYTES];
-	uint16_t errors;
+	struct ext2_super_block sb;
 
-	if (fd < 0 || pread(fd, sb, sizeof(sb), EXT4_AT) != sizeof(sb))
-		return false;
-	memcpy(&errors, sb + EXT4_ERRORS_AT, sizeof(errors));
-	return (errors == EXT4_ERRORS_CONTINUE || errors == EXT4_ERRORS_RO) &&
-	       !sb[EXT4_MOUNT_OPTS_AT];
+	return fd >= 0 && handover_super(fd, &sb, NULL) >= 0 &&
+	       (sb.s_errors == EXT2_ERRORS_CONTINUE || sb.s_errors == EXT2_ERRORS_RO) &&
+	       !sb.s_mount_opts[0];
 }
 
 /* The options of the mount, malloc'd; NULL when memory is short. The last word wins. */

@@ -56,11 +56,6 @@
 /* Our own openers while a device is taken: @hold and @fd. */
 #define OWN_OPENERS 2
 
-/* ext4's superblock: where it is, and what is looked at in it. */
-#define EXT4_AT 1024
-#define EXT4_INCOMPAT_AT 0x60
-#define EXT4_RECOVER 0x4u
-
 /**
  * struct handover - a device that a guest has, or may have
  * @mode:   as planned
@@ -166,14 +161,15 @@ static int check_alone(const struct handover *h, const struct blockdev *d, struc
 /* A journal that a guest could not replay. */
 static int check_replayed(const struct handover *h, struct err *e)
 {
-	uint32_t incompat;
+	struct ext2_super_block sb;
+	int rc;
 
 	if (h->mode != BLOCKPLAN_READONLY || strcmp(h->fstype, "ext4"))
 		return 0;
-	if (pread(h->fd, &incompat, sizeof(incompat), EXT4_AT + EXT4_INCOMPAT_AT) !=
-	    sizeof(incompat))
-		return err_sys(e, "superblock");
-	if (incompat & EXT4_RECOVER)
+	rc = handover_super(h->fd, &sb, e);
+	if (rc < 0)
+		return rc;
+	if (sb.s_feature_incompat & EXT3_FEATURE_INCOMPAT_RECOVER)
 		return err_set(e, EUCLEAN, "its ext4 has a journal to replay, which a read-only guest cannot: mount it writable once on the host");
 	return 0;
 }

@@ -3,6 +3,8 @@
 #define STORAGE_HANDOVER_H
 
 #include <stdbool.h>
+#include <sys/types.h>
+#include <ext2fs/ext2fs.h>
 
 #include "lib/err.h"
 #include "lib/journal.h"
@@ -42,6 +44,7 @@ int handover_record_add(const struct handover_record *r, struct journal *j, stru
 int handover_record_parse(const struct journal_rec *j, struct handover_record *ret,
 			  struct err *e);
 int handover_mount_back(const struct handover_record *r, struct err *e);
+int handover_super(int fd, struct ext2_super_block *ret, struct err *e);
 int handover_namespace(uint64_t *ret, struct err *e);
 int handover_undo(const struct journal_rec *r, struct err *e);
 

@@ -97,7 +97,12 @@ static int fill(struct source *s, char *text, uint64_t mount_id, bool mount_root
 	s->root = strdup(m.root);
 	s->fstype = strdup(m.fstype);
 	s->device = describe_device(&m);
-	if (!s->point || !s->root || !s->fstype || !s->device)
+	s->id = mount_id;
+	s->opts = strdup(m.opts);
+	s->super = strdup(m.super);
+	s->from = strdup(m.source);
+	if (!s->point || !s->root || !s->fstype || !s->device || !s->opts || !s->super ||
+	    !s->from)
 		return err_set(e, ENOMEM, "out of memory");
 	if (s->kind != SOURCE_PLAIN) {
 		rc = mountinfo_child(again, mount_id, &child);
@@ -241,6 +246,9 @@ void source_free(struct source *s)
 	free(s->root);
 	free(s->fstype);
 	free(s->device);
+	free(s->opts);
+	free(s->super);
+	free(s->from);
 	free(s->nested);
 	free(s);
 }

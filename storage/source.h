@@ -24,6 +24,7 @@ enum source_kind {
  * @root:    directory of the file system that is the mount's root
  * @fstype:  type of the file system
  * @device:  for people: what the file system is on
+ * @id, @opts, @super, @from: of the mount, as struct mount_entry has them
  * @nested:  a mount point below it, NULL if there is none
  * @block:   the device and its mount, if SOURCE_BLOCK
  * @overlay: stack with open layers, if SOURCE_OVERLAY
@@ -36,6 +37,8 @@ struct source {
 	char *root;
 	char *fstype;
 	char *device;
+	uint64_t id;
+	char *opts, *super, *from;
 	char *nested;
 	struct blockmount *block;
 	struct overlay *overlay;

@@ -38,20 +38,20 @@ static bool absolute(const struct overlay *o)
 
 /**
  * remount_look() - whether and how a mount can be made anew
- * @m:  its line of mountinfo, options still encoded
+ * @s:   the overlay that is there
  * @ret: remount_done(); all zero: it is left alone
  */
-void remount_look(const struct mount_entry *m, uint64_t mount_id, const struct overlay *o,
-		  struct remount *ret)
+void remount_look(const struct source *s, struct remount *ret)
 {
 	struct err ignored;
 
 	*ret = (struct remount){ 0 };
-	if (!absolute(o) || strstr(m->super, ",volatile") || mountopt_parse(m->opts, m->super, &ret->opts, &ignored) < 0)
+	if (!absolute(s->overlay) || strstr(s->super, ",volatile") ||
+	    mountopt_parse(s->opts, s->super, &ret->opts, &ignored) < 0)
 		return;
-	ret->id = mount_id;
-	ret->point = strdup(m->point);
-	ret->source = strdup(m->source);
+	ret->id = s->id;
+	ret->point = strdup(s->point);
+	ret->source = strdup(s->from);
 }
 
 /**

@@ -52,10 +52,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
-#include "storage/mountinfo.h"
 #include "storage/source.h"
-
-#define MOUNTINFO_BYTES_MAX (64u << 20)
 
 /* What mount(2) takes is a page. */
 #define OPTIONS_BYTES 4096
@@ -121,12 +118,15 @@ static int refuse_index(const char *name, const char *value, struct err *e)
 		       name, name);
 }
 
-static int read_options(struct writeback *w, char *super, struct err *e)
+static int read_options(struct writeback *w, struct err *e)
 {
+	_cleanup_free_ char *super = strdup(w->source->super);
 	const char *index = NULL, *nfs = NULL;
 	char *save = NULL, *o;
 	size_t i;
 
+	if (!super)
+		return err_set(e, ENOMEM, "out of memory");
 	for (o = strtok_r(super, ",", &save); o; o = strtok_r(NULL, ",", &save)) {
 		if (str_starts(o, "index="))
 			index = o + strlen("index=");
@@ -141,26 +141,6 @@ static int read_options(struct writeback *w, char *super, struct err *e)
 	if (refuse_index("index", index, e) < 0)
 		return -EOPNOTSUPP;
 	return refuse_index("nfs_export", nfs, e);
-}
-
-/* The options are in mountinfo, which struct source does not keep. */
-static int find_options(struct writeback *w, struct err *e)
-{
-	_cleanup_free_ char *text = NULL;
-	struct mount_entry m;
-	struct statx sx;
-	int rc;
-
-	if (statx(w->source->fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) < 0)
-		return err_sys(e, "statx");
-	rc = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_BYTES_MAX, &text, NULL, e);
-	if (rc < 0)
-		return rc;
-	rc = mountinfo_find(text, sx.stx_mnt_id, &m);
-	if (rc < 0)
-		return err_set(e, -rc, "its mount is not in /proc/self/mountinfo");
-	remount_look(&m, sx.stx_mnt_id, w->source->overlay, &w->again);
-	return read_options(w, m.super, e);
 }
 
 /* The upper directory by its path, which must lead to the layer that is mounted. */
@@ -219,7 +199,8 @@ static int look(struct writeback *w, const char *rootfs, struct err *e)
 	if (w->source->kind != SOURCE_OVERLAY || !w->source->overlay->has_upper)
 		return err_set(e, EOPNOTSUPP,
 			       "the root file system is no overlay with an upper directory");
-	rc = find_options(w, e);
+	remount_look(w->source, &w->again);
+	rc = read_options(w, e);
 	if (rc >= 0)
 		rc = find_parent(w, e);
 	return rc < 0 ? rc : make_name(w->name, sizeof(w->name), e);

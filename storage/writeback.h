@@ -9,9 +9,8 @@
 
 #include "lib/delta.h"
 #include "lib/err.h"
-#include "storage/mountinfo.h"
 #include "storage/mountopt.h"
-#include "storage/overlay.h"
+#include "storage/source.h"
 #include "storage/storage.h"
 
 /* Names of what lies in the staging directory. */
@@ -78,8 +77,7 @@ struct remount {
 	uint64_t id;
 };
 
-void remount_look(const struct mount_entry *m, uint64_t mount_id, const struct overlay *o,
-		  struct remount *ret);
+void remount_look(const struct source *s, struct remount *ret);
 int remount(const struct remount *r, struct err *e);
 void remount_done(struct remount *r);
 

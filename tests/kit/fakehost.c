@@ -176,7 +176,7 @@ int __wrap_blockdev_open(const struct blockdev *d, int flags, int *ret_fd, struc
 		return err_set(e, EBUSY, "open");
 	incompat = h->dirty ? 4 : 0;
 	fd = memfd_create("device", MFD_CLOEXEC);
-	if (fd < 0 || pwrite(fd, &incompat, 4, 1024 + 0x60) != 4 ||
+	if (fd < 0 || pwrite(fd, "", 1, 4095) != 1 || pwrite(fd, &incompat, 4, 1024 + 0x60) != 4 ||
 	    fstat(fd, &st) < 0)
 		abort();
 	if (flags & O_EXCL) {
