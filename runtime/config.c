@@ -112,25 +112,66 @@ static int get_cache(const struct jnode *n, const char *key, char *dst, size_t r
 	return 0;
 }
 
-static int get_write_back(const struct jnode *n, enum config_write_back *ret, struct err *e)
+/* One of @names; @ret: its index, untouched when the member is absent. */
+static int get_choice(const struct jnode *n, const char *key, const char *const *names,
+		      unsigned int n_names, const char *all, unsigned int *ret, struct err *e)
+{
+	const char *v;
+	int rc = json_str(n, key, &v, e);
+	unsigned int i;
+
+	if (rc <= 0)
+		return rc;
+	for (i = 0; i < n_names; i++) {
+		if (strcmp(v, names[i]))
+			continue;
+		*ret = i;
+		return 0;
+	}
+	return json_fail(n, key, e, "must be %s", all);
+}
+
+static int get_write_back(const struct jnode *n, const char *key, enum config_write_back *ret,
+			  struct err *e)
 {
 	static const char *const names[] = {
 		[CONFIG_WRITE_BACK_AUTO] = "auto", [CONFIG_WRITE_BACK_ON] = "on",
 		[CONFIG_WRITE_BACK_OFF] = "off",
 	};
-	const char *v;
-	int rc = json_str(n, "writeBack", &v, e);
-	size_t i;
+	unsigned int i = *ret;
+	int rc = get_choice(n, key, names, ARRAY_LEN(names), "auto, on or off", &i, e);
 
-	if (rc <= 0)
-		return rc;
-	for (i = 0; i < ARRAY_LEN(names); i++) {
-		if (strcmp(v, names[i]))
-			continue;
-		*ret = (enum config_write_back)i;
-		return 0;
-	}
-	return json_fail(n, "writeBack", e, "must be auto, on or off");
+	*ret = (enum config_write_back)i;
+	return rc;
+}
+
+static int get_block(const struct jnode *n, const char *key, enum config_block *ret,
+		     struct err *e)
+{
+	static const char *const names[] = {
+		[CONFIG_BLOCK_RETURN] = "return", [CONFIG_BLOCK_LEAVE] = "leave-unmounted",
+		[CONFIG_BLOCK_REFUSE] = "refuse",
+	};
+	unsigned int i = *ret;
+	int rc = get_choice(n, key, names, ARRAY_LEN(names),
+			    "return, leave-unmounted or refuse", &i, e);
+
+	*ret = (enum config_block)i;
+	return rc;
+}
+
+static int get_pages(const struct jnode *n, const char *key, enum vmm_pages *ret, struct err *e)
+{
+	static const char *const names[VMM_PAGES_KINDS] = {
+		[VMM_PAGES_HOST] = "default", [VMM_PAGES_NEVER] = "never",
+		[VMM_PAGES_ALWAYS] = "always", [VMM_PAGES_2M] = "2M", [VMM_PAGES_1G] = "1G",
+	};
+	unsigned int i = *ret;
+	int rc = get_choice(n, key, names, VMM_PAGES_KINDS,
+			    "default, never, always, 2M or 1G", &i, e);
+
+	*ret = (enum vmm_pages)i;
+	return rc;
 }
 
 static int in_range(const struct jnode *n, const char *key, uint64_t v, uint64_t max,
@@ -163,49 +204,6 @@ static int only_known(const struct jnode *n, const char *const *known, size_t n_
 			return json_fail(n, m.key, e, "unknown setting");
 	}
 	return 0;
-}
-
-static int get_block(const struct jnode *n, const char *key, enum config_block *ret,
-		     struct err *e)
-{
-	static const char *const names[] = {
-		[CONFIG_BLOCK_RETURN] = "return", [CONFIG_BLOCK_LEAVE] = "leave-unmounted",
-		[CONFIG_BLOCK_REFUSE] = "refuse",
-	};
-	const char *v;
-	int rc = json_str(n, key, &v, e);
-	unsigned int i;
-
-	if (rc <= 0)
-		return rc;
-	for (i = 0; i < ARRAY_LEN(names); i++) {
-		if (strcmp(v, names[i]))
-			continue;
-		*ret = (enum config_block)i;
-		return 0;
-	}
-	return json_fail(n, key, e, "must be return, leave-unmounted or refuse");
-}
-
-static int get_pages(const struct jnode *n, const char *key, enum vmm_pages *ret, struct err *e)
-{
-	static const char *const names[VMM_PAGES_KINDS] = {
-		[VMM_PAGES_HOST] = "default", [VMM_PAGES_NEVER] = "never",
-		[VMM_PAGES_ALWAYS] = "always", [VMM_PAGES_2M] = "2M", [VMM_PAGES_1G] = "1G",
-	};
-	const char *v;
-	int rc = json_str(n, key, &v, e);
-	unsigned int i;
-
-	if (rc <= 0)
-		return rc;
-	for (i = 0; i < VMM_PAGES_KINDS; i++) {
-		if (strcmp(v, names[i]))
-			continue;
-		*ret = (enum vmm_pages)i;
-		return 0;
-	}
-	return json_fail(n, key, e, "must be default, never, always, 2M or 1G");
 }
 
 static int read_memory(struct config *c, const struct jnode *n, struct err *e)
@@ -254,7 +252,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    json_u64(n, "bootTimeoutMs", &c->boot_timeout_ms, e) < 0 ||
 	    get_auto(n, "vhostNet", &c->vhost_net, e) < 0 ||
 	    get_cache(n, "layerCache", c->layer_cache, sizeof(c->layer_cache), e) < 0 ||
-	    get_write_back(n, &c->write_back, e) < 0 ||
+	    get_write_back(n, "writeBack", &c->write_back, e) < 0 ||
 	    get_block(n, "blockRootfs", &c->block_rootfs, e) < 0 ||
 	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||

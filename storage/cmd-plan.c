@@ -73,6 +73,20 @@ static void json_disks(struct json_out *o, const struct storage_map *m)
 	json_out_end(o);
 }
 
+/* What every plan begins with; NULL when memory is short. */
+static struct json_out *json_begin(const struct bundle *b, bool supported)
+{
+	struct json_out *o = json_out_new();
+
+	if (!o)
+		return NULL;
+	cmd_json_name(o, "bundle", b->bundle);
+	cmd_json_name(o, "path", b->rootfs);
+	json_out_bool(o, "readonly", b->readonly);
+	json_out_bool(o, "supported", supported);
+	return o;
+}
+
 /*
  * The names of members are documented in podvm-storage(8), and stay.
  * @m: NULL: not mapped, because of @why
@@ -80,16 +94,12 @@ static void json_disks(struct json_out *o, const struct storage_map *m)
 static int print_json(const struct bundle *b, const struct storage_map *m, const struct err *why,
 		      struct err *e)
 {
-	struct json_out *o = json_out_new();
+	struct json_out *o = json_begin(b, m);
 	struct figure v[FIGURES_MAX];
 	size_t i, n;
 
 	if (!o)
 		return err_set(e, ENOMEM, "out of memory");
-	cmd_json_name(o, "bundle", b->bundle);
-	cmd_json_name(o, "path", b->rootfs);
-	json_out_bool(o, "readonly", b->readonly);
-	json_out_bool(o, "supported", m);
 	if (!m) {
 		json_out_str(o, "reason", why->text);
 		return cmd_json_print(o, e);
@@ -134,13 +144,9 @@ static int print_share(const struct bundle *b, bool json, const char *why, struc
 		       b->readonly ? "ro" : "rw", why);
 		return 0;
 	}
-	o = json_out_new();
+	o = json_begin(b, true);
 	if (!o)
 		return err_set(e, ENOMEM, "out of memory");
-	cmd_json_name(o, "bundle", b->bundle);
-	cmd_json_name(o, "path", b->rootfs);
-	json_out_bool(o, "readonly", b->readonly);
-	json_out_bool(o, "supported", true);
 	json_out_arr(o, "disks");
 	json_out_end(o);
 	json_out_obj(o, "share");
@@ -195,13 +201,9 @@ static int plan_block(const struct bundle *b, const struct source *s, bool json,
 		blockplan_print(&p);
 		return 0;
 	}
-	o = json_out_new();
+	o = json_begin(b, true);
 	if (!o)
 		return err_set(e, ENOMEM, "out of memory");
-	cmd_json_name(o, "bundle", b->bundle);
-	cmd_json_name(o, "path", b->rootfs);
-	json_out_bool(o, "readonly", b->readonly);
-	json_out_bool(o, "supported", true);
 	blockmount_json(s->block, o);
 	blockplan_json(&p, o);
 	return cmd_json_print(o, e);
