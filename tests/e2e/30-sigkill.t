@@ -4,9 +4,10 @@
 # Supervisor, monitor or shim killed at a random moment of the life of a pod with
 # volumes: the next delete --force and list leave a clean machine. ROUNDS (50) counts
 # the kills that hit; SEED repeats a run's choices.
-# shellcheck disable=SC2016
+# shellcheck disable=SC2016,SC2154
 set -eu
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/kill.sh"
 ROUNDS=${ROUNDS:-50}
 plan "$ROUNDS"
 
@@ -23,14 +24,7 @@ make_bundle victim "$IN_NETNS | .mounts += [
 	{destination: \"/config\", type: \"bind\", source: \"$V/config\", options: [\"rbind\", \"ro\"]}]" \
 	sh -c 'while :; do sleep 1; done'
 snapshot > "$WORK/before"
-SEED=${SEED:-$(date +%s)}
 echo "# SEED=$SEED"
-seed=$SEED
-# rnd N - a number below N in $r
-rnd() {
-	seed=$(((seed * 1103515245 + 12345) % 2147483648))
-	r=$((seed / 65536 % $1))
-}
 
 life() {
 	podvm create --bundle "$BUNDLE" victim < /dev/null > /dev/null 2>&1 &&
@@ -39,20 +33,6 @@ life() {
 		podvm kill victim KILL &&
 		podvm delete --force victim
 }
-
-# pid_of VICTIM - its process id, or nothing; one process, so that it is quick
-pid_of() {
-	case $1 in
-	supervisor) pattern='podvm.--root.*.supervisor.victi[m]' ;;
-	monitor) pattern='podvm-vm[m]' ;;
-	shim) pattern='podvm-shi[m].shim' ;;
-	esac
-	found=$(grep -lsaE "$pattern" /proc/[0-9]*/cmdline) || return 0
-	found=${found%%/cmdline*}
-	echo "${found#/proc/}"
-}
-
-ms() { echo $(($(date +%s%N) / 1000000)); }
 
 clean() {
 	podvm delete --force victim
@@ -78,7 +58,7 @@ while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 2)) ]; do
 	delay=$r
 	life > /dev/null 2>&1 &
 	life=$!
-	sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
+	sleep_ms $delay
 	pid=$(pid_of "$who")
 	while [ -z "$pid" ] && kill -0 $life 2> /dev/null; do
 		pid=$(pid_of "$who")

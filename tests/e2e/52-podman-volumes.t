@@ -7,29 +7,13 @@
 # shellcheck disable=SC2016,SC2034
 set -eu
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/podman.sh"
 plan 14
 
 story_begin
 make_layers
 ROOT=/run/podvm
-cat > "$WORK/storage.conf" << X
-[storage]
-driver = "overlay"
-graphroot = "$WORK/disk/graph"
-runroot = "$WORK/disk/run"
-X
-cat > "$WORK/containers.conf" << X
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-volume_path = "$WORK/disk/named"
-[engine.runtimes]
-podvm = ["$BIN/podvm"]
-X
-mkdir -p /etc/containers
-echo '{"default": [{"type": "insecureAcceptAnything"}]}' > /etc/containers/policy.json
-export CONTAINERS_STORAGE_CONF="$WORK/storage.conf" CONTAINERS_CONF="$WORK/containers.conf"
-tar -C "$WORK/disk/layers/base" -c . | podman import - base > /dev/null 2>&1
+podman_begin "$BIN/podvm" "volume_path = \"$WORK/disk/named\""
 V=$WORK/disk/volumes
 mkdir -p "$V/data" "$V/ro"
 echo 'from the host' > "$V/data/file"
@@ -72,6 +56,6 @@ ok 'exec sees the volume' says "$V/data/later" later
 podman rm -f -t 0 long > /dev/null
 podman volume rm kept > /dev/null
 podman rmi -f base > /dev/null 2>&1 || :
-umount "$WORK/disk/graph/overlay" 2> /dev/null || :
+podman_end
 ok 'no pod is left' is "$(podvm list -q)" ''
 tap_end

@@ -34,16 +34,6 @@ done
 many=$(seq 1 20 | jq -sc --arg v "$V/many" \
 	'map({destination: "/many/\(.)", type: "bind", source: "\($v)/\(.)", options: ["rbind", "ro"]})')
 
-# bind DESTINATION SOURCE OPTION... - a jq filter that adds a mount
-bind() {
-	d=$1
-	s=$2
-	shift 2
-	jq -nc --arg d "$d" --arg s "$s" \
-		'{destination: $d, type: "bind", source: $s, options: $ARGS.positional}' \
-		--args -- "$@" | sed 's/.*/.mounts += [&]/'
-}
-
 make_bundle a "$IN_NETNS | $MEMBER
 	| del(.mounts[] | select(.destination == \"/dev/shm\"))
 	| $(bind /data "$V/data" rbind rprivate rw)

@@ -48,15 +48,6 @@ swap "$V/large" ..2026_01
 echo 'first' > "$V/written/..2026_01/file"
 swap "$V/written" ..2026_01
 
-bind() { # DESTINATION SOURCE OPTION... - a jq filter that adds a mount
-	d=$1
-	s=$2
-	shift 2
-	jq -nc --arg d "$d" --arg s "$s" \
-		'{destination: $d, type: "bind", source: $s, options: $ARGS.positional}' \
-		--args -- "$@" | sed 's/.*/.mounts += [&]/'
-}
-
 make_bundle a "$IN_NETNS | $MEMBER
 	| $(bind /config "$V/config" rbind rprivate ro)
 	| $(bind /secret "$V/secret" rbind rprivate ro)

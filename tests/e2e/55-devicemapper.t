@@ -19,21 +19,6 @@ SNAP=/dev/mapper/podvm-snap
 ip netns add "$NETNS"
 MEMBER="$IN_NETNS | $MEMBER"
 
-# in_pod NAME - a container of pod1, which a keeper holds up
-in_pod() {
-	podvm run --detach --bundle "$WORK/disk/$1" "$1" < /dev/null > "$WORK/run.log" 2>&1 && return
-	cat "$WORK/run.log"
-	return 1
-}
-# refused NAME WORDS - it is not created, and the message has the words
-refused() {
-	if in_pod "$1" > /dev/null; then
-		echo "it runs"
-		return 1
-	fi
-	grep -q "$2" "$WORK/run.log" || { cat "$WORK/run.log"; return 1; }
-}
-stopped() { podvm state "$1" | grep -q '"status": "stopped"'; }
 mounted() { is "$(mount_of "$WORK/disk/$1/rootfs")" "$2"; }
 
 # ---- a thin snapshot: there and back ----------------------------------------------

@@ -30,19 +30,6 @@ device() {
 		major: .linux.devices[-1].major, minor: .linux.devices[-1].minor}]"
 }
 IN="$IN_NETNS | $MEMBER"
-in_pod() {
-	podvm run --detach --bundle "$WORK/disk/$1" "$1" < /dev/null > "$WORK/run.log" 2>&1 && return
-	cat "$WORK/run.log"
-	return 1
-}
-refused() {
-	if in_pod "$1" > /dev/null; then
-		echo "it runs"
-		return 1
-	fi
-	grep -q "$2" "$WORK/run.log" || { cat "$WORK/run.log"; return 1; }
-}
-stopped() { podvm state "$1" | grep -q '"status": "stopped"'; }
 node() { podvm exec "$1" stat -c "%F %a %u:%g" "$2"; }
 held() { ! mkfs.ext4 -F -q "$1" 2> /dev/null; }
 

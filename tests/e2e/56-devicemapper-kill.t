@@ -5,9 +5,10 @@
 # thin snapshot: the next command has the host mount it again, as it was, with all
 # that the container was told is written; nobody else has it open; file system and
 # pool are whole. ROUNDS (30) counts the kills that hit; SEED repeats a run's choices.
-# shellcheck disable=SC2016
+# shellcheck disable=SC2016,SC2154
 set -eu
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/kill.sh"
 . "$(dirname "$0")/devices.sh"
 ROUNDS=${ROUNDS:-30}
 EVERY=10 # rounds after which the pool is taken down and checked
@@ -33,16 +34,7 @@ traces() {
 podvm list -q # makes the state directory
 traces > "$WORK/before"
 snapshot > "$WORK/all-before"
-SEED=${SEED:-$(date +%s)}
 echo "# SEED=$SEED"
-seed=$SEED
-# rnd N - a number below N in $r
-rnd() {
-	seed=$(((seed * 1103515245 + 12345) % 2147483648))
-	r=$((seed / 65536 % $1))
-}
-ms() { echo $(($(date +%s%N) / 1000000)); }
-
 life() {
 	podvm run --detach --bundle "$BUNDLE" victim < /dev/null > "$WORK/acked" 2>&1 &&
 		podvm exec victim true &&
@@ -52,17 +44,6 @@ life() {
 
 # writes - the container has written something, or will not any more
 writes() { [ -s "$WORK/acked" ] || ! kill -0 $life 2> /dev/null; }
-
-# pid_of VICTIM - its process id, or nothing
-pid_of() {
-	case $1 in
-	supervisor) pattern='podvm.--root.*.supervisor.victi[m]' ;;
-	monitor) pattern='podvm-vm[m]' ;;
-	esac
-	found=$(grep -lsaE "$pattern" /proc/[0-9]*/cmdline) || return 0
-	found=${found%%/cmdline*}
-	echo "${found#/proc/}"
-}
 
 # Lines that were acknowledged, in all rounds.
 told=0
@@ -113,7 +94,7 @@ while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 2)) ]; do
 	life 2> /dev/null &
 	life=$!
 	[ $phase = 0 ] || wait_for 30 writes || :
-	sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
+	sleep_ms $delay
 	pid=$(pid_of "$who")
 	while [ -z "$pid" ] && kill -0 $life 2> /dev/null; do
 		pid=$(pid_of "$who")

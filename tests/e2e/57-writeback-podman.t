@@ -6,6 +6,7 @@
 # shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/podman.sh"
 plan 13
 
 story_begin
@@ -27,28 +28,8 @@ fi
 exec $BIN/podvm --root $ROOT "\$@"
 X
 chmod +x "$WORK/runtime"
-cat > "$WORK/storage.conf" << X
-[storage]
-driver = "overlay"
-graphroot = "$WORK/disk/graph"
-runroot = "$WORK/disk/run"
-X
-cat > "$WORK/containers.conf" << X
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-[engine.runtimes]
-podvm = ["$WORK/runtime"]
-X
-# podman looks for it nowhere else; a machine that has one keeps it.
-if [ ! -e /etc/containers/policy.json ]; then
-	mkdir -p /etc/containers
-	echo '{"default": [{"type": "insecureAcceptAnything"}]}' > /etc/containers/policy.json
-	policy=made
-fi
-export CONTAINERS_STORAGE_CONF="$WORK/storage.conf" CONTAINERS_CONF="$WORK/containers.conf"
-tar -C "$WORK/disk/layers/base" -c . | podman import - base > /dev/null 2>&1
-tar -C "$WORK/disk/layers/middle" -c . | podman import - middle > /dev/null 2>&1
+podman_begin "$WORK/runtime"
+podman_image middle
 
 changes='echo new > /made; echo more >> /etc/motd; rm /etc/group; mv /srv /srv2; chmod 711 /home
 	mkdir -p /a/b; ln /made /a/b/link; ln -s ../made /a/sym; rm -r /opt; mkdir /opt; echo 1 > /opt/x
@@ -97,6 +78,5 @@ ok 'what a stopped one wrote is there' is "$(podman diff three | grep started)" 
 podman rm -f -a > /dev/null 2>&1
 ok 'rm -f leaves no process' is "$(podvm_processes)" ''
 ok 'and no pod' is "$(podvm list -q)" ''
-umount "$WORK/disk/graph/overlay" 2> /dev/null || :
-[ "${policy:-}" != made ] || rm /etc/containers/policy.json
+podman_end
 tap_end

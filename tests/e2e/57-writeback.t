@@ -14,11 +14,8 @@ snapshot > "$WORK/before"
 
 # remount NAME - as engines do between two starts
 remount() {
-	b=$WORK/disk/$1
-	l=$WORK/disk/layers
-	umount "$b/rootfs"
-	mount -t overlay overlay \
-		-o "lowerdir=$l/top:$l/middle:$l/base,upperdir=$b/upper,workdir=$b/work" "$b/rootfs"
+	umount "$WORK/disk/$1/rootfs"
+	mount_rootfs "$WORK/disk/$1"
 }
 
 # script NAME SCRIPT - what the container runs from now on
@@ -109,6 +106,7 @@ cp "$WORK/good" "$BUNDLE/config.json"
 # a mount that is tied to its upper directory
 umount "$BUNDLE/rootfs"
 rm -rf "$BUNDLE/work"; mkdir "$BUNDLE/work"
+l=$WORK/disk/layers
 mount -t overlay overlay -o "index=on,lowerdir=$l/top:$l/middle:$l/base,upperdir=$up,workdir=$BUNDLE/work" "$BUNDLE/rootfs"
 podvm --log "$WORK/log" run --bundle "$BUNDLE" wb < /dev/null
 ok 'a mount with an index keeps the old state' test ! -e "$up/fifth"

@@ -10,23 +10,12 @@
 # shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/kill.sh"
+. "$(dirname "$0")/wayback.sh"
 ROUNDS=${ROUNDS:-16}
-SEED=${SEED:-$(date +%s)}
 
 story_begin
-make_layers
-make_bundle victim . sh -ec 'n=$(cat /n); mkdir -p /d; i=0; while [ $i -lt 20 ]; do echo $((n + 1)) > /d/$i; i=$((i + 1)); done
-	rm -rf /gone-$n; mkdir /gone-$((n + 1)); echo $((n + 1)) > /n; echo written'
-echo 0 > "$BUNDLE/upper/n"
-umount "$BUNDLE/rootfs"
-l=$WORK/disk/layers
-mount_it() {
-	mount -t overlay overlay \
-		-o "lowerdir=$l/top:$l/middle:$l/base,upperdir=$BUNDLE/upper,workdir=$BUNDLE/work" \
-		"$BUNDLE/rootfs"
-}
-mount_it
-snapshot > "$WORK/before"
+victim_begin 20
 
 CALLS=mkdir,mkdirat,unlink,unlinkat,rmdir,rename,renameat,renameat2,linkat,mknodat,symlinkat
 CALLS=$CALLS,openat2,mount,umount2,fsopen,fsconfig,fsmount,open_tree,move_mount,mount_setattr
@@ -38,34 +27,15 @@ life() {
 		"$BIN/podvm" --root "$ROOT" run --bundle "$BUNDLE" victim < /dev/null > "$WORK/out" 2>&1
 }
 
-# whole N - the upper directory is that of N
-whole() {
-	u=$BUNDLE/upper
-	is "$(cat "$u/n")" "$1" || return 1
-	[ "$1" = 0 ] || {
-		is "$(cat "$u"/d/* | sort | uniq -c | tr -s ' ')" " 20 $1" || return 1
-		[ -d "$u/gone-$1" ] || { echo "no gone-$1"; return 1; }
-	}
-	is "$(find "$u" -name 'gone-*' | grep -vxc "$u/gone-$1" || :)" 0
-}
-
+# Whoever is not told anything else finds all of it.
 clean() {
 	cat "$WORK/out"
-	podvm delete --force victim || return 1
-	is "$(podvm list -q)" '' || return 1
-	umount "$BUNDLE/rootfs"
-	is "$(ls -A "$BUNDLE" | tr '\n' ' ')" 'config.json rootfs upper work ' || return 1
-	new=$(cat "$BUNDLE/upper/n")
-	mount_it
-	whole "$new" || return 1
-	# Whoever is not told anything else finds all of it.
-	[ "$said" != 0 ] || [ "$(cat "$WORK/out")" != written ] || is "$new" $((n + 1)) || return 1
-	[ "$new" = "$n" ] || [ "$new" = $((n + 1)) ] || { echo "$n became $new"; return 1; }
-	snapshot > "$WORK/after"
-	diff "$WORK/before" "$WORK/after"
+	all=no
+	[ "$said" != 0 ] || [ "$(cat "$WORK/out")" != written ] || all=yes
+	victim_clean $all
 }
 
-n=0 said=0
+said=0
 life -ff -o "$WORK/trace" || said=$?
 steps=$(grep -c '(' "$WORK"/trace.* | sed 's/.*://' | sort -n | tail -n 1)
 rm -f "$WORK"/trace.*

@@ -24,8 +24,6 @@ make_bundle many "$IN_NETNS | $MEMBER" cat /kept
 disks() { podvm exec keeper sh -c 'ls -d /sys/block/vd* | wc -l'; }
 monitor() { grep -lsa 'podvm-vm[m]' /proc/[0-9]*/cmdline | sed 's|/cmdline||'; }
 fds() { ls "$(monitor)/fd" | wc -l; }
-ms() { echo $(($(date +%s%N) / 1000000)); }
-
 # fill N - creates containers c1 to cN
 fill() {
 	for i in $(seq 1 "$1"); do

@@ -75,6 +75,22 @@ device_bundle() {
 	bundle_config "$db_name" "$@"
 }
 
+# in_pod NAME - a container of pod1, which a keeper holds up
+in_pod() {
+	podvm run --detach --bundle "$WORK/disk/$1" "$1" < /dev/null > "$WORK/run.log" 2>&1 && return
+	cat "$WORK/run.log"
+	return 1
+}
+# refused NAME WORDS - it is not created, and the message has the words
+refused() {
+	if in_pod "$1" > /dev/null; then
+		echo "it runs"
+		return 1
+	fi
+	grep -q "$2" "$WORK/run.log" || { cat "$WORK/run.log"; return 1; }
+}
+stopped() { podvm state "$1" | grep -q '"status": "stopped"'; }
+
 # mount_of DIR - its line of mountinfo without what changes: ids
 mount_of() { sed -n "s|^[0-9]* [0-9]* \\([0-9:]* / $1 .*\\)|\\1|p" /proc/self/mountinfo | sed 's/shared:[0-9]*/shared/'; }
 

@@ -70,6 +70,9 @@ wait_for() {
 	done
 }
 
+# milliseconds of the clock
+ms() { echo $(($(date +%s%N) / 1000000)); }
+
 # ---- a place to work -------------------------------------------------------------
 story_begin() {
 	WORK=$(mktemp -d /tmp/podvm-story.XXXXXX)
@@ -152,15 +155,30 @@ ENGINE_CAPS='["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_
 	"CAP_MKNOD", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID",
 	"CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"]'
 
+# mount_rootfs DIR - the overlay of a bundle, as engines mount it for each start
+mount_rootfs() {
+	l=$WORK/disk/layers
+	mount -t overlay overlay \
+		-o "lowerdir=$l/top:$l/middle:$l/base,upperdir=$1/upper,workdir=$1/work" \
+		"$1/rootfs"
+}
+
+# bind DESTINATION SOURCE OPTION... - a jq filter that adds a mount
+bind() {
+	d=$1
+	s=$2
+	shift 2
+	jq -nc --arg d "$d" --arg s "$s" \
+		'{destination: $d, type: "bind", source: $s, options: $ARGS.positional}' \
+		--args -- "$@" | sed 's/.*/.mounts += [&]/'
+}
+
 # make_bundle NAME JQ-FILTER [ARG...] - a bundle with an overlay of its own; the
 # process is what the filter makes of it, $args in it are the arguments
 make_bundle() {
 	b=$WORK/disk/$1
 	mkdir -p "$b/rootfs" "$b/upper" "$b/work"
-	l=$WORK/disk/layers
-	mount -t overlay overlay \
-		-o "lowerdir=$l/top:$l/middle:$l/base,upperdir=$b/upper,workdir=$b/work" \
-		"$b/rootfs"
+	mount_rootfs "$b"
 	bundle_config "$@"
 }
 

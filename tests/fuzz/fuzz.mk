@@ -11,7 +11,7 @@ FUZZERS   := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_
 FUZZ      ?= $(FUZZERS)
 FUZZ_S    ?= 60
 FUZZ_DIR  := $(BUILD)/fuzz
-FUZZ_KIT  := $(patsubst %,$(B)/obj/tests/fuzz/%.o,drive fakekvm image maketree) \
+FUZZ_KIT  := $(patsubst %,$(B)/obj/tests/fuzz/%.o,drive fakekvm home image maketree) \
 	     $(B)/obj/tests/kit/eroread.o
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/replay.o)
 

@@ -17,18 +17,12 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "storage/writeback.h"
+#include "tests/fuzz/home.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define BYTES_MAX (1u << 20)
 #define NAMES_MAX 200
-
-static char dir[] = "/tmp/podvm-fuzz-XXXXXX";
-
-static void remove_dir(void)
-{
-	dir_remove(AT_FDCWD, dir, NULL);
-}
 
 static void put(int at, const char *name)
 {
@@ -41,17 +35,14 @@ static void put(int at, const char *name)
 
 static int home(void)
 {
-	static int fd = -1;
+	bool fresh;
+	int fd = fuzz_home(&fresh);
 
-	if (fd >= 0)
+	if (!fresh)
 		return fd;
-	if (!mkdtemp(dir))
-		abort();
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || mkdirat(fd, "out", 0755) < 0)
+	if (mkdirat(fd, "out", 0755) < 0)
 		abort();
 	put(fd, "out/kept");
-	atexit(remove_dir);
 	return fd;
 }
 
@@ -76,7 +67,7 @@ static void check_outside(int at)
 	struct stat out, kept;
 	struct dirent *e;
 	size_t n = 0;
-	DIR *d = opendir(dir);
+	DIR *d = fdopendir(openat(home(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
 	if (!d || file_read(at, "out/kept", 100, &text, NULL, NULL) < 0 || strcmp(text, "kept") ||
 	    fstatat(at, "out", &out, AT_SYMLINK_NOFOLLOW) < 0 ||

@@ -19,30 +19,9 @@
 
 #include "lib/fd.h"
 #include "lib/journal.h"
+#include "tests/fuzz/home.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static char dir[] = "/dev/shm/podvm-fuzz-XXXXXX";
-
-static void remove_dir(void)
-{
-	dir_remove(AT_FDCWD, dir, NULL);
-}
-
-static int home(void)
-{
-	static int fd = -1;
-
-	if (fd >= 0)
-		return fd;
-	if (!mkdtemp(dir))
-		abort();
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		abort();
-	atexit(remove_dir);
-	return fd;
-}
 
 struct undo {
 	unsigned int left;
@@ -68,7 +47,7 @@ static int undo(void *arg, const struct journal_rec *r, struct err *e)
 
 static void put_file(const uint8_t *data, size_t size)
 {
-	int fd = openat(home(), "j", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int fd = openat(fuzz_home(NULL), "j", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	if (fd < 0 || write(fd, data, size) != (ssize_t)size)
 		abort();
@@ -91,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	u = (struct undo){ .left = data[0] };
 	mark = data[1];
 	put_file(data + 2, size - 2);
-	if (journal_open(home(), "j", &j, &e) < 0)
+	if (journal_open(fuzz_home(NULL), "j", &j, &e) < 0)
 		abort();
 	do {
 		before = journal_mark(j);

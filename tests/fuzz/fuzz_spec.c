@@ -16,28 +16,17 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "runtime/spec_impl.h"
+#include "tests/fuzz/home.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char dir[] = "/tmp/podvm-fuzz-XXXXXX";
-
-static void remove_bundle(void)
-{
-	dir_remove(AT_FDCWD, dir, NULL);
-}
-
 static int bundle(void)
 {
-	static int fd = -1;
+	bool fresh;
+	int fd = fuzz_home(&fresh);
 
-	if (fd >= 0)
-		return fd;
-	if (!mkdtemp(dir))
+	if (fresh && mkdirat(fd, "rootfs", 0755) < 0)
 		abort();
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || mkdirat(fd, "rootfs", 0755) < 0)
-		abort();
-	atexit(remove_bundle);
 	return fd;
 }
 

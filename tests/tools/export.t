@@ -12,16 +12,6 @@ tool_layers
 d=$WORK/disk
 s() { podvm-storage "$@"; }
 j() { s "$@" | jq -e "$q" > /dev/null; }
-# fails STATUS PATTERN COMMAND... - one line on standard error, this status
-fails() {
-	want=$1
-	pattern=$2
-	shift 2
-	code=0
-	"$@" > "$WORK/out" 2> "$WORK/err" || code=$?
-	is "exit $code, $(wc -l < "$WORK/err") line" "exit $want, 1 line" || { cat "$WORK/err"; return 1; }
-	grep -q -e "$pattern" "$WORK/err" || { echo "does not say $pattern:"; cat "$WORK/err"; return 1; }
-}
 
 q='.supported and .kind == "overlay" and (.layers | length) == 3 and .layers[0].role == "upper"
 	and .layers[2].names == 7 and .fsType == "overlay" and .workDir == "'$d/work'"'

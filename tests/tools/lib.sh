@@ -32,6 +32,17 @@ tool_end() {
 	exit "$status"
 }
 
+# fails STATUS PATTERN COMMAND... - one line on standard error, this status
+fails() {
+	want=$1
+	pattern=$2
+	shift 2
+	code=0
+	"$@" > "$WORK/out" 2> "$WORK/fails" || code=$?
+	is "exit $code, $(wc -l < "$WORK/fails") line" "exit $want, 1 line" || { cat "$WORK/fails"; return 1; }
+	grep -q -e "$pattern" "$WORK/fails" || { echo "does not say $pattern:"; cat "$WORK/fails"; return 1; }
+}
+
 # tool_layers - two layers, an upper one, and the overlay of them at $WORK/disk/m
 tool_layers() {
 	d=$WORK/disk

@@ -29,15 +29,6 @@ ended() {
 	is "exit $code" "exit $1" || { cat "$WORK/err"; return 1; }
 }
 gone() { ! kill -0 "$child"; }
-fails() {
-	want=$1
-	pattern=$2
-	shift 2
-	code=0
-	"$@" > "$WORK/out" 2> "$WORK/err2" || code=$?
-	is "exit $code, $(wc -l < "$WORK/err2") line" "exit $want, 1 line" || { cat "$WORK/err2"; return 1; }
-	grep -q -e "$pattern" "$WORK/err2" || { cat "$WORK/err2"; return 1; }
-}
 
 serve --socket "$sock"
 ok 'it says where it serves' grep -q "socket=$sock" "$WORK/said"

@@ -15,15 +15,6 @@ left() {
 	ls -A /run/podvm-storage/test 2> /dev/null
 	find "$TMPDIR" -maxdepth 1 -name 'podvm-test.*'
 }
-fails() {
-	want=$1
-	pattern=$2
-	shift 2
-	code=0
-	"$@" > "$WORK/out" 2> "$WORK/err" || code=$?
-	is "exit $code, $(wc -l < "$WORK/err") line" "exit $want, 1 line" || { cat "$WORK/err"; return 1; }
-	grep -q -e "$pattern" "$WORK/err" || { cat "$WORK/err"; return 1; }
-}
 
 ok 'a path passes' s test "$d/m" --no-vm
 ok 'the table has a line for the tree' sh -c "podvm-storage test $d/m --no-vm | grep -q '^same tree  *pass'"
