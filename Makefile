@@ -112,7 +112,7 @@ UNIT_SUITES := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*.c)))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 aobj = $(patsubst %.c,$(B)/agent/%.o,$(1))
 
-GEN_SRC := $(GEN)/lib/agent.pb-c.c $(GEN)/runtime/pod.pb-c.c
+GEN_SRC := $(GEN)/lib/agent.pb-c.c $(GEN)/lib/pod.pb-c.c
 GEN_HDR := $(GEN_SRC:.c=.h)
 
 PROGRAMS := $(B)/podvm $(B)/podvm-vmm $(B)/podvm-netplug $(B)/podvm-storage \
@@ -172,12 +172,12 @@ $(B)/agent/%.o: %.c | $(GEN_HDR)
 	$(Q)$(CC) $(AGENT_FLAGS) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
 # ---- archives ----------------------------------------------------------------------
-LIB_OBJ := $(call obj,$(LIB_SRC)) $(B)/obj/lib/agent.pb-c.o
+LIB_OBJ := $(call obj,$(LIB_SRC)) $(B)/obj/lib/agent.pb-c.o $(B)/obj/lib/pod.pb-c.o
 $(B)/liblib.a:     $(LIB_OBJ)
 $(B)/libnetplug.a: $(call obj,$(NETPLUG_SRC))
 $(B)/libstorage.a: $(call obj,$(STORAGE_SRC))
 $(B)/libvmm.a:     $(call obj,$(VMM_SRC))
-$(B)/libruntime.a: $(call obj,$(RUNTIME_SRC)) $(B)/obj/runtime/pod.pb-c.o
+$(B)/libruntime.a: $(call obj,$(RUNTIME_SRC))
 $(B)/lib%.a:
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcsD $@ $^

@@ -42,8 +42,9 @@ static void help(const struct opt *table)
 	printf("\n"
 	       "Examples:\n"
 	       "  ip netns list                       # find the pod's namespace\n"
-	       "  podvm-netplug plan --netns /run/netns/cni-1234\n"
-	       "  podvm-netplug show --netns /run/netns/cni-1234\n"
+	       "  podvm-netplug plan cni-1234\n"
+	       "  podvm list                          # or the pod, or one of its containers\n"
+	       "  podvm-netplug show web-0\n"
 	       "  podvm-netplug show --pid 4711 --json\n"
 	       "\n"
 	       "podvm-netplug COMMAND --help tells more; so does podvm-netplug(8).\n");

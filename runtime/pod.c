@@ -27,7 +27,6 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,45 +42,11 @@
 /* A pod that is being started by another command gets this long. */
 #define POD_START_MS 90000
 
-/* Longest that a supervisor takes for one answer. */
-#define POD_ANSWER_MS 120000
-
 /* Until a killed process must have gone. */
 #define POD_KILL_MS 5000
 
 /* How long a pod that has ended may hold its lock before it counts as a new one. */
 #define POD_SUCCESSOR_MS 2000
-
-/**
- * pod_socket_path() - path of a pod's control socket that fits sun_path
- * @dirfd: the pod's directory; the path is valid while it is open
- *
- * Return: 0 or -ENAMETOOLONG
- */
-int pod_socket_path(int dirfd, char *dst, size_t room, struct err *e)
-{
-	int n = snprintf(dst, room, "/proc/self/fd/%d/control.sock", dirfd);
-
-	return n < (int)room ? 0 : err_set(e, ENAMETOOLONG, "socket path too long");
-}
-
-static int connect_dir(int dirfd, int *ret_sock, struct err *e)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = POD_ANSWER_MS / 1000 };
-	_cleanup_close_ int s = -1;
-
-	if (pod_socket_path(dirfd, sa.sun_path, sizeof(sa.sun_path), e) < 0)
-		return -ENAMETOOLONG;
-	s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (s < 0)
-		return err_sys(e, "socket");
-	if (connect(s, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return err_sys(e, "pod's supervisor");
-	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	*ret_sock = fd_steal(&s);
-	return 0;
-}
 
 /**
  * pod_connect() - call a living pod's supervisor
@@ -102,75 +67,7 @@ int pod_connect(int rootfd, const char *pod, int *ret_sock, struct err *e)
 	dir = openat(pods, pod, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return err_sys(e, "pod %s", pod);
-	return connect_dir(dir, ret_sock, e);
-}
-
-/**
- * pod_call_fds() - one request, one answer that may carry more or fewer descriptors
- * @ret_fds: room for @max descriptors; owned by the caller
- * @min:     fewer are a failure
- * @ret_n:   how many came
- * @ret:     answer, podvm__pod__response__free_unpacked(); NULL if it does not matter
- *
- * Return: as pod_call()
- */
-int pod_call_fds(int sock, const Podvm__Pod__Request *rq, int *ret_fds, size_t min, size_t max,
-		 size_t *ret_n, Podvm__Pod__Response **ret, struct err *e)
-{
-	size_t len = podvm__pod__request__get_packed_size(rq), got = 0;
-	_cleanup_free_ uint8_t *buf = malloc(POD_MESSAGE_BYTES);
-	Podvm__Pod__Response *rs;
-	ssize_t n;
-	int rc;
-
-	if (!buf)
-		return err_set(e, ENOMEM, "out of memory");
-	if (len > POD_MESSAGE_BYTES)
-		return err_set(e, EMSGSIZE, "request too long");
-	podvm__pod__request__pack(rq, buf);
-	rc = fd_send(sock, buf, len, NULL, 0, e);
-	if (rc < 0)
-		return err_set(e, EPIPE, "pod's supervisor has ended");
-	n = fd_recv(sock, buf, POD_MESSAGE_BYTES, ret_fds, max, &got, e);
-	if (n == -EAGAIN)
-		return err_set(e, ETIMEDOUT, "pod's supervisor did not answer in time");
-	if (n <= 0)
-		return err_set(e, EPIPE, "pod's supervisor ended in the middle of the request");
-	rs = podvm__pod__response__unpack(NULL, (size_t)n, buf);
-	if (!rs)
-		rc = err_set(e, EPROTO, "pod's supervisor sent a message that does not parse");
-	else if (rs->error)
-		rc = err_set(e, rs->error > 0 ? rs->error : EPROTO, "%s", rs->text);
-	else if (got < min)
-		rc = err_set(e, EPROTO, "pod's supervisor sent %zu descriptors, not %zu",
-			     got, min);
-	if (!rc)
-		*ret_n = got;
-	if (rc < 0 || !ret) {
-		while (rc < 0 && got)
-			close(ret_fds[--got]);
-		if (rs)
-			podvm__pod__response__free_unpacked(rs, NULL);
-		return rc;
-	}
-	*ret = rs;
-	return 0;
-}
-
-/**
- * pod_call() - one request, one answer
- * @ret_fds: room for @n_fds descriptors that the answer must carry; owned by the caller
- * @ret:     answer, podvm__pod__response__free_unpacked(); NULL if it does not matter
- *
- * Return: 0; minus the errno that was answered, with its text; -EPIPE when the
- * supervisor has ended; -ETIMEDOUT; -EPROTO
- */
-int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
-	     size_t n_fds, Podvm__Pod__Response **ret, struct err *e)
-{
-	size_t got;
-
-	return pod_call_fds(sock, rq, ret_fds, n_fds, n_fds, &got, ret, e);
+	return pod_call_open(dir, POD_ANSWER_MS, ret_sock, e);
 }
 
 /* Ends a process that a journal names, and waits until it has gone. */
@@ -583,7 +480,7 @@ int pod_ensure(const char *root, int rootfd, const char *pod,
 				return rc;
 			}
 		}
-		rc = connect_dir(dir, ret_sock, e);
+		rc = pod_call_open(dir, POD_ANSWER_MS, ret_sock, e);
 		if (rc != -ENOENT && rc != -ECONNREFUSED)
 			return rc;
 		if (clock_ms() > end)

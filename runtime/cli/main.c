@@ -20,7 +20,6 @@
 #include "runtime/shim/shim.h"
 #include "runtime/supervisor/supervisor.h"
 
-#define DEFAULT_ROOT "/run/podvm"
 #define OCI_VERSION "1.2.0"
 
 static const struct command commands[] = {
@@ -103,9 +102,9 @@ static int run(const char *root, int argc, char **argv, struct err *e)
 int main(int argc, char **argv)
 {
 	bool show_help = false, version = false, debug = false, systemd = false;
-	const char *root = DEFAULT_ROOT, *log = NULL, *format = "text", *level = NULL;
+	const char *root = POD_DEFAULT_ROOT, *log = NULL, *format = "text", *level = NULL;
 	const struct opt global[] = {
-		OPT_STR(0, "root", &root, "DIR", "state directory (default " DEFAULT_ROOT ")"),
+		OPT_STR(0, "root", &root, "DIR", "state directory (default " POD_DEFAULT_ROOT ")"),
 		OPT_STR(0, "log", &log, "FILE", "also log to this file"),
 		OPT_STR(0, "log-format", &format, "FORMAT", "text or json"),
 		OPT_STR(0, "log-level", &level, "LEVEL", "error, warning, info or debug"),

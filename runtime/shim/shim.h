@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "lib/agent.h"
 #include "lib/err.h"
-#include "runtime/agent.h"
 
 /* Descriptors of a shim process, beside its stdio. */
 #define SHIM_READY_FD 3

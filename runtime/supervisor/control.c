@@ -3,9 +3,10 @@
  * DOC: Theory of operation
  *
  * The pod's control socket: accepts podvm's commands and shims, carries out
- * one request after the other (runtime/pod.proto), in the supervisor's loop.
+ * one request after the other (lib/pod.proto), in the supervisor's loop.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,10 @@ struct answer {
 	struct device_out *devices;	/* owned; one for each of @counted */
 	Podvm__Pod__Device **device_list; /* owned */
 	Podvm__Pod__Size size;
+	Podvm__Pod__Network network;
+	char netns_held[48];
+	Podvm__Pod__NetDevice *nics;	/* owned */
+	Podvm__Pod__NetDevice **nic_list; /* owned */
 };
 
 #define COUNTER(field, unit, help) COUNTER_##field,
@@ -174,6 +179,73 @@ static int give_stats(struct pod *p, struct answer *a, struct err *e)
 	return 0;
 }
 
+static void fill_nic(struct vmm_device *from, Podvm__Pod__NetDevice *to)
+{
+	podvm__pod__net_device__init(to);
+	to->mac = from->name;
+	to->status = from->status;
+	to->queues = from->queues;
+	to->kernel_queues = from->kernel_queues;
+	to->kicks = from->kicks;
+	to->interrupts = from->interrupts;
+	to->requests = from->requests;
+	to->in_bytes = from->in_bytes;
+	to->out_bytes = from->out_bytes;
+	to->broken = from->broken;
+}
+
+static int give_nics(struct pod *p, struct answer *a, struct err *e)
+{
+	struct vmm_metrics *c = &a->counted;
+	size_t i, n = 0;
+	int rc = machine_metrics(p, c, e);
+
+	if (rc < 0)
+		return rc;
+	a->nics = mem_new_n(Podvm__Pod__NetDevice, c->n_devices + 1);
+	a->nic_list = mem_new_n(Podvm__Pod__NetDevice *, c->n_devices + 1);
+	if (!a->nics || !a->nic_list)
+		return err_set(e, ENOMEM, "out of memory");
+	for (i = 0; i < c->n_devices; i++) {
+		if (strcmp(c->devices[i].kind, "net"))
+			continue;
+		fill_nic(&c->devices[i], &a->nics[n]);
+		a->nic_list[n] = &a->nics[n];
+		n++;
+	}
+	a->network.devices = a->nic_list;
+	a->network.n_devices = n;
+	return 0;
+}
+
+/* A dead machine still has its namespace, until the last container is deleted. */
+static int give_network(struct pod *p, const Podvm__Pod__NetworkGet *rq, struct answer *a,
+			struct err *e)
+{
+	int rc = 0;
+
+	podvm__pod__network__init(&a->network);
+	if (p->netns_path)
+		a->network.netns_path = p->netns_path;
+	snprintf(a->netns_held, sizeof(a->netns_held), "/proc/%d/fd/%d", getpid(), p->netns_fd);
+	a->network.netns_held = a->netns_held;
+	a->network.vhost_wanted = p->config.vhost_net;
+	a->rs.network = &a->network;
+	if (rq->devices && !p->dead)
+		rc = give_nics(p, a, e);
+	if (rc < 0)
+		return rc;
+	a->fds[0] = fcntl(p->netns_fd, F_DUPFD_CLOEXEC, 0);
+	if (a->fds[0] < 0)
+		return err_sys(e, "the pod's network namespace");
+	a->n_fds = 1;
+	if (rq->agent && !p->dead) {
+		rc = machine_connect(p, &a->fds[1], e);
+		a->n_fds += !rc;
+	}
+	return rc;
+}
+
 static int resize(struct pod *p, const Podvm__Pod__Resize *rq, struct answer *a,
 		  struct err *e)
 {
@@ -226,6 +298,8 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 		return give_stats(p, a, e);
 	case PODVM__POD__REQUEST__BODY_RESIZE:
 		return resize(p, rq->resize, a, e);
+	case PODVM__POD__REQUEST__BODY_NETWORK:
+		return give_network(p, rq->network, a, e);
 	case PODVM__POD__REQUEST__BODY_ABANDON:
 		container_abandon(p, c);
 		return 0;
@@ -299,6 +373,8 @@ static void on_request(void *arg, uint32_t events)
 	vmm_metrics_done(&a->counted);
 	free(a->devices);
 	free(a->device_list);
+	free(a->nics);
+	free(a->nic_list);
 	free(a);
 	if (rc < 0)
 		conn_close(c);

@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -63,6 +64,9 @@ static int pod_netns(struct pod *p, const struct spec *spec, struct err *e)
 
 	if (!spec->netns_path)
 		return netns_make(&p->netns_fd, e);
+	p->netns_path = strdup(spec->netns_path);
+	if (!p->netns_path)
+		return err_set(e, ENOMEM, "out of memory");
 	p->netns_fd = open(spec->netns_path, O_RDONLY | O_CLOEXEC);
 	if (p->netns_fd < 0 || fstat(p->netns_fd, &pod) < 0 ||
 	    stat("/proc/thread-self/ns/net", &own) < 0)
@@ -431,5 +435,7 @@ void machine_stop(struct pod *p, bool gently)
 	mirrors_done(p);
 	agent_done(&p->agent);
 	fd_close(&p->netns_fd);
+	free(p->netns_path);
+	p->netns_path = NULL;
 	fd_close(&p->cgroup_fd);
 }

@@ -7,11 +7,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "lib/agent.h"
 #include "lib/journal.h"
 #include "lib/loop.h"
 #include "lib/share.h"
 #include "netplug/netplug.h"
-#include "runtime/agent.h"
 #include "runtime/config.h"
 #include "runtime/pod.h"
 #include "runtime/spec.h"
@@ -156,6 +156,7 @@ struct pod {
 	const char *root;		/* state directory */
 	int rootfd, podsfd, dirfd;	/* owned */
 	int netns_fd;			/* owned; of the pod */
+	char *netns_path;		/* owned; that the engine gave, or NULL */
 	int cgroup_fd;			/* owned; where the monitor starts */
 	int listen_fd;			/* owned */
 	int signal_fd;			/* owned */

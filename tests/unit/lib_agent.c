@@ -19,10 +19,10 @@
 #include "lib/fd.h"
 #include "lib/proc.h"
 #include "lib/str.h"
-#include "runtime/agent.h"
+#include "lib/agent.h"
 #include "tests/kit/kit.h"
 
-Suite *runtime_agent_suite(void);
+Suite *lib_agent_suite(void);
 
 static int peer;
 static struct agent agent;
@@ -321,7 +321,7 @@ END_TEST
 
 START_TEST(random_garbage)
 {
-	unsigned int seed = (unsigned int)kit_seed("runtime_agent");
+	unsigned int seed = (unsigned int)kit_seed("lib_agent");
 	Podvm__Response *rs;
 	struct err e = { 0 };
 	uint8_t msg[68];
@@ -345,9 +345,9 @@ START_TEST(random_garbage)
 }
 END_TEST
 
-Suite *runtime_agent_suite(void)
+Suite *lib_agent_suite(void)
 {
-	Suite *s = suite_create("runtime_agent");
+	Suite *s = suite_create("lib_agent");
 	TCase *t = tcase_create("agent");
 
 	tcase_add_checked_fixture(t, setup, teardown);

@@ -9,7 +9,7 @@
  * Answers carry no number. A call that has timed out is owed its answer: it is
  * dropped when it comes, else the next call would take it for its own.
  */
-#include "runtime/agent.h"
+#include "lib/agent.h"
 
 #include <errno.h>
 #include <sys/socket.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RUNTIME_AGENT_H
-#define RUNTIME_AGENT_H
+#ifndef LIB_AGENT_H
+#define LIB_AGENT_H
 
 #include "lib/agent.pb-c.h"
 #include "lib/err.h"

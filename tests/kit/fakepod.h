@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TESTS_KIT_FAKEPOD_H
+#define TESTS_KIT_FAKEPOD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/agent.pb-c.h"
+#include "lib/pod.h"
+
+/*
+ * Answers what was asked of the agent. Its answer may point to what lives on.
+ * Return: false: the connection is closed instead
+ */
+typedef bool fakepod_agent_fn(void *arg, const Podvm__Request *rq, Podvm__Response *rs);
+
+/**
+ * struct fakepod - a pod's supervisor and the agent of its guest, on a thread
+ * @root:   state directory, made by fakepod_start()
+ * @netns:  that it gives as the pod's, borrowed
+ * @network: its answer to NetworkGet, borrowed
+ * @agent:  NULL: there is no guest
+ */
+struct fakepod {
+	char root[40];
+	int netns;
+	Podvm__Pod__Network network;
+	fakepod_agent_fn *agent;
+	void *arg;
+	char held[48];
+	int listen_fd, stop_fd;
+	pthread_t thread;
+};
+
+void fakepod_init(struct fakepod *p, int netns);
+void fakepod_start(struct fakepod *p, const char *id);
+void fakepod_container(const struct fakepod *p, const char *id, const char *json);
+void fakepod_stop(struct fakepod *p);
+
+#endif
