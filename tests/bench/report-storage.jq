@@ -24,7 +24,7 @@ def row($step; $name):
 	files_in_guest: $files,
 	map: ($map[0].map // []),
 	map_runs: $map[0].runs,
-	copied: [$map[0].tests // [] | .[] | {files: .size, check: (.checks[] | select(.name == "nothing copied") | .text)}],
+	copied: [$map[0].tests // [] | .[] | {tree, dirs, check: (.checks[] | select(.name == "nothing copied") | .text)}],
 	guest: [
 		row("names"; "find, names"),
 		row("attributes"; "find, names and sizes"),

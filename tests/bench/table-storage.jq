@@ -17,10 +17,10 @@ def yes: if . == null then "" elif . then "met" else "NOT MET" end;
 "",
 "Mapping a root file system, on this machine, \(.map_runs) runs; ms",
 "",
-"\("files" | right(7))  \("state" | left(26))\("total" | right(26))\("reading layers" | right(26))\("layout" | right(26))\("metadata, KiB" | right(15))  50 ms",
-(.map[] | "\(.files | right(7))  \(.state | left(26))\(.total_us | ms | right(26))\(.read_us | ms | right(26))\(.layout_us | ms | right(26))\(.metadata_bytes / 1024 | num | right(15))  \(.met | yes)"),
+"\("files" | right(15))  \("state" | left(26))\("total" | right(26))\("reading layers" | right(26))\("layout" | right(26))\("metadata, KiB" | right(15))  50 ms",
+(.map[] | "\(.tree | right(15))  \(.state | left(26))\(.total_us | ms | right(26))\(.read_us | ms | right(26))\(.layout_us | ms | right(26))\(.metadata_bytes / 1024 | num | right(15))  \(.met | yes)"),
 "",
-(.copied[] | "copied, \(.files) files: \(.check)")
+(.copied[] | "copied, \(.tree), \(.dirs) directories in layers: \(.check)")
 else "", "mapping was not measured" end),
 "",
 "Reading \(.files_in_guest) files in a guest: \(if .machine.node == "qemu" then "test node, nested KVM under software emulation" else "KVM of this machine" end), kernel \(.machine.kernel); load there \(.machine.load_before) before, \(.machine.load_after) after; s",
