@@ -32,6 +32,7 @@ unit: $(B)/tests/unit
 -include tests/bench/bench.mk
 -include tests/fuzz/fuzz.mk
 -include tests/share/share.mk
+-include tests/native/native.mk
 
 # ---- demo, check -------------------------------------------------------------
 .PHONY: demo check e2e

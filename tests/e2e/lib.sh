@@ -43,6 +43,12 @@ tap_end() {
 	[ "$tap_failed" = 0 ]
 }
 
+# tap_done - as tap_end, for a test that counts its points as it goes
+tap_done() {
+	echo "1..$tap_n"
+	[ "$tap_n" -gt 0 ] && [ "$tap_failed" = 0 ]
+}
+
 # is GOT WANT - compares, and shows the difference
 is() {
 	[ "$1" = "$2" ] && return
@@ -210,32 +216,36 @@ MEMBER='.annotations["io.kubernetes.cri-o.ContainerType"] = "container"
 }
 
 # ---- CNI: runs a conflist's chain as an engine does ---------------------------
-# cni ADD|DEL|CHECK CONFLIST - prints the last result; environment NETNS
+# cni ADD|DEL|CHECK CONFLIST - prints the last result; environment NETNS, and for more
+# than one pod or interface CNI_ID and CNI_IF
 cni() {
 	list=$2
 	name=$(jq -r .name "$list")
 	version=$(jq -r .cniVersion "$list")
 	n=$(jq '.plugins | length' "$list")
+	result=$WORK/cni${CNI_ID:+.$CNI_ID.$CNI_IF.$name}.result
 	order=$(seq 0 $((n - 1)))
 	[ "$1" = ADD ] || order=$(seq $((n - 1)) -1 0)
 	prev=null
-	[ "$1" = ADD ] || prev=$(cat "$WORK/cni.result" 2> /dev/null || echo null)
+	[ "$1" = ADD ] || prev=$(cat "$result" 2> /dev/null || echo null)
 	for i in $order; do
-		conf=$(jq -c --arg n "$name" --arg v "$version" --argjson p "$prev" \
+		conf=$(jq -c --arg n "$name" --arg v "$version" --argjson p "$prev" --arg mac "${POD_MAC:-}" \
 			".plugins[$i] + {name: \$n, cniVersion: \$v} +
 			 (if \$p then {prevResult: \$p} else {} end)
 			 | if .capabilities.portMappings
-			   then .runtimeConfig.portMappings = ${PORTMAP:-[]} else . end" "$list")
-		out=$(printf '%s' "$conf" | CNI_COMMAND=$1 CNI_CONTAINERID=podvm-story \
-			CNI_NETNS=/run/netns/$NETNS CNI_IFNAME=eth0 CNI_PATH=$CNI_BIN \
+			   then .runtimeConfig.portMappings = ${PORTMAP:-[]} else . end
+			 | if .capabilities.mac and \$mac != \"\"
+			   then .runtimeConfig.mac = \$mac else . end" "$list")
+		out=$(printf '%s' "$conf" | CNI_COMMAND=$1 CNI_CONTAINERID=${CNI_ID:-podvm-story} \
+			CNI_NETNS=/run/netns/$NETNS CNI_IFNAME=${CNI_IF:-eth0} CNI_PATH=$CNI_BIN \
 			"$CNI_BIN/$(printf '%s' "$conf" | jq -r .type)") ||
 			{ printf '%s\n' "$out" >&2; return 1; }
 		[ "$1" != ADD ] || prev=$out
 	done
 	if [ "$1" = ADD ]; then
-		printf '%s\n' "$prev" | tee "$WORK/cni.result"
+		printf '%s\n' "$prev" | tee "$result"
 	else
-		rm -f "$WORK/cni.result"
+		rm -f "$result"
 	fi
 }
 

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Tests of the wiring on this machine, without a virtual machine. Included by tests/tests.mk.
+#
+#   make native                 all of them
+#   tests/native/run NAME.t     one of them, after make native-programs
+
+NATIVE_TESTS := $(B)/tests/native-guest $(B)/tests/native-traffic
+
+# The agent's own code configures the namespace that stands for the guest.
+$(B)/tests/native-guest: $(B)/obj/tests/native/guest.o $(B)/obj/guest/agent/net.o \
+			 $(B)/obj/guest/agent/nl.o $(B)/libnetplug.a $(B)/liblib.a
+$(B)/tests/native-traffic: $(B)/obj/tests/native/traffic.o $(B)/liblib.a
+$(NATIVE_TESTS):
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(LIBS_NETPLUG) $(LIBS_LIB))
+
+.PHONY: native native-programs
+native-programs: $(NATIVE_TESTS)
+
+native: native-programs
+	$(Q)tests/native/run
