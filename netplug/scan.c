@@ -464,6 +464,57 @@ int scan_read(struct nl *nl, struct scan **ret, struct err *e)
 	return 0;
 }
 
+static int on_message(const struct nlmsghdr *h, struct scan *s, struct err *e)
+{
+	switch (h->nlmsg_type) {
+	case RTM_NEWLINK:
+		return on_link(h, s, e);
+	case RTM_NEWADDR:
+		return on_addr(h, s, e);
+	case RTM_NEWROUTE:
+		return on_route(h, s, e);
+	case RTM_NEWRULE:
+		return on_rule(h, s, e);
+	case RTM_NEWNEIGH:
+		return on_neigh(h, s, e);
+	default:
+		return err_set(e, EBADMSG, "netlink: a message of type %u", h->nlmsg_type);
+	}
+}
+
+/**
+ * scan_messages() - read what rtnetlink messages say, as scan_read() does but for tc
+ * @data: messages one behind the other, padded to 4 bytes, aligned as malloc() does;
+ *        may come from a guest
+ * @ret:  owned by the caller, scan_free()
+ *
+ * Return: 0; -EBADMSG; -E2BIG beyond SCAN_MAX; -ENOMEM
+ */
+int scan_messages(const void *data, size_t len, struct scan **ret, struct err *e)
+{
+	struct scan *s = mem_new(struct scan);
+	const struct nlmsghdr *h;
+	size_t at, left;
+	int rc = s ? 0 : err_set(e, ENOMEM, "out of memory");
+
+	for (at = 0; at < len && !rc; at += NLMSG_ALIGN((size_t)h->nlmsg_len)) {
+		h = (const void *)((const char *)data + at);
+		left = len - at;
+		if (left < sizeof(*h) || h->nlmsg_len < sizeof(*h) || h->nlmsg_len > left)
+			rc = short_message(e);
+		else
+			rc = on_message(h, s, e);
+	}
+	if (rc < 0) {
+		scan_free(s);
+		return rc;
+	}
+	if (s->n_links)
+		qsort(s->link, s->n_links, sizeof(*s->link), by_ifindex);
+	*ret = s;
+	return 0;
+}
+
 /**
  * scan_free() - free what was read; NULL is fine
  */

@@ -172,6 +172,7 @@ struct scan {
 };
 
 int scan_read(struct nl *nl, struct scan **ret, struct err *e);
+int scan_messages(const void *data, size_t len, struct scan **ret, struct err *e);
 int scan_filters(struct nl *nl, uint32_t ifindex, uint32_t parent,
 		 struct scan *s, struct err *e);
 int scan_qdiscs(struct nl *nl, struct scan *s, struct err *e);

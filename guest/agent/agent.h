@@ -293,6 +293,17 @@ struct rtm_link {
 	bool has_mac;
 };
 
+/**
+ * struct rtm_dump - objects of rtm_dump(), whole netlink messages
+ * @cut:     there were more than fit
+ * @changed: they changed while they were read
+ */
+struct rtm_dump {
+	uint8_t *buf;
+	size_t len, room;
+	bool cut, changed;
+};
+
 int rtm_open(struct err *e);
 void rtm_start(struct rtm_msg *m, uint16_t type, uint16_t flags, const void *head,
 	      size_t head_len);
@@ -303,6 +314,11 @@ size_t rtm_put_head(struct rtm_msg *m, const void *head, size_t len);
 void rtm_nest_end(struct rtm_msg *m, size_t at);
 int rtm_talk(int fd, struct rtm_msg *m, struct err *e);
 int rtm_links(int fd, struct rtm_link **ret, size_t *ret_n, struct err *e);
+int rtm_dump(int fd, uint16_t type, const void *head, size_t head_len, struct rtm_dump *d,
+	     struct err *e);
+
+/* netstate.c */
+int netstate_get(const struct agent *a, Podvm__NetState **ret, struct err *e);
 
 /* release.c */
 int release_disks(struct agent *a, const Podvm__DisksRelease *m, struct conn *c,

@@ -270,3 +270,61 @@ int rtm_links(int fd, struct rtm_link **ret, size_t *ret_n, struct err *e)
 	*ret_n = n;
 	return 0;
 }
+
+/* Keeps the objects of one datagram of a dump. Return: 1: it was the last; 0; minus errno */
+static int keep_objects(struct rtm_dump *d, const struct nlmsghdr *h, unsigned int left,
+			struct err *e)
+{
+	for (; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+		size_t len = NLMSG_ALIGN(h->nlmsg_len);
+		int code = 0;
+
+		d->changed |= !!(h->nlmsg_flags & NLM_F_DUMP_INTR);
+		if (h->nlmsg_type == NLMSG_ERROR)
+			code = ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
+		if (code)
+			return err_set(e, -code, "rtnetlink: dump: %s", strerror(-code));
+		if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR)
+			return 1;
+		if (len > d->room - d->len) {
+			d->cut = true;
+			continue;
+		}
+		memset(d->buf + d->len, 0, len);
+		memcpy(d->buf + d->len, h, h->nlmsg_len);
+		d->len += len;
+	}
+	return 0;
+}
+
+/**
+ * rtm_dump() - all objects of a sort, as the kernel gives them
+ * @fd:   from rtm_open(), borrowed
+ * @type: RTM_GET*
+ * @head: family header, @head_len bytes
+ * @d:    they are put behind what is there; what does not fit is left out whole
+ *
+ * Return: 0 or the kernel's minus errno
+ */
+int rtm_dump(int fd, uint16_t type, const void *head, size_t head_len, struct rtm_dump *d,
+	     struct err *e)
+{
+	_cleanup_free_ struct nlmsghdr *in = malloc(65536);
+	struct rtm_msg m;
+	int rc;
+
+	if (!in)
+		return err_set(e, ENOMEM, "out of memory");
+	rtm_start(&m, type, NLM_F_DUMP, head, head_len);
+	rc = send_msg(fd, &m, e);
+	while (!rc) {
+		ssize_t got = recv(fd, in, 65536, 0);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return err_sys(e, "rtnetlink: receive");
+		rc = keep_objects(d, in, (unsigned int)got, e);
+	}
+	return rc < 0 ? rc : 0;
+}

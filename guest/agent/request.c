@@ -57,6 +57,22 @@ static int on_unlink(struct conn *c, const Podvm__LinkRemove *m, struct err *e)
 	return rc;
 }
 
+static int on_net_state(struct conn *c, struct err *e)
+{
+	Podvm__Response r = PODVM__RESPONSE__INIT;
+	Podvm__NetState *s = NULL;
+	int rc = netstate_get(c->agent, &s, e);
+
+	if (rc < 0)
+		return rc;
+	r.body_case = PODVM__RESPONSE__BODY_NET_STATE;
+	r.net_state = s;
+	c->busy = false;
+	conn_send(c, &r);
+	podvm__net_state__free_unpacked(s, NULL);
+	return 0;
+}
+
 static int on_attach(struct conn *c, const Podvm__ProcessAttach *m, struct err *e)
 {
 	struct task *t = task_find(c->agent, m->id, m->exec_id, e);
@@ -258,6 +274,8 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return on_links(c, r->links_add, e);
 	case PODVM__REQUEST__BODY_LINK_REMOVE:
 		return on_unlink(c, r->link_remove, e);
+	case PODVM__REQUEST__BODY_NET_STATE_GET:
+		return on_net_state(c, e);
 	case PODVM__REQUEST__BODY_CONTAINER_CREATE:
 		return container_create(a, r->container_create, c, e);
 	case PODVM__REQUEST__BODY_CONTAINER_START:

@@ -21,6 +21,7 @@
 #undef SERIAL_PREFIX
 #include "guest/agent/disk.c"
 #include "guest/agent/net.c"
+#include "guest/agent/netstate.c"
 #include "guest/agent/copyup.c"
 #include "guest/agent/mount.c"
 #include "guest/agent/share.c"

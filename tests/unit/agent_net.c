@@ -5,7 +5,7 @@
  * The whole way of a network configuration: a namespace that ip(8) has set up is
  * planned by netplug, and the agent's own code carries the plan out in a second
  * namespace, which stands for the guest. Both must look the same to ip(8), and give
- * the same plan.
+ * the same plan; so must what the agent tells of it.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -75,6 +75,64 @@ static struct netplug_plan *plan_of(int netns)
 	return p;
 }
 
+static struct scan *told(Podvm__NetState **ret)
+{
+	struct agent none = { .loop = NULL };
+	struct scan *s = NULL;
+	struct err e = { 0 };
+
+	ck_assert_msg(!netstate_get(&none, ret, &e), "%s", e.text);
+	ck_assert_msg(!scan_messages((*ret)->messages.data, (*ret)->messages.len, &s, &e), "%s",
+		      e.text);
+	return s;
+}
+
+/* The plan of what the agent tells of its network. */
+static struct netplug_plan *told_plan(void)
+{
+	static struct netplug_plan *p;
+	Podvm__NetState *ns;
+	struct scan *s = told(&ns);
+	struct err e = { 0 };
+
+	netplug_plan_free(p);
+	ck_assert_msg(!plan_make(s, &p, &e), "%s", e.text);
+	ck_assert(!ns->truncated);
+	scan_free(s);
+	podvm__net_state__free_unpacked(ns, NULL);
+	return p;
+}
+
+/* Every cut of the messages, and every byte changed: an error or less, never more. */
+START_TEST(messages_of_a_liar)
+{
+	_cleanup_free_ uint8_t *copy = NULL;
+	struct kit_net n;
+	Podvm__NetState *ns;
+	struct scan *s;
+	struct err e = { 0 };
+	size_t i, len;
+
+	kit_net_new(&n);
+	kit_run(V4 V6 "ip route add default via 10.1.0.1");
+	scan_free(told(&ns));
+	ck_assert_uint_ge(ns->n_links, 2);
+	ck_assert_str_eq(ns->links[0]->name, "lo");
+	ck_assert_uint_ne(ns->links[1]->features & PODVM__LINK_STATE__FEATURE__TX_CSUM, 0);
+	len = ns->messages.len;
+	copy = malloc(len);
+	for (i = 0; i < len; i++) {
+		memcpy(copy, ns->messages.data, len);
+		copy[i] ^= 0xff;
+		if (!scan_messages(copy, len, &s, &e))
+			scan_free(s);
+		if (!scan_messages(ns->messages.data, i, &s, &e))
+			scan_free(s);
+	}
+	podvm__net_state__free_unpacked(ns, NULL);
+}
+END_TEST
+
 START_TEST(guest_is_like_the_pod)
 {
 	_cleanup_free_ char *pod = NULL, *guest = NULL, *want = NULL, *got = NULL;
@@ -99,6 +157,9 @@ START_TEST(guest_is_like_the_pod)
 	ck_assert_int_eq(netplug_plan_json(q, &got, &e), 0);
 	/* Interface and tap have numbers; what the guest gets has none. */
 	kit_same_text(strstr(got, "\"guest\""), strstr(want, "\"guest\""));
+	free(got);
+	ck_assert_int_eq(netplug_plan_json(told_plan(), &got, &e), 0);
+	kit_same_text(strstr(got, "\"guest\""), strstr(want, "\"guest\""));
 	netplug_plan_free(p);
 	netplug_plan_free(q);
 }
@@ -115,6 +176,7 @@ Suite *agent_net_suite(void)
 		return s;
 	}
 	tcase_add_loop_test(t, guest_is_like_the_pod, 0, ARRAY_LEN(rows));
+	tcase_add_test(t, messages_of_a_liar);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
 	return s;

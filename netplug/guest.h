@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NETPLUG_GUEST_H
+#define NETPLUG_GUEST_H
+
+#include "lib/agent.pb-c.h"
+#include "netplug/scan.h"
+#include "netplug/target.h"
+
+/**
+ * struct guest - what the agent told of the guest's network; all of it is guest data
+ * @answer: owned
+ * @state:  borrowed from @answer; NULL: nothing was told
+ * @scan:   its messages, owned; names are printable
+ */
+struct guest {
+	Podvm__Response *answer;
+	const Podvm__NetState *state;
+	struct scan *scan;
+};
+
+int guest_get(const struct target *t, struct guest *ret, struct err *e);
+const Podvm__LinkState *guest_link(const struct guest *g, const char *name);
+void guest_done(struct guest *g);
+
+#endif
