@@ -142,7 +142,7 @@ static int add_links(int nl, Podvm__NetState *s, struct err *e)
 	if (rc < 0)
 		return rc;
 	s->truncated |= n > STATE_LINKS_MAX;
-	n = n > STATE_LINKS_MAX ? LINKS_MAX : n;
+	n = n > STATE_LINKS_MAX ? STATE_LINKS_MAX : n;
 	s->links = mem_new_n(Podvm__LinkState *, n + 1);
 	for (i = 0; s->links && i < n; i++) {
 		Podvm__LinkState *l = mem_new(Podvm__LinkState);
