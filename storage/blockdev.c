@@ -294,11 +294,16 @@ int blockdev_in_use(uint32_t major, uint32_t minor, struct err *e)
 static int fill_mount(struct blockmount *b, const struct mount_entry *m, char *mountinfo,
 		      struct err *e)
 {
-	struct mount_entry other;
+	_cleanup_free_ char *again = strdup(mountinfo);
+	struct mount_entry other, parent;
 	int rc = blockdev_probe(m->major, m->minor, &b->dev, e);
 
 	if (rc < 0)
 		return rc;
+	if (!again)
+		return err_set(e, ENOMEM, "out of memory");
+	b->stacked = !mountinfo_find(again, m->parent, &parent) &&
+		     !strcmp(parent.point, m->point);
 	b->source = strdup(m->source);
 	b->point = strdup(m->point);
 	b->fstype = strdup(m->fstype);

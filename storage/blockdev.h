@@ -41,6 +41,7 @@ struct blockdev {
  * @opts_rc, @opts_why: why it cannot
  * @shared, @slave: propagation of mounts inside
  * @other:  another mount point of the same file system, NULL if there is none
+ * @stacked: another mount lies below it at the same place
  */
 struct blockmount {
 	struct blockdev dev;
@@ -48,7 +49,7 @@ struct blockmount {
 	struct mount_opts opts;
 	int opts_rc;
 	struct err opts_why;
-	bool shared, slave;
+	bool shared, slave, stacked;
 	char *other;
 };
 

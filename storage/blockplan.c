@@ -125,6 +125,8 @@ static int check_mount(const struct blockmount *m, struct err *e)
 {
 	char shown[256];
 
+	if (m->stacked)
+		return err_set(e, EBUSY, "another file system is mounted below it at the same place: unmount that");
 	if (!m->other)
 		return 0;
 	str_quote(shown, sizeof(shown), m->other);

@@ -13,7 +13,9 @@
  * Who has the device, a file system or an opener with O_EXCL, the kernel lets be
  * one at a time; so a mount that fails with EBUSY has come too early, before the
  * last descriptor of the monitor was closed, or too late, after somebody else
- * took it. It is tried for a while.
+ * took it. It is tried for a while; then the record stays, and it is tried again
+ * later. The undo of the journal comes when the monitor has ended, so that it can
+ * only be too late: it gives up.
  *
  * The file system was written by a guest. If the host's kernel does not take it,
  * that is the end of it, said to a person, and no reason to try for ever.
@@ -192,7 +194,7 @@ static int mount_free(const struct handover_record *r, const char *source, struc
 	return 0;
 }
 
-/* The device is there and nobody waits for its I/O in vain. */
+/* The device is there and nobody waits for its I/O in vain. Return: as handover_mount_over() */
 static int mount_device(const struct handover_record *r, const struct blockdev *d, struct err *e)
 {
 	char point[256], who[200];
@@ -203,27 +205,51 @@ static int mount_device(const struct handover_record *r, const struct blockdev *
 	str_quote(point, sizeof(point), r->point);
 	if (rc == -EBUSY) {
 		holders_name(r->major, r->minor, false, who, sizeof(who));
-		err_wrap(e, "%s was not mounted again at %s: it is in use%s%s", d->node, point,
-			 *who ? " by " : "", who);
-	} else {
-		err_wrap(e, "%s was not mounted again at %s; the device is free: check it with fsck",
-			 d->node, point);
+		return err_set(e, EAGAIN, "%s was not mounted again at %s: it is in use%s%s",
+			       d->node, point, *who ? " by " : "", who);
 	}
+	err_wrap(e, "%s was not mounted again at %s; the device is free: check it with fsck",
+		 d->node, point);
 	return 1;
+}
+
+/**
+ * handover_mount_over() - the host's mount as it was, over whatever is at its place
+ *
+ * Return: 0: it is there, or its device has gone; 1: it is not, for the reason in @e,
+ * and will not be; not now: -EBUSY while the device is suspended, -EAGAIN while
+ * somebody else has it
+ * Context: waits some seconds for the device
+ */
+int handover_mount_over(const struct handover_record *r, struct err *e)
+{
+	struct blockdev d = { 0 };
+	char shown[256];
+	int rc;
+
+	if (!blockdev_same(r->major, r->minor, r->seq) ||
+	    blockdev_probe(r->major, r->minor, &d, e) < 0)
+		return 0;
+	if (d.asleep) {
+		str_quote(shown, sizeof(shown), d.asleep);
+		rc = err_set(e, EBUSY, "device %s is suspended: dmsetup resume it, so that %s can be mounted again",
+			     shown, r->point);
+	} else {
+		rc = mount_device(r, &d, e);
+	}
+	blockdev_done(&d);
+	return rc;
 }
 
 /**
  * handover_mount_back() - the host's mount as it was, if that makes sense now
  *
- * Return: 0: it is there, or is not wanted any more; 1: it is not, for the reason in
- * @e, and will not be; -EBUSY: not now, since the device is suspended
+ * Return: 0: it is there, or is not wanted any more; else as handover_mount_over()
  * Context: waits some seconds for the device
  */
 int handover_mount_back(const struct handover_record *r, struct err *e)
 {
-	struct blockdev d = { 0 };
 	char shown[256];
-	int rc;
 
 	switch (look(r)) {
 	case PLACE_GONE:
@@ -237,18 +263,7 @@ int handover_mount_back(const struct handover_record *r, struct err *e)
 	case PLACE_FREE:
 		break;
 	}
-	if (!blockdev_same(r->major, r->minor, r->seq) ||
-	    blockdev_probe(r->major, r->minor, &d, e) < 0)
-		return 0;
-	if (d.asleep) {
-		str_quote(shown, sizeof(shown), d.asleep);
-		rc = err_set(e, EBUSY, "device %s is suspended: dmsetup resume it, so that %s can be mounted again",
-			     shown, r->point);
-	} else {
-		rc = mount_device(r, &d, e);
-	}
-	blockdev_done(&d);
-	return rc;
+	return handover_mount_over(r, e);
 }
 
 /* Whether any process is in a mount namespace; a pid of it. */
@@ -312,6 +327,8 @@ int handover_undo(const struct journal_rec *j, struct err *e)
 		return 0;
 	}
 	rc = r.bits & RECORD_LEAVE ? 0 : handover_mount_back(&r, e);
+	if (rc == -EAGAIN)
+		rc = 1; /* it is not the monitor, and may stay for ever */
 	if (rc >= 0)
 		restore_autoclear(&r);
 	return rc;

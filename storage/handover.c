@@ -107,6 +107,7 @@ static int write_caches(const char *point, struct err *e)
 
 static int unmount(struct handover *h, struct err *e)
 {
+	struct err why = { 0 };
 	char who[200];
 	struct statx x;
 	int rc;
@@ -120,9 +121,12 @@ static int unmount(struct handover *h, struct err *e)
 	}
 	h->unmounted = true;
 	rc = statx(AT_FDCWD, h->point, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &x);
-	if (!rc && (x.stx_attributes & STATX_ATTR_MOUNT_ROOT))
-		return err_set(e, EBUSY, "something else is mounted below it at the same place: unmount that first");
-	return 0;
+	if (rc || !(x.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		return 0;
+	/* What is below came after the plan; to the way back it would be a new owner's. */
+	h->unmounted = handover_mount_over(&h->rec, &why) != 0;
+	return err_set(e, EBUSY, "something else is mounted below it at the same place: unmount that first%s%s",
+		       h->unmounted ? "; " : "", why.text);
 }
 
 /* Waits for those who pass by. */
@@ -270,7 +274,8 @@ int handover_fd(const struct handover *h)
  * handover_give_back() - the guest has let go of the device: the host has it again
  *
  * Return: 0, also when it was given back before; 1: the host has the device, but not
- * the mount, for the reason in @e; minus errno: not now, the journal keeps it
+ * the mount, for the reason in @e; minus errno (-EAGAIN while somebody has the device):
+ * not now, this can be called again, and the journal keeps it
  * Context: waits some seconds for the device to be free
  */
 int handover_give_back(struct handover *h, struct err *e)
@@ -281,10 +286,13 @@ int handover_give_back(struct handover *h, struct err *e)
 	if (h->fd >= 0 && h->mode == BLOCKPLAN_EXCLUSIVE && fsync(h->fd) < 0)
 		err_sys(&sync, "what the guest wrote last may be lost: fsync");
 	rc = put_back(h, e);
-	if (rc || !sync.code)
+	if (!sync.code)
 		return rc;
-	*e = sync;
-	return 1;
+	if (rc)
+		err_wrap(e, "%s", sync.text);
+	else
+		*e = sync;
+	return rc ? rc : 1;
 }
 
 /**

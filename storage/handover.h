@@ -43,6 +43,7 @@ struct handover_record {
 int handover_record_add(const struct handover_record *r, struct journal *j, struct err *e);
 int handover_record_parse(const struct journal_rec *j, struct handover_record *ret,
 			  struct err *e);
+int handover_mount_over(const struct handover_record *r, struct err *e);
 int handover_mount_back(const struct handover_record *r, struct err *e);
 int handover_super(int fd, struct ext2_super_block *ret, struct err *e);
 int handover_namespace(uint64_t *ret, struct err *e);

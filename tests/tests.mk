@@ -9,7 +9,7 @@ UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64 pthread_
 	openat64 mkdirat linkat unlinkat mknodat symlinkat mount umount2 renameat2 syncfs fsync fchown \
 	fchownat fchmod chmod futimens utimensat fsetxattr setxattr pwrite64 statx \
 	mountopt_mount blockdev_open blockdev_autoclear \
-	blockdev_same blockdev_probe dm_openers holders_name holders_mount holders_count
+	blockdev_same blockdev_probe dm_openers holders_name holders_mount holders_count clock_ms
 UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
 
 $(B)/obj/tests/suites.h: $(wildcard tests/unit) tests/tests.mk

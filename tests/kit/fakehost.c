@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/proc.h"
 #include "storage/blockdev.h"
 
 struct fakehost *kit_host;
@@ -40,6 +41,7 @@ int __real_dm_openers(uint32_t major, uint32_t minor);
 void __real_holders_name(uint32_t major, uint32_t minor, bool mounted, char *dst, size_t room);
 void __real_holders_mount(uint32_t major, uint32_t minor, char *dst, size_t room);
 unsigned int __real_holders_count(uint32_t major, uint32_t minor);
+uint64_t __real_clock_ms(void);
 
 int __wrap_syncfs(int fd);
 int __wrap_fsync(int fd);
@@ -57,6 +59,7 @@ int __wrap_dm_openers(uint32_t major, uint32_t minor);
 void __wrap_holders_name(uint32_t major, uint32_t minor, bool mounted, char *dst, size_t room);
 void __wrap_holders_mount(uint32_t major, uint32_t minor, char *dst, size_t room);
 unsigned int __wrap_holders_count(uint32_t major, uint32_t minor);
+uint64_t __wrap_clock_ms(void);
 
 static bool fails(void)
 {
@@ -153,6 +156,7 @@ int __wrap_mountopt_mount(const struct mount_opts *o, const char *source, const 
 		return err_sys(e, "mount");
 	if (!h->present || h->mounted || strcmp(point, h->point))
 		return err_set(e, EINVAL, "mount");
+	snprintf(h->data, sizeof(h->data), "%s", o->data);
 	if (h->rival || kit_host_claimed(h))
 		return err_set(e, EBUSY, "mount");
 	h->mounted = true;
@@ -211,6 +215,8 @@ int __wrap_blockdev_probe(uint32_t major, uint32_t minor, struct blockdev *ret, 
 	*ret = (struct blockdev){ .kind = BLOCKDEV_LOOP, .major = major, .minor = minor,
 				  .seq = 5, .node = "/dev/loop99", .size_bytes = 8192,
 				  .autoclear = kit_host->autoclear };
+	if (kit_host->node)
+		snprintf(ret->node, sizeof(ret->node), "%s", kit_host->node);
 	if (kit_host->asleep)
 		ret->asleep = strdup("sleeper");
 	return 0;
@@ -240,4 +246,10 @@ void __wrap_holders_mount(uint32_t major, uint32_t minor, char *dst, size_t room
 unsigned int __wrap_holders_count(uint32_t major, uint32_t minor)
 {
 	return kit_host ? kit_host->onlookers : __real_holders_count(major, minor);
+}
+
+/* Each look at the clock is half a second of waiting. */
+uint64_t __wrap_clock_ms(void)
+{
+	return kit_host ? kit_host->ms += 500 : __real_clock_ms();
 }

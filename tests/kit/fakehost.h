@@ -17,6 +17,9 @@
  * @onlookers: others have it open without a claim
  * @busy:      the mount is in use
  * @dirty:     the ext4 on it has a journal to replay
+ * @node:      of the device, when it must be a file that is there; NULL
+ * @data:      options of the last mount
+ * @ms:        its clock, which goes fast: nobody waits long
  * @steps:     calls so far
  * @fail_at:   this call fails with @code; 0: none
  * @kill_at:   before this call the process ends with status 9
@@ -27,6 +30,9 @@ struct fakehost {
 	unsigned int onlookers;
 	unsigned int steps, fail_at, kill_at;
 	int code;
+	const char *node;
+	char data[200];
+	uint64_t ms;
 	int claim_fd;
 	uint64_t claim_ino;
 };

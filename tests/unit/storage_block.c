@@ -142,7 +142,7 @@ static const struct {
 	const char *fstype;
 	unsigned long mnt, sb;
 	char *data, *other;
-	bool readonly;
+	bool readonly, stacked;
 	int rc;
 	const char *text;
 	enum blockplan_mode mode;
@@ -174,6 +174,11 @@ static const struct {
 	  .text = "file system \"xfs\"" },
 	{ "mounted twice", { THIN, .dm = { .name = "d", .type = "linear" } }, "ext4",
 	  .other = other, .rc = -EBUSY, .text = "/other" },
+	{ "mounted over another", { THIN, .dm = { .name = "d", .type = "linear" } }, "ext4",
+	  .stacked = true, .rc = -EBUSY, .text = "below it at the same place" },
+	{ "image over another", { .kind = BLOCKDEV_LOOP, .size_bytes = 512, .readonly = true },
+	  "erofs", .sb = RO, .mnt = RO, .stacked = true, .mode = BLOCKPLAN_SHARED,
+	  .readonly_root = true },
 	{ "suspended", { THIN, .asleep = sleeper, .dm = { .name = "d", .type = "linear" } }, "ext4",
 	  .rc = -EBUSY, .text = "\"sleeper\" is suspended" },
 	{ "no table", { THIN, .dm = { .name = "d" } }, "ext4", .rc = -ENXIO, .text = "no table" },
@@ -214,6 +219,7 @@ START_TEST(plan)
 {
 	char *fstype = strdup(plans[_i].fstype);
 	struct blockmount m = { .dev = plans[_i].dev, .fstype = fstype, .other = plans[_i].other,
+				.stacked = plans[_i].stacked,
 				.opts = { .mnt = plans[_i].mnt, .sb = plans[_i].sb,
 					  .data = plans[_i].data ? plans[_i].data : none } };
 	struct blockplan p = { 0 };

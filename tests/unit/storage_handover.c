@@ -337,12 +337,100 @@ START_TEST(refused)
 	plan.mode = refusals[_i].mode;
 	ck_assert_int_lt(take(&h, &e), 0);
 	ck_assert_msg(strstr(e.text, refusals[_i].text), "%s: %s", refusals[_i].why, e.text);
-	/* A rival keeps the host from mounting, and something below hides the place. */
+	/* A rival keeps the host from mounting as long as it is there. */
+	ck_assert(host->mounted == !refusals[_i].rival);
 	host->rival = host->covered = false;
-	if (host->mounted)
-		expect_home(refusals[_i].why, 0);
-	else
-		ck_assert(refusals[_i].rival || refusals[_i].covered);
+	ck_assert_int_eq(journal_undo(journal, undo, NULL, &e), 0);
+	expect_home(refusals[_i].why, 0);
+}
+END_TEST
+
+/* Only the plan can refuse it before anything is done; what came since is left as it is. */
+START_TEST(stacked)
+{
+	struct handover *h = NULL;
+	struct err e = { 0 };
+
+	host->covered = true;
+	ck_assert_int_eq(take(&h, &e), -EBUSY);
+	expect_home("stacked", 0);
+	expect_undo_is_idle("stacked", 0);
+}
+END_TEST
+
+/* The monitor has its copy of the claim still: not given back, and asked for again. */
+START_TEST(held_by_the_monitor)
+{
+	struct handover *h = NULL;
+	struct err e = { 0 };
+
+	ck_assert_int_eq(take(&h, &e), 0);
+	host->rival = true;
+	ck_assert_int_eq(handover_give_back(h, &e), -EAGAIN);
+	ck_assert_ptr_nonnull(strstr(e.text, "in use"));
+	ck_assert(!host->mounted);
+	ck_assert_int_eq(handover_give_back(h, &e), -EAGAIN);
+	if (_i) {
+		host->rival = false;
+		ck_assert_msg(handover_give_back(h, &e) == 0, "%s", e.text);
+		expect_home("let go", 0);
+		expect_undo_is_idle("let go", 0);
+	}
+	handover_free(h);
+	/* Nobody asked again: the journal, when the monitor has ended. */
+	host->rival = false;
+	ck_assert_int_eq(journal_undo(journal, undo, NULL, &e), 0);
+	expect_home("undone", 0);
+}
+END_TEST
+
+/* What the superblock, which the guest wrote, says the kernel shall do about errors. */
+static const struct {
+	const char *what, *fstype, *data;
+	uint16_t errors;
+	const char *opts, *mounted;
+} supers[] = {
+	{ "continue", "ext4", "discard", 1, "", "discard" },
+	{ "read-only", "ext4", "discard", 2, "", "discard" },
+	{ "panic", "ext4", "discard", 3, "", "discard,errors=remount-ro" },
+	{ "panic, no options", "ext4", "", 3, "", "errors=remount-ro" },
+	{ "nothing", "ext4", "", 0, "", "errors=remount-ro" },
+	{ "nonsense", "ext4", "", 65535, "", "errors=remount-ro" },
+	{ "options of its own", "ext4", "", 1, "errors=panic", "errors=remount-ro" },
+	{ "panic, but not so mounted", "ext4", "errors=continue", 3, "", "errors=continue" },
+	{ "the host said panic", "ext4", "errors=panic,discard", 1, "",
+	  "errors=panic,discard,errors=remount-ro" },
+	{ "no ext4", "xfs", "discard", 3, "", "discard" },
+	{ "ends before", "ext4", "", 1, NULL, "errors=remount-ro" },
+};
+
+START_TEST(guests_superblock)
+{
+	_cleanup_free_ uint8_t *image = calloc(1, 2048);
+	struct ext2_super_block *sb = (struct ext2_super_block *)(void *)(image + 1024);
+	char opts[100];
+	struct handover *h = NULL;
+	struct err e = { 0 };
+	FILE *f;
+
+	sb->s_errors = supers[_i].errors;
+	if (supers[_i].opts)
+		memcpy(sb->s_mount_opts, supers[_i].opts, strlen(supers[_i].opts));
+	f = fopen("super", "w");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(image, 1, supers[_i].opts ? 2048 : 1500, f),
+			  supers[_i].opts ? 2048 : 1500);
+	fclose(f);
+	host->node = "super";
+	free(mnt.fstype);
+	mnt.fstype = strdup(supers[_i].fstype);
+	snprintf(opts, sizeof(opts), "%s", supers[_i].data);
+	mnt.opts.data = opts;
+	ck_assert_int_eq(take(&h, &e), 0);
+	ck_assert_int_eq(handover_give_back(h, &e), 0);
+	handover_free(h);
+	ck_assert_msg(!strcmp(host->data, supers[_i].mounted), "%s: %s", supers[_i].what,
+		      host->data);
 }
 END_TEST
 
@@ -483,6 +571,9 @@ Suite *storage_handover_suite(void)
 	tcase_add_test(t, killed_anywhere);
 	tcase_add_test(t, killed_in_undo);
 	tcase_add_loop_test(t, refused, 0, (int)ARRAY_LEN(refusals));
+	tcase_add_test(t, stacked);
+	tcase_add_loop_test(t, held_by_the_monitor, 0, 2);
+	tcase_add_loop_test(t, guests_superblock, 0, (int)ARRAY_LEN(supers));
 	tcase_add_test(t, dirty_is_fine_for_a_writer);
 	tcase_add_test(t, shared);
 	tcase_add_test(t, left_unmounted);
