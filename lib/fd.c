@@ -368,11 +368,22 @@ int file_replace(int dirfd, const char *path, const void *data, size_t len,
 	return rc;
 }
 
-/* Below the first directory a mount point is refused, before its content is touched. */
+/*
+ * A mount point is refused before its content is touched. The first name may be a path,
+ * with mounts on its way.
+ */
 static int open_tree(int dirfd, const char *name, bool first)
 {
-	return fd_openat2(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
-			  first ? 0 : RESOLVE_NO_XDEV);
+	int fd = fd_openat2(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
+			    first ? 0 : RESOLVE_NO_XDEV);
+	struct statx sx;
+
+	if (fd < 0 || !first || (!statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &sx) &&
+				 !(sx.stx_attributes & STATX_ATTR_MOUNT_ROOT)))
+		return fd;
+	close(fd);
+	errno = EXDEV;
+	return -1;
 }
 
 static int remove_tree(int dirfd, const char *name, bool first, struct err *e)

@@ -292,6 +292,15 @@ START_TEST(remove_spares_mounts)
 	ck_assert_int_eq(dir_remove(AT_FDCWD, "t", &e), -EBUSY);
 	ck_assert_int_eq(umount("t/f"), 0);
 	ck_assert_int_eq(dir_remove(AT_FDCWD, "t", &e), 0);
+	/* The first one, too; a mount on the way to it is none of its business. */
+	ck_assert_int_eq(mkdir("m", 0700), 0);
+	ck_assert_int_eq(mount("volume", "m", NULL, MS_BIND, NULL), 0);
+	ck_assert_int_eq(dir_remove(AT_FDCWD, "m", &e), -EXDEV);
+	ck_assert_uint_eq(kit_count("volume"), 1);
+	ck_assert_int_eq(mkdir("m/d", 0700), 0);
+	ck_assert_int_eq(dir_remove(AT_FDCWD, "m/d", &e), 0);
+	ck_assert_uint_eq(kit_count("volume"), 1);
+	ck_assert_int_eq(umount("m"), 0);
 }
 END_TEST
 
