@@ -18,7 +18,12 @@
  * that has become too large, the guest keeps what it has.
  *
  * States of a mirror: known to the agent with @sent as its content; @tries left to bring
- * it up to date.
+ * it up to date; without volumes (@refs 0), which the agent has to be told, again with
+ * some @tries.
+ *
+ * An agent that does not answer holds us up once, for one call: while it owes an answer
+ * nothing is asked, and no try is lost. One that is slow gets TREE_MS for a content, and
+ * then the loop has its turn.
  *
  * Limits: MIRROR_*_MAX for each, MIRRORS_MAX for a pod.
  */
@@ -36,11 +41,14 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/proc.h"
 #include "runtime/supervisor/supervisor.h"
 
 #define MIRRORS_MAX 64u
 
+/* For one answer; for all of a content's. */
 #define AGENT_PUT_MS 5000
+#define TREE_MS 10000
 
 /* Until a writer has finished; between looks without inotify; before another try. */
 #define SETTLE_MS 50
@@ -61,9 +69,10 @@
  * @fd:    the directory, open for reading, owned
  * @dev, @ino: its
  * @watch: of inotify; -1: none
- * @refs:  volumes that show it
+ * @refs:  volumes that show it; 0: it is gone but for the agent, and so is @fd
  * @sent:  content that the agent has, the data of its files left out
  * @tries: that are left to bring the agent up to date; 0: it is
+ * @given_up: version that could not be had, and is not tried again; empty: none
  */
 struct mirror {
 	struct mirror *next;
@@ -75,6 +84,7 @@ struct mirror {
 	unsigned int refs;
 	struct mirror_tree sent;
 	unsigned int tries;
+	char given_up[MIRROR_VERSION_BYTES];
 };
 
 /**
@@ -96,17 +106,20 @@ struct mirrors {
 /**
  * struct part - a message as it is put together
  * @file: borrows paths and data from the tree
+ * @end_ms: of clock_ms(): the last of them must be answered
  */
 struct part {
 	Podvm__MirrorPut put;
 	Podvm__MirrorFile file[MIRROR_FILES_MAX], *list[MIRROR_FILES_MAX];
 	size_t bytes;
+	uint64_t end_ms;
 };
 
 static int send_part(struct pod *p, struct part *t, struct err *e)
 {
 	Podvm__Request rq = AGENT_REQUEST(mirror_put = &t->put, MIRROR_PUT);
-	int rc = agent_call(&p->agent, &rq, AGENT_PUT_MS, NULL, e);
+	int rc = clock_ms() < t->end_ms ? agent_call(&p->agent, &rq, AGENT_PUT_MS, NULL, e)
+					: err_set(e, ETIMEDOUT, "the guest's agent is too slow");
 
 	t->put.n_files = 0;
 	t->put.begin = false;
@@ -179,6 +192,7 @@ static int send_tree(struct pod *p, uint32_t key, struct mirror_tree *tree, bool
 	if (!t)
 		return err_set(e, ENOMEM, "out of memory");
 	podvm__mirror_put__init(&t->put);
+	t->end_ms = clock_ms() + TREE_MS;
 	snprintf(name, sizeof(name), "%u", key);
 	t->put.key = name;
 	t->put.version = tree->version;
@@ -207,6 +221,19 @@ static void forget_data(struct mirror_tree *t)
 		free(mem_steal(t->file[i].data));
 }
 
+static int agent_remove(struct pod *p, uint32_t key, struct err *e)
+{
+	Podvm__MirrorRemove rm = PODVM__MIRROR_REMOVE__INIT;
+	Podvm__Request rq = AGENT_REQUEST(mirror_remove = &rm, MIRROR_REMOVE);
+	char name[12];
+
+	if (p->dead || p->agent.fd < 0)
+		return 0;
+	snprintf(name, sizeof(name), "%u", key);
+	rm.key = name;
+	return agent_call(&p->agent, &rq, AGENT_PUT_MS, NULL, e);
+}
+
 /* ---- watching --------------------------------------------------------------------- */
 
 /* Brings the agent up to date. Return: 0 also when there is nothing to do */
@@ -233,44 +260,72 @@ static int update(struct pod *p, struct mirror *m, struct err *e)
 	return 0;
 }
 
+/* Does what is left to do about a mirror. Return: something is, for later */
 static bool look(struct mirrors *all, struct mirror *m)
 {
+	char now[MIRROR_VERSION_BYTES] = "";
 	struct err e = { 0 };
 	int rc;
 
 	if (!m->tries)
 		return false;
-	rc = update(all->pod, m, &e);
+	if (all->pod->agent.owed)
+		return true;
+	if (m->refs)
+		mirror_version(m->fd, now);
+	rc = m->refs ? update(all->pod, m, &e) : agent_remove(all->pod, m->key, &e);
 	m->tries = rc < 0 && rc != -EOPNOTSUPP ? m->tries - 1 : 0;
 	if (rc < 0)
-		log_warn("volume: mirror %u keeps its content%s: %s", m->key,
+		log_warn("volume: mirror %u %s%s: %s", m->key,
+			 m->refs ? "keeps its content" : "stays in the guest",
 			 m->tries ? " for now" : "", e.text);
+	if (!m->tries)
+		strcpy(m->given_up, rc < 0 ? now : ""); /* same size */
 	return m->tries;
+}
+
+/* Without inotify. */
+static bool is_new(const struct mirror *m)
+{
+	char now[MIRROR_VERSION_BYTES];
+
+	return m->refs && m->watch < 0 && mirror_version(m->fd, now) &&
+	       strcmp(now, m->sent.version) && strcmp(now, m->given_up);
+}
+
+static void mirror_free(struct mirror *m)
+{
+	fd_close(&m->fd);
+	mirror_tree_done(&m->sent);
+	free(m);
 }
 
 static void on_timer(void *arg, uint32_t events)
 {
 	struct mirrors *all = arg;
-	bool again = false;
-	struct mirror *m;
+	bool again = false, poll = false;
+	uint64_t end = clock_ms() + TREE_MS;
+	struct mirror **at, *m;
 	struct err e;
 
 	(void)events;
 	timer_ack(all->timer);
 	if (all->pod->dead)
 		return;
-	for (m = all->list; m; m = m->next) {
-		char now[MIRROR_VERSION_BYTES];
-
-		if (m->watch < 0 && !m->tries && mirror_version(m->fd, now) &&
-		    strcmp(now, m->sent.version))
+	for (at = &all->list; (m = *at);) {
+		if (!m->tries && is_new(m))
 			m->tries = TRIES;
-		again |= look(all, m);
+		again |= clock_ms() < end ? look(all, m) : m->tries;
+		poll |= m->refs && m->watch < 0;
+		if (m->refs || m->tries) {
+			at = &m->next;
+			continue;
+		}
+		*at = m->next;
+		mirror_free(m);
 	}
-	for (m = all->list; m && m->watch >= 0; m = m->next)
-		;
-	if (m || again)
-		timer_set(all->timer, m ? POLL_MS : RETRY_MS, &e);
+	if (poll || again)
+		timer_set(all->timer, poll ? POLL_MS : RETRY_MS, &e);
 }
 
 static void on_inotify(void *arg, uint32_t events)
@@ -288,7 +343,7 @@ static void on_inotify(void *arg, uint32_t events)
 	for (at = 0; at + (ssize_t)sizeof(ev) <= n; at += (ssize_t)(sizeof(ev) + ev.len)) {
 		memcpy(&ev, buf + at, sizeof(ev));
 		for (m = all->list; m; m = m->next) {
-			if (!(ev.mask & IN_Q_OVERFLOW) && m->watch != ev.wd)
+			if (!m->refs || (!(ev.mask & IN_Q_OVERFLOW) && m->watch != ev.wd))
 				continue;
 			/* What was removed is looked at in vain, and then no more. */
 			if (ev.mask & IN_IGNORED)
@@ -348,13 +403,6 @@ static int all_new(struct pod *p, struct mirrors **ret, struct err *e)
 	return 0;
 }
 
-static void mirror_free(struct mirror *m)
-{
-	fd_close(&m->fd);
-	mirror_tree_done(&m->sent);
-	free(m);
-}
-
 /* @fd: taken over */
 static int mirror_new(struct mirrors *all, int fd, const struct stat *st, struct mirror **ret,
 		      struct err *e)
@@ -390,8 +438,9 @@ static struct mirror *find(struct mirrors *all, const struct stat *st)
 {
 	struct mirror *m;
 
-	for (m = all->list; m && (m->dev != st->st_dev || m->ino != st->st_ino); m = m->next)
-		;
+	for (m = all->list; m; m = m->next)
+		if (m->refs && m->dev == st->st_dev && m->ino == st->st_ino)
+			break;
 	return m;
 }
 
@@ -432,21 +481,6 @@ int mirror_add(struct pod *p, int fd, uint32_t *ret_key, struct err *e)
 	return 0;
 }
 
-static void agent_remove(struct pod *p, uint32_t key)
-{
-	Podvm__MirrorRemove rm = PODVM__MIRROR_REMOVE__INIT;
-	Podvm__Request rq = AGENT_REQUEST(mirror_remove = &rm, MIRROR_REMOVE);
-	struct err e = { 0 };
-	char name[12];
-
-	if (p->dead || p->agent.fd < 0)
-		return;
-	snprintf(name, sizeof(name), "%u", key);
-	rm.key = name;
-	if (agent_call(&p->agent, &rq, AGENT_PUT_MS, NULL, &e) < 0)
-		log_warn("volume: mirror %u stays in the guest: %s", key, e.text);
-}
-
 /**
  * mirror_remove() - a volume that mirror_add() was for is gone
  * @key: one that is not known is fine
@@ -454,22 +488,25 @@ static void agent_remove(struct pod *p, uint32_t key)
 void mirror_remove(struct pod *p, uint32_t key)
 {
 	struct mirrors *all = p->mirrors;
-	struct mirror **at, *m, *same;
+	struct mirror *m, *same;
+	struct err e;
 
-	for (at = all ? &all->list : NULL; at && *at && (*at)->key != key; at = &(*at)->next)
+	for (m = all ? all->list : NULL; m && (m->key != key || !m->refs); m = m->next)
 		;
-	if (!at || !*at || --(*at)->refs)
+	if (!m || --m->refs)
 		return;
-	m = *at;
-	*at = m->next;
 	all->n--;
 	/* A directory that was removed and made again may have the other's watch. */
-	for (same = all->list; same && same->watch != m->watch; same = same->next)
+	for (same = all->list; same && (same == m || same->watch != m->watch); same = same->next)
 		;
 	if (m->watch >= 0 && !same)
 		inotify_rm_watch(all->inotify, m->watch);
-	agent_remove(p, key);
-	mirror_free(m);
+	m->watch = -1;
+	fd_close(&m->fd);
+	m->tries = TRIES;
+	/* At once, or later; the list loses it then. */
+	look(all, m);
+	timer_set(all->timer, SETTLE_MS, &e);
 }
 
 /**

@@ -28,6 +28,7 @@ static int call_agent(struct agent *a, const Podvm__Request *rq, int timeout_ms,
 /* guest/agent/mirror.c, which agent_guest.c compiles. */
 int mirror_put_in(int base, const Podvm__MirrorPut *m, struct err *e);
 
+#include "tests/kit/dir.h"
 #include "tests/kit/fault.h"
 #include "tests/kit/kit.h"
 #include "tests/kit/storage.h"
@@ -36,6 +37,7 @@ Suite *runtime_mirror_suite(void);
 
 static struct pod pod;
 static int guest = -1, fail_calls;
+static bool silent; /* the agent gives no answers, and owes them */
 static unsigned int calls;
 static size_t longest;
 
@@ -47,13 +49,13 @@ static int call_agent(struct agent *a, const Podvm__Request *rq, int timeout_ms,
 	Podvm__Request *got;
 	int rc;
 
-	(void)a;
 	(void)timeout_ms;
 	(void)ret;
 	calls++;
 	longest = len > longest ? len : longest;
-	if (fail_calls) {
-		fail_calls--;
+	if (silent || fail_calls) {
+		a->owed += silent;
+		fail_calls -= !silent;
 		free(buf);
 		return err_set(e, ETIMEDOUT, "no answer in time");
 	}
@@ -90,6 +92,7 @@ static void setup(void)
 	ck_assert_int_eq(symlink("..data/dir", "c/dir"), 0);
 	ck_assert_int_eq(symlink("below", "c/..v1/dir/deep/link"), 0);
 	fail_calls = 0;
+	silent = false;
 	calls = 0;
 	longest = 0;
 }
@@ -278,6 +281,122 @@ START_TEST(agent_fails)
 		on_timer(pod.mirrors, EPOLLIN);
 	ck_assert_int_ge(fail_calls, 1000 - (int)TRIES);
 	ck_assert_uint_eq(pod.mirrors->list->tries, 0);
+}
+END_TEST
+
+static uint32_t add_other(const char *dir)
+{
+	_cleanup_close_ int fd = -1;
+	struct err e = { 0 };
+	char path[64];
+	uint32_t key;
+
+	snprintf(path, sizeof(path), "%s/..v1", dir);
+	kit_dirs(path);
+	snprintf(path, sizeof(path), "%s/..data", dir);
+	ck_assert_int_eq(symlink("..v1", path), 0);
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_msg(!mirror_add(&pod, fd, &key, &e), "%s", e.text);
+	return key;
+}
+
+/* Many mirrors and an agent that says nothing: one call is waited for, not one for each. */
+START_TEST(agent_is_silent)
+{
+	char dir[16], path[32];
+	struct mirror *m;
+	unsigned int i;
+
+	for (i = 0; i < 20; i++) {
+		snprintf(dir, sizeof(dir), "s%u", i);
+		add_other(dir);
+	}
+	for (m = pod.mirrors->list; m; m = m->next)
+		m->tries = TRIES;
+	for (i = 0; i < 20; i++) {
+		snprintf(path, sizeof(path), "s%u/..v2", i);
+		kit_dirs(path);
+		snprintf(path, sizeof(path), "s%u/..data", i);
+		ck_assert_int_eq(unlink(path), 0);
+		ck_assert_int_eq(symlink("..v2", path), 0);
+	}
+	silent = true;
+	calls = 0;
+	for (i = 0; i < 50; i++)
+		on_timer(pod.mirrors, EPOLLIN);
+	ck_assert_uint_eq(calls, 1);
+	for (i = 1; i <= 20; i++)
+		mirror_remove(&pod, i);
+	ck_assert_uint_eq(calls, 1);
+	ck_assert_uint_eq(pod.mirrors->n, 0);
+	/* It answers again: it is told of all, and nothing stays on either side. */
+	silent = false;
+	pod.agent.owed = 0;
+	on_timer(pod.mirrors, EPOLLIN);
+	ck_assert_uint_eq(calls, 21);
+	ck_assert_ptr_null(pod.mirrors->list);
+	ck_assert_uint_eq(kit_count("guest"), 0);
+}
+END_TEST
+
+/* A removal that fails again and again is given up, and the directory can be had anew. */
+START_TEST(removal_fails)
+{
+	uint32_t key, again;
+	struct err e = { 0 };
+	int i;
+
+	ck_assert_int_eq(add_mirror(&key, &e), 0);
+	fail_calls = 1000;
+	mirror_remove(&pod, key);
+	fail_calls = 0;
+	ck_assert_int_eq(add_mirror(&again, &e), 0);
+	ck_assert_uint_ne(again, key);
+	fail_calls = 1000;
+	for (i = 0; i < 10; i++)
+		on_timer(pod.mirrors, EPOLLIN);
+	ck_assert_int_eq(fail_calls, 1000 - (int)TRIES + 1);
+	ck_assert_uint_eq(pod.mirrors->list->key, again);
+	ck_assert_ptr_null(pod.mirrors->list->next);
+	fail_calls = 0;
+	mirror_remove(&pod, key);
+	ck_assert_uint_eq(pod.mirrors->n, 1);
+}
+END_TEST
+
+/* A version that is too large is read once, also where the host has no inotify for us. */
+START_TEST(given_up)
+{
+	struct err e = { 0 };
+	uint32_t key;
+	int i;
+
+	ck_assert_int_eq(all_new(&pod, &pod.mirrors, &e), 0);
+	loop_del(pod.mirrors->inotify_src);
+	pod.mirrors->inotify_src = NULL;
+	fd_close(&pod.mirrors->inotify);
+	ck_assert_int_eq(add_mirror(&key, &e), 0);
+	kit_dirs("c/..v2");
+	kit_file("c/..v2/large", "", 0);
+	ck_assert_int_eq(truncate("c/..v2/large", MIRROR_BYTES_MAX + 1), 0);
+	swap("..v2");
+	ck_assert(is_new(pod.mirrors->list));
+	on_timer(pod.mirrors, EPOLLIN);
+	ck_assert(!is_new(pod.mirrors->list));
+	expect("guest/1/file", "one");
+	/* An agent that does not take it: likewise. */
+	kit_dirs("c/..v3");
+	swap("..v3");
+	fail_calls = 1000;
+	for (i = 0; i < 10; i++)
+		on_timer(pod.mirrors, EPOLLIN);
+	ck_assert_int_eq(fail_calls, 1000 - (int)TRIES);
+	fail_calls = 0;
+	kit_dirs("c/..v4");
+	kit_file("c/..v4/file", "four", 4);
+	swap("..v4");
+	on_timer(pod.mirrors, EPOLLIN);
+	expect("guest/1/file", "four");
 }
 END_TEST
 
@@ -631,6 +750,9 @@ Suite *runtime_mirror_suite(void)
 	tcase_add_test(t, without_inotify);
 	tcase_add_test(t, overflow);
 	tcase_add_test(t, agent_fails);
+	tcase_add_test(t, agent_is_silent);
+	tcase_add_test(t, removal_fails);
+	tcase_add_test(t, given_up);
 	tcase_add_test(t, sent_again);
 	tcase_add_test(t, long_files);
 	tcase_add_test(t, memory_is_short);
