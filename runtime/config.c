@@ -26,6 +26,9 @@
 /* More is a slip of the pen; rounding up to it cannot wrap. */
 #define CONFIG_BYTES_MAX (1ull << 56)
 
+/* A day: who waits longer has forgotten. */
+#define CONFIG_WRITE_BACK_MS_MAX 86400000
+
 /* First of the places that has the file; the last one if none has. */
 static void locate(char *dst, size_t room, const char *self_dir,
 		   const char *beside, const char *installed)
@@ -55,6 +58,7 @@ static void set_defaults(struct config *c)
 	c->scratch_bytes = 10ull << 30;
 	snprintf(c->layer_cache, sizeof(c->layer_cache), "%s", CONFIG_LAYER_CACHE);
 	c->boot_timeout_ms = 60000;
+	c->write_back_ms = 900000;
 	c->vhost_net = true;
 }
 
@@ -231,7 +235,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	static const char *const known[] = {
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
-		"layerCache", "blockRootfs", "writeBack",
+		"layerCache", "blockRootfs", "writeBack", "writeBackTimeoutMs",
 	};
 	struct jnode memory;
 	int rc;
@@ -253,12 +257,14 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    get_auto(n, "vhostNet", &c->vhost_net, e) < 0 ||
 	    get_cache(n, "layerCache", c->layer_cache, sizeof(c->layer_cache), e) < 0 ||
 	    get_write_back(n, "writeBack", &c->write_back, e) < 0 ||
+	    json_u64(n, "writeBackTimeoutMs", &c->write_back_ms, e) < 0 ||
 	    get_block(n, "blockRootfs", &c->block_rootfs, e) < 0 ||
 	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||
 	    at_most(n, "vcpusMax", c->vcpus_max, UINT32_MAX, e) < 0 ||
 	    in_range(n, "scratch", c->scratch_bytes, CONFIG_BYTES_MAX, e) < 0 ||
-	    in_range(n, "bootTimeoutMs", c->boot_timeout_ms, INT32_MAX, e) < 0)
+	    in_range(n, "bootTimeoutMs", c->boot_timeout_ms, INT32_MAX, e) < 0 ||
+	    in_range(n, "writeBackTimeoutMs", c->write_back_ms, CONFIG_WRITE_BACK_MS_MAX, e) < 0)
 		return -EINVAL;
 	return 0;
 }

@@ -41,6 +41,7 @@ enum config_block {
  * @scratch_bytes: capacity of a container's writable disk (sparse)
  * @layer_cache:   directory where layers are remembered; "": nowhere
  * @write_back:    see enum config_write_back
+ * @write_back_ms: what it may take
  * @boot_timeout_ms: until the agent must have called
  * @vhost_net:     let the kernel move a pod's packets where it can
  * @block_rootfs:  see enum config_block
@@ -60,6 +61,7 @@ struct config {
 	uint64_t scratch_bytes;
 	char layer_cache[PATH_MAX];
 	enum config_write_back write_back;
+	uint64_t write_back_ms;
 	uint64_t boot_timeout_ms;
 	bool vhost_net;
 	enum config_block block_rootfs;

@@ -109,12 +109,15 @@ struct share_config {
  * struct writeback_config - what may come back from a guest
  * @bytes_max: of content and attributes: what its writable side can hold
  * @names_max: of files, directories and all else
+ * @ms_max:    what all of it may take, up to the exchange; 0: as long as the guest brings
+ *             something
  * @devices:   the container may make device nodes (CAP_MKNOD)
  * @file_caps: it may give programs capabilities (CAP_SETFCAP)
  */
 struct writeback_config {
 	uint64_t bytes_max;
 	uint64_t names_max;
+	uint64_t ms_max;
 	bool devices;
 	bool file_caps;
 };
@@ -139,8 +142,8 @@ const char *writeback_dir(const struct writeback *w);
 const char *writeback_name(const struct writeback *w);
 int writeback_run(struct writeback *w, int stream, const struct writeback_config *config,
 		  struct writeback_stats *ret, struct err *e);
+int writeback_clean(struct writeback *w, struct err *e);
 void writeback_free(struct writeback *w);
-struct journal_rec;
 int writeback_undo(const struct journal_rec *r, struct err *e);
 
 struct share;

@@ -18,7 +18,9 @@
  *   file system is mounted nodev, since in the upper directory no device controller
  *   stands before them; others are counted and left out;
  * - bytes, names, depth and time are bounded: a slow guest gets so long as it has
- *   brought bytes for, and memory is what ids of hard links take.
+ *   brought bytes for, and memory is what ids of hard links take;
+ * - the thread has root's rights over files meanwhile, and no others: trusted.* could
+ *   not be set if we tried to. What overlayfs itself does, it does as who mounted it.
  *
  * An object gets its owner first (which clears set-user-ID and capabilities), then
  * content and attributes, then its mode and times.
@@ -29,7 +31,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,11 +43,15 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "storage/rights.h"
 #include "storage/writeback.h"
 
-/* What objects with several names may take of our memory. */
-#define LINK_BYTES_MAX (64u << 20)
-#define LINK_BYTES 64
+#define CAP(name) (1ull << (name))
+
+/* Over files, whoever owns them. Whether SETFCAP may be used is decided for each file. */
+#define RIGHTS                                                                                     \
+	(CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE) | CAP(CAP_FOWNER) | CAP(CAP_FSETID) |              \
+	 CAP(CAP_SETFCAP))
 
 /* What a name takes in a directory and in the table of inodes, at least. */
 #define NAME_BYTES 256
@@ -65,15 +70,6 @@ struct level {
 };
 
 /**
- * struct known - an object that may get more names, in a tree of tsearch(3)
- * @path: where its first one is, from the root, behind this; empty: it was left out
- */
-struct known {
-	uint64_t id;
-	char path[];
-};
-
-/**
  * struct apply - a delta being carried out
  * @in:     borrowed
  * @spent:  of the bytes that the guest may take
@@ -84,7 +80,7 @@ struct known {
  * @left_out: the open object was not made; its attributes are dropped
  * @at:     end of the open file's data
  * @caps:   of the file that the open one replaces
- * @known:  tree of struct known, owned; @known_bytes of memory
+ * @links:  objects that may get more names
  */
 struct apply {
 	struct delta_reader *in;
@@ -101,8 +97,7 @@ struct apply {
 	int fd;
 	uint64_t at;
 	struct object_caps caps;
-	void *known;
-	size_t known_bytes;
+	struct delta_links links;
 	struct err *e;
 };
 
@@ -172,61 +167,34 @@ static int check_attr(struct apply *a, const struct delta_attr *x)
 
 /* ---- hard links ---------------------------------------------------------------- */
 
-static int by_id(const void *x, const void *y)
-{
-	const struct known *a = x, *b = y;
-
-	return a->id < b->id ? -1 : a->id > b->id;
-}
-
-/* An id that comes again means the newer object. */
 static int remember(struct apply *a)
 {
-	const char *dir = a->left_out || !a->path.len ? "" : a->path.text;
-	const char *name = a->left_out ? "" : a->name;
-	size_t bytes = sizeof(struct known) + strlen(dir) + strlen(name) + 1;
-	struct known *k, **at;
-
 	if (!a->attr.id)
 		return 0;
-	a->known_bytes += bytes + LINK_BYTES;
-	if (a->known_bytes > LINK_BYTES_MAX)
-		return err_set(a->e, E2BIG, "too many files with several names");
-	k = malloc(bytes);
-	if (!k)
-		return err_set(a->e, ENOMEM, "out of memory");
-	k->id = a->attr.id;
-	snprintf(k->path, bytes - sizeof(*k), "%s%s", dir, name);
-	at = tsearch(k, &a->known, by_id);
-	if (!at) {
-		free(k);
-		return err_set(a->e, ENOMEM, "out of memory");
-	}
-	if (*at != k) {
-		free(*at);
-		*at = k;
-	}
-	return 0;
+	return delta_links_add(&a->links, a->attr.id,
+			       a->left_out || !a->path.len ? "" : a->path.text,
+			       a->left_out ? "" : a->name, a->e);
 }
 
 static int on_link(struct apply *a, const uint8_t *data, uint32_t len)
 {
 	_cleanup_close_ int fd = -1;
-	struct known key, **at;
+	const char *path;
+	uint64_t id;
 
-	if (len != sizeof(key.id))
+	if (len != sizeof(id))
 		return broken(a, "a hard link");
-	memcpy(&key.id, data, sizeof(key.id));
-	at = tfind(&key, &a->known, by_id);
-	if (!at)
+	memcpy(&id, data, sizeof(id));
+	path = delta_links_find(&a->links, id);
+	if (!path)
 		return broken(a, "a hard link to an object that is not known");
-	if (!*(*at)->path) {
+	if (!*path) {
 		a->stats.no_nodes++;
 		return clear(a, a->name);
 	}
-	fd = object_open(a->level[0].fd, (*at)->path, O_PATH);
+	fd = object_open(a->level[0].fd, path, O_PATH);
 	if (fd < 0)
-		return failed(a, (*at)->path, "hard link");
+		return failed(a, path, "hard link");
 	if (clear(a, a->name) < 0)
 		return -a->e->code;
 	if (linkat(AT_FDCWD, fd_path(fd).s, top(a), a->name, AT_SYMLINK_FOLLOW) < 0)
@@ -564,6 +532,18 @@ static int run(struct apply *a, int root)
 	return rc;
 }
 
+static int run_reduced(struct apply *a, int root)
+{
+	uint64_t kept = RIGHTS | (a->config->devices ? CAP(CAP_MKNOD) : 0), before;
+	int rc = rights_reduce(kept, &before, a->e);
+
+	if (rc < 0)
+		return rc;
+	rc = run(a, root);
+	rights_restore(before);
+	return rc;
+}
+
 /**
  * delta_apply() - carry a guest's changes out
  * @root:   directory of the merged tree, borrowed; nobody else may reach it
@@ -588,14 +568,14 @@ int delta_apply(int root, int stream, const struct writeback_config *config,
 	a->fd = -1;
 	a->caps.len = -1;
 	a->e = e;
-	rc = delta_reader_new(stream, &a->in, e);
+	rc = delta_reader_new(stream, config->ms_max, &a->in, e);
 	if (rc >= 0)
-		rc = run(a, root);
+		rc = run_reduced(a, root);
 	*ret = a->stats;
 	fd_close(&a->fd);
 	while (a->depth)
 		fd_close(&a->level[--a->depth].fd);
-	tdestroy(a->known, free);
+	delta_links_done(&a->links);
 	strbuf_done(&a->path);
 	delta_reader_free(a->in);
 	free(a);

@@ -5,7 +5,8 @@
  * Takes a delta (lib/delta.h) off its connection, record by record. Lengths are checked
  * before they are waited for. The other end is a guest, which may be slow but not for
  * ever: it gets a grace, and more time with what it brings, so that one that drips ends
- * as one that stops does. The buffer is the only memory that it takes.
+ * as one that stops does; and all of it has an end, whatever it brings, since somebody
+ * waits for it. The buffer is the only memory that it takes.
  */
 #include <errno.h>
 #include <poll.h>
@@ -29,28 +30,31 @@
  * @stream:   borrowed
  * @buf:      bytes that have arrived, [off, have) not used yet
  * @waited_ms, @received: for the time that is left; what we take ourselves does not count
+ * @end_ms:   of clock_ms(): for what both take; 0: none
  */
 struct delta_reader {
 	int stream;
 	size_t off, have;
-	uint64_t waited_ms, received;
+	uint64_t waited_ms, received, end_ms;
 	uint8_t buf[BUF_BYTES];
 };
 
 /**
  * delta_reader_new() - begin to read
  * @stream: connection, borrowed; blocking or not
+ * @ms_max: until all must have come and been used, from now on; 0: no such limit
  * @ret:    owned by the caller, delta_reader_free(); untouched on failure
  *
  * Return: 0 or -ENOMEM
  */
-int delta_reader_new(int stream, struct delta_reader **ret, struct err *e)
+int delta_reader_new(int stream, uint64_t ms_max, struct delta_reader **ret, struct err *e)
 {
 	struct delta_reader *r = mem_new(struct delta_reader);
 
 	if (!r)
 		return err_set(e, ENOMEM, "out of memory");
 	r->stream = stream;
+	r->end_ms = ms_max ? clock_ms() + ms_max : 0;
 	*ret = r;
 	return 0;
 }
@@ -71,6 +75,16 @@ static int time_left(const struct delta_reader *r)
 	return took >= may ? 0 : may - took > GRACE_MS ? GRACE_MS : (int)(may - took);
 }
 
+static int over(struct err *e)
+{
+	return err_set(e, ETIMEDOUT, "the changes take longer than they may");
+}
+
+static bool is_over(const struct delta_reader *r)
+{
+	return r->end_ms && clock_ms() >= r->end_ms;
+}
+
 /* Waits until @n bytes have arrived; they are at the returned place until the next call. */
 static int need(struct delta_reader *r, size_t n, const uint8_t **ret, struct err *e)
 {
@@ -84,9 +98,14 @@ static int need(struct delta_reader *r, size_t n, const uint8_t **ret, struct er
 	}
 	while (r->have - r->off < n) {
 		uint64_t before = clock_ms();
-		int rc = poll(&f, 1, time_left(r));
+		int left = time_left(r), rc;
 
+		if (r->end_ms && before + (uint64_t)left > r->end_ms)
+			left = before < r->end_ms ? (int)(r->end_ms - before) : 0;
+		rc = poll(&f, 1, left);
 		r->waited_ms += clock_ms() - before;
+		if (!rc && is_over(r))
+			return over(e);
 		if (!rc)
 			return err_set(e, ETIMEDOUT, "the guest brings its changes too slowly");
 		got = rc < 0 ? -1 : read(r->stream, r->buf + r->have, BUF_BYTES - r->have);
@@ -117,7 +136,7 @@ int delta_read(struct delta_reader *r, struct delta_head *ret, char ret_name[DEL
 	       const uint8_t **ret_data, struct err *e)
 {
 	const uint8_t *p = NULL;
-	int rc = need(r, sizeof(*ret), &p, e);
+	int rc = is_over(r) ? over(e) : need(r, sizeof(*ret), &p, e);
 
 	if (rc < 0)
 		return rc;

@@ -51,6 +51,7 @@
 #include "lib/journal.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/proc.h"
 #include "lib/str.h"
 #include "storage/source.h"
 
@@ -349,10 +350,24 @@ static bool nodev(const struct writeback *w)
 	return !fstatvfs(w->parent, &v) && (v.f_flag & ST_NODEV);
 }
 
+/* Return: 0; -ETIMEDOUT when no time is left of what all of it may take. */
+static int time_left(uint64_t start_ms, uint64_t *ms_max, struct err *e)
+{
+	uint64_t took = clock_ms() - start_ms;
+
+	if (!*ms_max)
+		return 0;
+	if (took >= *ms_max)
+		return err_set(e, ETIMEDOUT, "the changes take longer than they may");
+	*ms_max -= took;
+	return 0;
+}
+
 static int stage_and_apply(struct writeback *w, int stream, const struct writeback_config *config,
 			   struct writeback_stats *ret, struct err *e)
 {
 	struct writeback_config c = *config;
+	uint64_t start = clock_ms();
 	_cleanup_close_ int root = -1;
 	int rc = make_stage(w, e);
 
@@ -364,11 +379,17 @@ static int stage_and_apply(struct writeback *w, int stream, const struct writeba
 	if (root < 0)
 		return root;
 	c.devices = c.devices && nodev(w);
-	return delta_apply(root, stream, &c, ret, e);
+	rc = time_left(start, &c.ms_max, e);
+	return rc < 0 ? rc : delta_apply(root, stream, &c, ret, e);
 }
 
-/* Gives back what stage 2 made; what it holds is the old state after a commit. */
-static int remove_stage(struct writeback *w, struct err *e)
+/**
+ * writeback_clean() - remove the staging directory, which holds the old state after a
+ * commit; may be repeated
+ *
+ * Return: 0: nothing is left for writeback_undo(); minus errno
+ */
+int writeback_clean(struct writeback *w, struct err *e)
 {
 	int rc = w->made ? dir_remove(w->parent, w->name, e) : 0;
 
@@ -413,7 +434,7 @@ int writeback_run(struct writeback *w, int stream, const struct writeback_config
 	if (rc >= 0 && s.changed)
 		mount_again(w);
 	/* The old state that cannot be removed now is removed by the next command. */
-	remove_stage(w, &ignored);
+	writeback_clean(w, &ignored);
 	if (rc >= 0)
 		*ret = s;
 	return rc;
@@ -426,7 +447,7 @@ void writeback_free(struct writeback *w)
 {
 	if (!w)
 		return;
-	remove_stage(w, NULL);
+	writeback_clean(w, NULL);
 	remount_done(&w->again);
 	source_free(w->source);
 	strbuf_done(&w->options);

@@ -27,10 +27,27 @@ int upper_copy(int from, int to, struct err *e);
 
 /* writeback-read.c */
 struct delta_reader;
-int delta_reader_new(int stream, struct delta_reader **ret, struct err *e);
+int delta_reader_new(int stream, uint64_t ms_max, struct delta_reader **ret, struct err *e);
 void delta_reader_free(struct delta_reader *r);
 int delta_read(struct delta_reader *r, struct delta_head *ret, char ret_name[DELTA_NAME_MAX + 1],
 	       const uint8_t **ret_data, struct err *e);
+
+/* writeback-links.c */
+
+/**
+ * struct delta_links - objects with several names; begins as all zero
+ * @tree:  of tsearch(3), owned
+ * @bytes: of memory that it takes
+ */
+struct delta_links {
+	void *tree;
+	size_t bytes;
+};
+
+int delta_links_add(struct delta_links *l, uint64_t id, const char *dir, const char *name,
+		    struct err *e);
+const char *delta_links_find(const struct delta_links *l, uint64_t id);
+void delta_links_done(struct delta_links *l);
 
 /* writeback-object.c */
 

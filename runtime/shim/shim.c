@@ -39,9 +39,6 @@
 
 #define AGENT_ANSWER_MS 30000
 
-/* A container's changes have this long to come back. */
-#define SETTLE_MS 900000
-
 /* Exit status when the machine is lost under the process. */
 #define EXIT_LOST 255
 
@@ -55,14 +52,9 @@ struct shim {
 	struct relay *relay_out, *relay_err;
 	int sigfd;
 	int hold;		/* of the supervisor, for a container's init; owned; -1 */
+	uint32_t settle_ms;	/* how long it may hold us */
+	bool write_back;	/* until what the container changed is on the host */
 };
-
-static int control_call(struct shim *s, Podvm__Pod__Request *rq, int *fds,
-			size_t n, struct err *e)
-{
-	(void)s;
-	return pod_call(SHIM_CONTROL_FD, rq, fds, n, NULL, e);
-}
 
 /* The agent's connection; and into the pod's network namespace and cgroup. */
 static int join_pod(struct shim *s, struct err *e)
@@ -70,14 +62,18 @@ static int join_pod(struct shim *s, struct err *e)
 	Podvm__Pod__Agent ask = PODVM__POD__AGENT__INIT;
 	Podvm__Pod__Request rq = POD_REQUEST(agent = &ask, AGENT);
 	_cleanup_close_ int netns = -1;
+	Podvm__Pod__Response *rs;
 	int fds[3], rc;
 
 	ask.id = s->id;
 	ask.shim_pid = (uint32_t)getpid();
 	ask.hold = !*s->exec_id;
-	rc = control_call(s, &rq, fds, ask.hold ? 3 : 2, e);
+	rc = pod_call(SHIM_CONTROL_FD, &rq, fds, ask.hold ? 3 : 2, &rs, e);
 	if (rc < 0)
 		return rc;
+	s->settle_ms = rs->settle_ms;
+	s->write_back = rs->write_back;
+	podvm__pod__response__free_unpacked(rs, NULL);
 	s->hold = ask.hold ? fds[2] : -1;
 	s->agent.fd = fds[0];
 	netns = fds[1];
@@ -136,7 +132,7 @@ static int open_stream(struct shim *s, Podvm__StreamOpen__Kind kind,
 	Podvm__StreamOpen open = PODVM__STREAM_OPEN__INIT;
 	Podvm__Request rq = AGENT_REQUEST(stream_open = &open, STREAM_OPEN);
 	struct agent a = { .fd = -1 };
-	int rc = control_call(s, &prq, &a.fd, 1, e);
+	int rc = pod_call(SHIM_CONTROL_FD, &prq, &a.fd, 1, NULL, e);
 
 	if (rc < 0)
 		return rc;
@@ -268,7 +264,10 @@ __attribute__((noreturn)) static void exit_like(uint32_t code, uint32_t sig)
 	_exit(128 + (int)(sig & 127)); /* a signal that ends nobody */
 }
 
-/* The supervisor closes its end when the container is settled, and at its own end. */
+/*
+ * The supervisor closes its end when the container is settled, and at its own end. One
+ * that stands still must not hold the engine for ever.
+ */
 static void await_settled(struct shim *s)
 {
 	struct pollfd f = { .fd = s->hold, .events = POLLIN };
@@ -278,19 +277,21 @@ static void await_settled(struct shim *s)
 
 	if (s->hold < 0)
 		return;
-	while ((rc = poll(&f, 1, SETTLE_MS)) < 0 && errno == EINTR)
+	while ((rc = poll(&f, 1, (int)s->settle_ms)) < 0 && errno == EINTR)
 		;
 	if (!rc) {
-		log_error("container %s: its changes have not come back in %d s: gave up waiting",
-			  s->id, SETTLE_MS / 1000);
+		log_error("container %s: %s in %u s: gave up waiting", s->id,
+			  s->write_back ? "what it changed has not come back"
+					: "its pod's supervisor has not let go of it",
+			  s->settle_ms / 1000);
 		return;
 	}
 	n = recv(s->hold, text, sizeof(text) - 1, 0);
 	text[n < 0 ? 0 : n] = 0;
-	if (text[0] != SHIM_SETTLED)
+	if (text[0] != SHIM_SETTLED && s->write_back)
 		log_error("container %s: its pod's supervisor was killed: what it changed may be lost",
 			  s->id);
-	else if (text[1])
+	else if (text[0] == SHIM_SETTLED && text[1])
 		log_error("container %s: %s", s->id, text + 1);
 }
 

@@ -80,9 +80,12 @@ static int give_agent(struct pod *p, const Podvm__Pod__Agent *rq,
 	if (!rq->hold)
 		return 0;
 	rc = wayback_hold(c, &a->fds[2], e);
-	if (!rc)
-		a->n_fds = 3;
-	return rc;
+	if (rc < 0)
+		return rc;
+	a->n_fds = 3;
+	a->rs.settle_ms = wayback_hold_ms(p, c);
+	a->rs.write_back = c->back.way != NULL;
+	return 0;
 }
 
 static int give_pids(struct pod *p, const char *id, struct answer *a,

@@ -54,6 +54,7 @@ struct stamp {
  * @config:  what may
  * @hold:    our end of the socket that its shim waits on, owned; -1
  * @due:     its first process has ended
+ * @noted:   the journal has a record of its staging directory, at @mark
  * @stream:  connection that the changes come by, owned; -1
  * @running: @thread is to be joined; it alone uses @way, @stats, @rc and @why meanwhile
  * @done:    the thread has finished with all of them
@@ -64,7 +65,8 @@ struct way_back {
 	struct writeback_config config;
 	struct writeback_stats stats;
 	int hold, stream, wake_fd;
-	bool due, running;
+	size_t mark;
+	bool due, noted, running;
 	atomic_bool done;
 	pthread_t thread;
 	int rc;
@@ -258,6 +260,7 @@ void container_forget_all(struct pod *p);
 
 void wayback_plan(struct pod *p, struct container *c, struct spec *spec, uint64_t scratch_bytes);
 int wayback_hold(struct container *c, int *ret_fd, struct err *e);
+uint32_t wayback_hold_ms(const struct pod *p, const struct container *c);
 int wayback_open(struct pod *p, struct err *e);
 bool wayback_pending(const struct container *c);
 bool wayback_begin(struct pod *p, struct container *c);

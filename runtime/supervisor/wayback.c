@@ -11,7 +11,8 @@
  *            on a socket of ours (the hold): engines must not look before all is there.
  *   coming:  a thread of its own asks the agent and carries out what comes, so that a
  *            slow guest keeps nobody else waiting. The staging directory is in the
- *            journal before the thread begins.
+ *            journal before the thread begins, and off it when it has gone. All of it
+ *            has an end (writeBackTimeoutMs), up to which and some more the shim waits.
  *   settled: the shim gets one line for the engine's log, empty when all is well, and
  *            exits. What failed has left the old state. A shim that is let go without a
  *            line says so in the log: we were killed.
@@ -33,6 +34,12 @@
 #include "runtime/supervisor/supervisor.h"
 
 #define AGENT_ANSWER_MS 20000
+
+/*
+ * What a container takes to be settled besides: the loop has other work, disks are written
+ * out, the agent lets go of a device that the host mounts again (settle.c).
+ */
+#define SETTLE_MS 120000
 
 /* Descriptors of directories inside each other (storage/writeback-stage.c). */
 #define FILES_WANTED 4096
@@ -95,6 +102,7 @@ void wayback_plan(struct pod *p, struct container *c, struct spec *spec, uint64_
 	b->config = (struct writeback_config){
 		.bytes_max = scratch_bytes,
 		.names_max = scratch_bytes / BYTES_PER_NAME + NAMES_MIN,
+		.ms_max = p->config.write_back_ms,
 		.devices = may(spec, CAP_MKNOD_BIT),
 		.file_caps = may(spec, CAP_SETFCAP_BIT),
 	};
@@ -118,6 +126,14 @@ int wayback_hold(struct container *c, int *ret_fd, struct err *e)
 	c->back.hold = s[0];
 	*ret_fd = s[1];
 	return 0;
+}
+
+/**
+ * wayback_hold_ms() - how long a container's shim may be held after its process
+ */
+uint32_t wayback_hold_ms(const struct pod *p, const struct container *c)
+{
+	return SETTLE_MS + (c->back.way ? (uint32_t)p->config.write_back_ms : 0);
 }
 
 /* Lets the shim go: one that gets no packet knows that we were killed. */
@@ -155,11 +171,15 @@ static void *come_back(void *arg)
 static int start(struct pod *p, struct container *c, struct err *e)
 {
 	struct way_back *b = &c->back;
-	int rc = journal_add(p->journal, e, "writeback", writeback_dir(b->way),
-			     writeback_name(b->way), NULL);
+	int rc;
 
-	if (rc >= 0)
-		rc = machine_connect(p, &b->stream, e);
+	b->mark = journal_mark(p->journal);
+	rc = journal_add(p->journal, e, "writeback", writeback_dir(b->way),
+			 writeback_name(b->way), NULL);
+	if (rc < 0)
+		return rc;
+	b->noted = true;
+	rc = machine_connect(p, &b->stream, e);
 	if (rc < 0)
 		return rc;
 	b->wake_fd = p->back_fd;
@@ -191,6 +211,20 @@ static void tell_result(struct pod *p, struct container *c)
 	log_warn("container %s: %s", c->id, b->text);
 }
 
+/* What cannot be removed now stays in the journal. */
+static void clean(struct pod *p, struct container *c)
+{
+	struct way_back *b = &c->back;
+	struct err e = { 0 };
+
+	if (b->noted && (writeback_clean(b->way, &e) < 0 ||
+			 journal_retire(p->journal, b->mark, &e) < 0))
+		log_warn("container %s: clean-up of its write-back: %s", c->id, e.text);
+	b->noted = false;
+	writeback_free(b->way);
+	b->way = NULL;
+}
+
 /* The thread has ended, or ends now. */
 static void join(struct pod *p, struct container *c)
 {
@@ -202,8 +236,7 @@ static void join(struct pod *p, struct container *c)
 		tell_result(p, c);
 	}
 	fd_close(&b->stream);
-	writeback_free(b->way);
-	b->way = NULL;
+	clean(p, c);
 }
 
 static void on_wake(void *arg, uint32_t events)

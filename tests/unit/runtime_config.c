@@ -29,7 +29,7 @@ START_TEST(all_members)
 
 	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
 			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
-			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
+			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
 			  "\"hugepages\":\"always\",\"prefault\":true}}");
 	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
 	ck_assert_str_eq(c.vmm, "/v");
@@ -43,6 +43,7 @@ START_TEST(all_members)
 	ck_assert(!c.vhost_net);
 	ck_assert_str_eq(c.layer_cache, "/c");
 	ck_assert_int_eq(c.write_back, CONFIG_WRITE_BACK_ON);
+	ck_assert_uint_eq(c.write_back_ms, 7);
 	ck_assert_uint_eq(c.vcpus_max, 8);
 	ck_assert_uint_eq(c.ram_max_bytes, 2ull << 30);
 	ck_assert(c.merge && c.prefault);
@@ -63,6 +64,7 @@ START_TEST(defaults)
 	ck_assert_int_eq(config_load(&c, &e), 0);
 	ck_assert_uint_eq(c.ram_bytes, 256 << 20);
 	ck_assert_uint_eq(c.vcpus, 1);
+	ck_assert_uint_eq(c.write_back_ms, 900000);
 	ck_assert(c.vhost_net);
 	ck_assert_str_eq(c.layer_cache, CONFIG_LAYER_CACHE);
 	ck_assert_int_ne(c.vmm[0], 0);
@@ -136,6 +138,8 @@ static const struct {
 	{ "{\"vcpus\":0}", "/vcpus: must be 1 to" },
 	{ "{\"vcpus\":\"2\"}", "/vcpus: must be int, not string" },
 	{ "{\"vcpus\":4294967297}", "/vcpus: must be 1 to" },
+	{ "{\"writeBackTimeoutMs\":0}", "/writeBackTimeoutMs: must be 1 to" },
+	{ "{\"writeBackTimeoutMs\":86400001}", "/writeBackTimeoutMs: must be 1 to 86400000" },
 	{ "{\"bootTimeoutMs\":0}", "/bootTimeoutMs: must be 1 to" },
 	{ "{\"bootTimeoutMs\":18446744073709551615}", "/bootTimeoutMs: must be 1 to" },
 	{ "{\"vhostNet\":true}", "/vhostNet: must be string, not boolean" },

@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <pthread.h>
+#include <sched.h>
 #include <search.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -937,6 +939,16 @@ static void bad_bytes(const struct delta *d)
 	for (i = 0; i < 17; i++)
 		data(d, i * 65536u, 65536);
 }
+/* A byte in each block takes the block. */
+static void bad_bytes_blocks(const struct delta *d)
+{
+	unsigned int i;
+
+	dir(d, "");
+	obj(d, DELTA_FILE, "x", 0100644, 1u << 30, NULL);
+	for (i = 0; i < 257; i++)
+		data(d, i * 4096u + 17, 1);
+}
 static void bad_bytes_attrs(const struct delta *d)
 {
 	static const char value[60000];
@@ -969,6 +981,7 @@ static const struct {
 	BAD(attr_name, EPROTO),	  BAD(target, EPROTO),	    BAD(cut, EPIPE),
 	BAD(empty_stream, EPIPE), BAD(fail, EREMOTEIO),	    BAD(deep, ELOOP),
 	BAD(many, EDQUOT),	  BAD(bytes, EDQUOT),	    BAD(bytes_attrs, EDQUOT),
+	BAD(bytes_blocks, EDQUOT),
 };
 
 static int stream_of(void (*tell_it)(const struct delta *d))
@@ -1000,6 +1013,151 @@ START_TEST(hostile_deltas)
 	same(after, before, hostile[_i].what);
 	free(before);
 	free(after);
+}
+END_TEST
+
+#define PIECE 1000u
+#define BLOCKS 100u
+
+/* A block is paid for once, however many pieces it comes in. */
+static void pieces(const struct delta *d)
+{
+	uint64_t at;
+
+	dir(d, "");
+	obj(d, DELTA_FILE, "x", 0100644, BLOCKS * 4096, NULL);
+	for (at = 0; at + PIECE <= BLOCKS * 4096; at += PIECE)
+		data(d, at, PIECE);
+	end(d);
+	end(d);
+	rec(d, DELTA_DONE, 0, "", 0, "", 0, "", 0);
+}
+
+START_TEST(blocks_are_paid_once)
+{
+	_cleanup_close_ int stream = stream_of(pieces);
+	/* Its name is 256. */
+	struct writeback_config c = { .bytes_max = BLOCKS * 4096 + 256 - (unsigned int)_i,
+				      .names_max = 1 };
+	struct writeback_stats s = { 0 };
+	struct err e = { 0 };
+
+	shell(".", base);
+	over("m", "low1:low2", "eng/up", "eng/work", "index=off");
+	ck_assert_int_eq(come_back(stream, &c, &s, &e), _i ? -EDQUOT : 0);
+	ck_assert_uint_eq(s.bytes, _i ? 0 : BLOCKS * 4096 / PIECE * PIECE);
+}
+END_TEST
+
+/* ---- time and rights ------------------------------------------------------------------ */
+
+static void *send_names(void *arg)
+{
+	struct delta_head h = { .kind = DELTA_WHITEOUT, .name_len = 1 };
+	char whiteout[sizeof(h) + 1];
+	int fd = *(int *)arg;
+
+	memcpy(whiteout, &h, sizeof(h));
+	whiteout[sizeof(h)] = 'x';
+	while (send(fd, whiteout, sizeof(whiteout), MSG_NOSIGNAL) > 0)
+		;
+	return NULL;
+}
+
+/* A guest that always brings something, and one that brings nothing more. */
+START_TEST(takes_too_long)
+{
+	struct writeback_config c = { .bytes_max = UINT64_MAX, .names_max = UINT64_MAX,
+				      .ms_max = 100 };
+	struct writeback_stats s;
+	struct err e = { 0 };
+	struct delta d;
+	int pair[2];
+	pthread_t t;
+
+	shell(".", base);
+	over("m", "low1:low2", "eng/up", "eng/work", "index=off");
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	d.fd = pair[1];
+	dir(&d, "");
+	if (_i)
+		ck_assert_int_eq(pthread_create(&t, NULL, send_names, &pair[1]), 0);
+	ck_assert_int_eq(come_back(pair[0], &c, &s, &e), -ETIMEDOUT);
+	ck_assert_msg(strstr(e.text, "longer than they may"), "%s", e.text);
+	nothing_left();
+	shutdown(pair[0], SHUT_RDWR);
+	if (_i)
+		pthread_join(t, NULL);
+	close(pair[0]);
+	close(pair[1]);
+}
+END_TEST
+
+struct worker {
+	int stream;
+	const struct writeback_config *config;
+	pid_t tid;
+	uint64_t before, after;
+	int rc;
+};
+
+static uint64_t effective(pid_t tid)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+	struct err e = { 0 };
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
+	ck_assert_msg(!file_read(AT_FDCWD, path, 65536, &text, NULL, &e), "%s", e.text);
+	return strtoull(strstr(text, "CapEff:") + 7, NULL, 16);
+}
+
+static void *work(void *arg)
+{
+	_cleanup_close_ int root = open("tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct worker *w = arg;
+	struct writeback_stats s;
+	struct err e = { 0 };
+
+	w->before = effective(gettid());
+	__atomic_store_n(&w->tid, gettid(), __ATOMIC_RELEASE);
+	w->rc = delta_apply(root, w->stream, w->config, &s, &e);
+	w->after = effective(gettid());
+	return NULL;
+}
+
+/* While a guest's records are carried out; before and afterwards the thread has all. */
+START_TEST(rights_while_applying)
+{
+	struct writeback_config c = all;
+	struct worker w = { .config = &c };
+	uint64_t got, files = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER |
+			      1ull << CAP_FSETID | 1ull << CAP_SETFCAP;
+	struct delta d;
+	struct stat st;
+	int pair[2];
+	pthread_t t;
+
+	c.devices = _i;
+	kit_dirs("tree");
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	d.fd = pair[1];
+	w.stream = pair[0];
+	ck_assert_int_eq(pthread_create(&t, NULL, work, &w), 0);
+	dir(&d, "");
+	file(&d, "x");
+	while (stat("tree/x", &st))
+		sched_yield();
+	got = effective(w.tid);
+	end(&d);
+	end(&d);
+	rec(&d, DELTA_DONE, 0, "", 0, "", 0, "", 0);
+	pthread_join(t, NULL);
+	ck_assert_int_eq(w.rc, 0);
+	ck_assert_uint_eq(got, w.before & (files | (_i ? 1ull << CAP_MKNOD : 0)));
+	ck_assert_uint_eq(w.after, w.before);
+	close(pair[0]);
+	close(pair[1]);
 }
 END_TEST
 
@@ -1224,6 +1382,9 @@ Suite *storage_writeback_suite(void)
 	tcase_add_test(t, refuse_volume);
 	tcase_add_test(t, refuse_readonly);
 	tcase_add_loop_test(t, hostile_deltas, 0, (int)ARRAY_LEN(hostile));
+	tcase_add_loop_test(t, blocks_are_paid_once, 0, 2);
+	tcase_add_loop_test(t, takes_too_long, 0, 2);
+	tcase_add_loop_test(t, rights_while_applying, 0, 2);
 	tcase_add_test(t, links_are_not_followed);
 	tcase_add_test(t, stalled);
 	tcase_add_loop_test(t, noise, 0, 4);
