@@ -12,7 +12,8 @@
  * networks is worse than one that does not start.
  *
  * An interface on top of another one of the same namespace is refused: what
- * arrives at the lower one goes to the guest before the upper one sees it.
+ * arrives at the lower one goes to the guest before the upper one sees it. So are two
+ * interfaces of one MAC, which the guest could not tell apart.
  *
  * Refused as well: proxied neighbours, addresses on lo, and, on the interfaces that are joined, ingress filters
  * that exist already (a packet that they accept would go to the host's stack,
@@ -165,6 +166,18 @@ static int check_tc(const struct scan *s, const struct scan_link *l,
 	return 0;
 }
 
+/* The guest finds its network cards by their MAC. */
+static int check_mac(const struct scan_link *l, const struct netplug_plan *p, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < p->n_ports; i++)
+		if (!memcmp(p->port[i].mac, l->mac, sizeof(l->mac)))
+			return err_set(e, EOPNOTSUPP, "interface %s: it has the MAC address of %s, by which the guest would tell them apart; give one of them another (ipvlan on the same interface has none of its own: use macvlan)",
+				       l->name, p->port[i].name);
+	return 0;
+}
+
 static int add_port(const struct scan *s, const struct scan_link *l,
 		    struct netplug_plan *p, struct err *e)
 {
@@ -172,6 +185,8 @@ static int add_port(const struct scan *s, const struct scan_link *l,
 	int rc;
 
 	rc = check_link(s, l, e);
+	if (!rc)
+		rc = check_mac(l, p, e);
 	if (rc < 0)
 		return rc;
 	if (p->n_ports == NETPLUG_PORTS_MAX)

@@ -229,6 +229,25 @@ static int probe(bool tc)
 }
 
 /**
+ * kit_net_has_kind() - whether this kernel makes interfaces of a kind on top of another
+ * @kind: with its options, as "vlan id 5"
+ */
+bool kit_net_has_kind(const char *kind)
+{
+	char cmd[256];
+	pid_t pid;
+	int status;
+
+	snprintf(cmd, sizeof(cmd), "ip link add v0 type veth peer name v1 && "
+		 "ip link add link v0 name x0 type %s 2> /dev/null", kind);
+	fflush(NULL);
+	pid = fork();
+	if (!pid)
+		_exit(unshare(CLONE_NEWNET) < 0 || shell(cmd, -1));
+	return pid > 0 && waitpid(pid, &status, 0) == pid && !status;
+}
+
+/**
  * kit_net_missing() - what this machine lacks for tests with network namespaces
  * @tc: they also redirect packets
  *

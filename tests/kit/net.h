@@ -27,6 +27,7 @@ bool kit_try(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 char *kit_output(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void kit_same_text(const char *got, const char *want);
 char *kit_net_state(void);
+bool kit_net_has_kind(const char *kind);
 const char *kit_net_missing(bool tc);
 
 #endif

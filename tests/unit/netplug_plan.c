@@ -311,6 +311,9 @@ static const struct {
 	  "interface mv0: it is on top of eth0 of the same namespace" },
 	{ "ip tuntap add mode tun name tun5", "interface tun5: kind tun cannot be joined yet" },
 	{ "ip link set eth0 mtu 65535", "interface eth0: MTU 65535" },
+	{ "ip link set eth0 address 02:00:00:00:00:77 && ip link add eth1 address 02:00:00:00:00:77 "
+	  "type veth peer name h1 netns $HOST && ip link set eth1 up",
+	  "interface eth1: it has the MAC address of eth0" },
 	{ "tc qdisc add dev eth0 ingress && tc filter add dev eth0 ingress pref 7 "
 	  "protocol ip u32 match u32 0 0 classid 1:1",
 	  "interface eth0: it has an ingress filter already (u32, pref 7)" },
