@@ -89,9 +89,17 @@ static void put_link(struct json_out *o, const Podvm__Link *l)
 		put_ip(o, "broadcast", &a->broadcast);
 		put_number(o, "scope", a->scope);
 		put_number(o, "flags", a->flags);
+		if (*a->label)
+			json_out_str(o, "label", a->label);
+		if (a->lifetime) {
+			json_out_u64(o, "validLifetime", a->lifetime->valid);
+			json_out_u64(o, "preferredLifetime", a->lifetime->preferred);
+		}
 		json_out_end(o);
 	}
 	json_out_end(o);
+	json_out_u64(o, "addrGenMode", l->addr_gen_mode);
+	put_number(o, "txQueueLength", l->tx_queue_len);
 	json_out_end(o);
 }
 
@@ -205,6 +213,15 @@ static void put_guest(struct json_out *o, const Podvm__Network *n)
 		put_ip(o, "address", &n->neighbours[i]->ip);
 		json_out_str(o, "link", n->neighbours[i]->link);
 		put_mac(o, n->neighbours[i]->mac.data);
+		put_number(o, "state", n->neighbours[i]->state);
+		json_out_end(o);
+	}
+	json_out_end(o);
+	json_out_arr(o, "sysctls");
+	for (i = 0; i < n->n_sysctls; i++) {
+		json_out_obj(o, NULL);
+		json_out_str(o, "key", n->sysctls[i]->key);
+		json_out_str(o, "value", n->sysctls[i]->value);
 		json_out_end(o);
 	}
 	json_out_end(o);

@@ -2,15 +2,25 @@
 /*
  * DOC: Theory of operation
  *
- * Puts together what the guest gets: links, addresses, permanent neighbours
+ * Puts together what the guest gets: links, addresses, neighbours
  * here, routes in plan-routes.c.
  *
- * The guest's kernel does by itself what the host's did: it generates the
- * link-local IPv6 address from the MAC, and makes the connected ("proto
+ * The guest's kernel does by itself what the host's did: it makes the connected ("proto
  * kernel") route of an address when the address is added. So these are left
  * out where they are what the guest's kernel will make. Where the connected
  * route of an address is not there (removed, or made with another metric), the
  * address goes with IFA_F_NOPREFIXROUTE, and what there is goes as a route.
+ *
+ * Link-local IPv6 addresses go as all others, however they were made: the guest's
+ * kernel generates none by itself. Only then it gets the interface's mode, for the
+ * addresses that it makes of what a router announces. Where the interface has no link-local
+ * address, or none of those that are made of a MAC, that mode is "none", which makes
+ * the others of the MAC just so, but none that is link-local.
+ * What a router announces is left to it: addresses, temporary ones too, and
+ * routes; the guest asks for them as soon as it has its link-local address.
+ *
+ * Neighbours go if they are permanent, and the gateways of routes as what they are: known
+ * once, to be asked again (NUD_STALE).
  *
  * An IPv6 address that has passed duplicate address detection in the pod's
  * namespace goes with IFA_F_NODAD: it is the same address on the same link
@@ -25,6 +35,9 @@
  */
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/ipv6.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,9 +50,12 @@
 #define IFAPROT_KERNEL_RA 2
 #endif
 
+/* txqueuelen of an interface that nobody has set: the guest's driver has the same. */
+#define DEFAULT_QUEUE_LEN 1000
+
 /* Flags of an address that can be asked for and mean the same in the guest. */
 #define GIVEN_FLAGS (IFA_F_NODAD | IFA_F_HOMEADDRESS | IFA_F_NOPREFIXROUTE | \
-		     IFA_F_MCAUTOJOIN)
+		     IFA_F_MCAUTOJOIN | IFA_F_MANAGETEMPADDR)
 
 /**
  * plan_set_bytes() - set a bytes field of a message
@@ -90,19 +106,16 @@ static size_t ip_len(uint8_t family)
 	return family == AF_INET6 ? 16 : 4;
 }
 
-/* Whether the guest's kernel generates this address from the MAC by itself. */
-static bool generated(const struct scan_addr *a, const struct plan_port *port)
+static bool is_link_local(const struct scan_addr *a)
 {
-	uint8_t want[16] = { 0xfe, 0x80 };
+	return a->family == AF_INET6 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
+}
 
-	memcpy(want + 8, port->mac, 3);
-	want[8] ^= 2;
-	want[11] = 0xff;
-	want[12] = 0xfe;
-	memcpy(want + 13, port->mac + 3, 3);
-	return a->family == AF_INET6 && a->prefix_len == 64 && !a->has_peer &&
-	       !(a->flags & IFA_F_NOPREFIXROUTE) && !a->priority &&
-	       !memcmp(a->ip, want, sizeof(want));
+/* Whether the router that told the pod's kernel tells the guest's as well. */
+static bool announced(const struct scan_addr *a)
+{
+	return a->proto == IFAPROT_KERNEL_RA ||
+	       (a->family == AF_INET6 && a->flags & IFA_F_TEMPORARY);
 }
 
 static void mask_ip(uint8_t *ip, size_t len, unsigned int bits)
@@ -142,7 +155,8 @@ static bool take_connected(const struct scan *s, const struct scan_addr *a,
 		if (r->family != a->family || r->oif != a->ifindex ||
 		    r->table != RT_TABLE_MAIN || r->protocol != RTPROT_KERNEL ||
 		    r->type != RTN_UNICAST || r->dst_len != len ||
-		    memcmp(r->dst, dst, sizeof(dst)) || r->has_gateway || r->odd[0] ||
+		    memcmp(r->dst, dst, sizeof(dst)) || r->has_gateway ||
+		    (r->odd[0] && (!a->limited || strcmp(r->odd, "lifetime"))) ||
 		    has_metrics(r) || r->tos || r->flags & RTNH_F_ONLINK ||
 		    r->priority != (v4 ? 0 : 256) ||
 		    r->scope != (v4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE) ||
@@ -190,12 +204,25 @@ static int check_addr(const struct scan_addr *a, const struct plan_port *port,
 		return err_set(e, EADDRINUSE, "interface %s: somebody else on its "
 			       "network has address %s (duplicate address detection)",
 			       port->name, ip);
-	if (a->limited)
-		return err_set(e, EOPNOTSUPP, "interface %s: address %s/%u has a "
-			       "limited lifetime, which cannot be given to the guest "
-			       "yet; give it without one", port->name, ip,
-			       a->prefix_len);
 	return 0;
+}
+
+static int add_lifetime(const struct scan_addr *a, Podvm__Address *m, struct err *e)
+{
+	if (!a->limited)
+		return 0;
+	m->lifetime = mem_new(Podvm__Lifetime);
+	if (!m->lifetime)
+		return err_set(e, ENOMEM, "out of memory");
+	podvm__lifetime__init(m->lifetime);
+	m->lifetime->valid = a->valid;
+	m->lifetime->preferred = a->preferred;
+	return 0;
+}
+
+static bool has_label(const struct scan_addr *a, const struct plan_port *port)
+{
+	return a->family == AF_INET && a->label[0] && strcmp(a->label, port->name);
 }
 
 static int add_addr(const struct scan *s, const struct scan_addr *a,
@@ -207,8 +234,7 @@ static int add_addr(const struct scan *s, const struct scan_addr *a,
 	Podvm__Address *m;
 	int rc;
 
-	/* The router that told the pod's kernel tells the guest's as well. */
-	if (generated(a, port) || a->proto == IFAPROT_KERNEL_RA)
+	if (announced(a) || (a->limited && !a->valid))
 		return 0;
 	rc = check_addr(a, port, e);
 	if (rc < 0)
@@ -226,15 +252,49 @@ static int add_addr(const struct scan *s, const struct scan_addr *a,
 		m->flags |= IFA_F_NODAD;
 	if (!plan_set_bytes(&m->ip, a->ip, len) ||
 	    (a->has_peer && !plan_set_bytes(&m->peer, a->peer, len)) ||
-	    (a->has_bcast && !plan_set_bytes(&m->broadcast, a->bcast, 4)))
+	    (a->has_bcast && !plan_set_bytes(&m->broadcast, a->bcast, 4)) ||
+	    (has_label(a, port) && !(m->label = strdup(a->label))))
 		return err_set(e, ENOMEM, "out of memory");
-	return 0;
+	return add_lifetime(a, m, e);
+}
+
+/* Whether it is what the kernel generates of the MAC. */
+static bool is_generated(const struct scan_addr *a, const struct scan_link *l)
+{
+	uint8_t want[16] = { 0xfe, 0x80 };
+
+	memcpy(want + 8, l->mac, 3);
+	want[8] ^= 2;
+	want[11] = 0xff;
+	want[12] = 0xfe;
+	memcpy(want + 13, l->mac + 3, 3);
+	return !memcmp(a->ip, want, sizeof(want));
+}
+
+static uint32_t gen_mode(const struct scan *s, const struct scan_link *l)
+{
+	int32_t mode = l->conf[1].value[DEVCONF_ADDR_GEN_MODE];
+	bool local = false, generated = false;
+	size_t i;
+
+	for (i = 0; i < s->n_addrs; i++) {
+		const struct scan_addr *a = &s->addr[i];
+
+		if (a->ifindex != l->ifindex || !is_link_local(a))
+			continue;
+		local = true;
+		generated |= is_generated(a, l);
+	}
+	if (!local || mode == SYSCTL_NONE || (mode == IN6_ADDR_GEN_MODE_EUI64 && !generated))
+		return IN6_ADDR_GEN_MODE_NONE;
+	return (uint32_t)mode;
 }
 
 static int add_link(const struct scan *s, const struct plan_port *port,
 		    uint8_t *taken, Podvm__Network *n, struct err *e)
 {
 	Podvm__Link *l = plan_append(&n->links, &n->n_links, mem_new(Podvm__Link));
+	const struct scan_link *from = scan_link_at(s, port->ifindex);
 	size_t i;
 	int rc = 0;
 
@@ -242,6 +302,10 @@ static int add_link(const struct scan *s, const struct plan_port *port,
 		return err_set(e, ENOMEM, "out of memory");
 	podvm__link__init(l);
 	l->mtu = port->mtu;
+	l->addr_gen_mode = from ? gen_mode(s, from) : IN6_ADDR_GEN_MODE_NONE;
+	/* None means no queue, of which a driver knows better. */
+	if (from && from->queue_len != DEFAULT_QUEUE_LEN)
+		l->tx_queue_len = from->queue_len;
 	l->name = strdup(port->name);
 	if (!l->name || !plan_set_bytes(&l->mac, port->mac, sizeof(port->mac)))
 		return err_set(e, ENOMEM, "out of memory");
@@ -270,11 +334,37 @@ static int add_neigh(const struct scan_neigh *from, const struct plan_port *port
 	if (!m)
 		return err_set(e, ENOMEM, "out of memory");
 	podvm__neighbour__init(m);
+	if (!(from->state & NUD_PERMANENT))
+		m->state = NUD_STALE;
 	m->link = strdup(port->name);
 	if (!m->link || !plan_set_bytes(&m->mac, from->mac, 6) ||
 	    !plan_set_bytes(&m->ip, from->ip, ip_len(from->family)))
 		return err_set(e, ENOMEM, "out of memory");
 	return 0;
+}
+
+static bool is_hop(const struct scan_neigh *g, uint32_t oif, bool has_gateway,
+		   const uint8_t *gateway)
+{
+	return has_gateway && oif == g->ifindex && !memcmp(gateway, g->ip, ip_len(g->family));
+}
+
+static bool is_gateway(const struct scan *s, const struct scan_neigh *g)
+{
+	size_t i, k;
+
+	for (i = 0; i < s->n_routes; i++) {
+		const struct scan_route *r = &s->route[i];
+
+		if (r->family != g->family)
+			continue;
+		if (is_hop(g, r->oif, r->has_gateway, r->gateway))
+			return true;
+		for (k = 0; k < r->n_hops; k++)
+			if (is_hop(g, r->hop[k].oif, r->hop[k].has_gateway, r->hop[k].gateway))
+				return true;
+	}
+	return false;
 }
 
 /* The kernel's order is that of a hash with a random key. */
@@ -316,7 +406,7 @@ int plan_network(const struct scan *s, const struct netplug_plan *p,
 	for (i = 0; i < s->n_neighs && !rc; i++) {
 		const struct plan_port *port = plan_port_at(p, s->neigh[i].ifindex);
 
-		if (port)
+		if (port && (s->neigh[i].state & NUD_PERMANENT || is_gateway(s, &s->neigh[i])))
 			rc = add_neigh(&s->neigh[i], port, n, e);
 	}
 	if (!rc && n->n_neighbours)
@@ -326,6 +416,8 @@ int plan_network(const struct scan *s, const struct netplug_plan *p,
 		rc = plan_routes(s, p, taken, n, e);
 	if (!rc)
 		rc = plan_rules(s, p, n, e);
+	if (!rc)
+		rc = sysctl_plan(s, p, n, e);
 	if (rc < 0) {
 		podvm__network__free_unpacked(n, NULL);
 		return rc;

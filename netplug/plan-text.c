@@ -38,6 +38,12 @@ static void print_address(const Podvm__Address *a, FILE *f)
 		fprintf(f, " nodad");
 	if (a->flags & IFA_F_NOPREFIXROUTE)
 		fprintf(f, " noprefixroute");
+	if (*a->label)
+		fprintf(f, " label %s", a->label);
+	if (a->lifetime && a->lifetime->valid != UINT32_MAX)
+		fprintf(f, " valid_lft %us", a->lifetime->valid);
+	if (a->lifetime && a->lifetime->preferred != UINT32_MAX)
+		fprintf(f, " preferred_lft %us", a->lifetime->preferred);
 	fprintf(f, "\n");
 }
 
@@ -178,8 +184,11 @@ void plan_print(const struct netplug_plan *p, const char *netns, FILE *f)
 		const uint8_t *m = n->neighbours[i]->mac.data;
 		char text[48];
 
-		fprintf(f, "  neighbour %s dev %s mac %02x:%02x:%02x:%02x:%02x:%02x\n",
+		fprintf(f, "  neighbour %s dev %s mac %02x:%02x:%02x:%02x:%02x:%02x%s\n",
 			ip(&n->neighbours[i]->ip, text), n->neighbours[i]->link, m[0],
-			m[1], m[2], m[3], m[4], m[5]);
+			m[1], m[2], m[3], m[4], m[5],
+			n->neighbours[i]->state ? " (not permanent)" : "");
 	}
+	for (i = 0; i < n->n_sysctls; i++)
+		fprintf(f, "  sysctl %s=%s\n", n->sysctls[i]->key, n->sysctls[i]->value);
 }

@@ -318,7 +318,8 @@ int plan_make(const struct scan *s, struct netplug_plan **ret, struct err *e)
  * Nothing is changed in the namespace.
  *
  * Return: 0; as plan_make(); minus errno
- * Context: the calling thread is in the namespace for the while of one system call
+ * Context: the calling thread is in the namespace for the while of single system calls,
+ * and while it reads sysctls
  */
 int netplug_plan(int netns_fd, struct netplug_plan **ret, struct err *e)
 {
@@ -330,6 +331,8 @@ int netplug_plan(int netns_fd, struct netplug_plan **ret, struct err *e)
 	if (rc < 0)
 		return rc;
 	rc = scan_read(nl, &s, e);
+	if (!rc)
+		rc = sysctl_read(netns_fd, s, e);
 	if (!rc)
 		rc = plan_make(s, ret, e);
 	scan_free(s);

@@ -2,7 +2,7 @@
 /*
  * DOC: Theory of operation
  *
- * Reads links, addresses, routes, permanent neighbours and rules of a network
+ * Reads links, addresses, routes, known neighbours and rules of a network
  * namespace into plain structs, without judging them. Where a route has an
  * attribute that the structs have no field for, its name is kept, so that the
  * plan can refuse it by name. What tc has on the links is read by scan-tc.c.
@@ -46,6 +46,9 @@
 /* FRA_SPORT_MASK, FRA_DPORT_MASK of Linux 6.15. */
 #define RULE_SPORT_MASK 28
 #define RULE_DPORT_MASK 29
+
+/* Neighbours that have answered once. */
+#define NEIGH_KNOWN (NUD_PERMANENT | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE)
 
 /**
  * scan_grow() - room for one more object, zeroed
@@ -104,6 +107,8 @@ static int on_link(const struct nlmsghdr *h, void *arg, struct err *e)
 	l->peer = nl_u32(tb[IFLA_LINK], 0);
 	l->lower_here = l->peer && l->peer != l->ifindex && !tb[IFLA_LINK_NETNSID];
 	l->mac_len = nl_bytes(tb[IFLA_ADDRESS], l->mac, sizeof(l->mac));
+	l->queue_len = nl_u32(tb[IFLA_TXQLEN], 0);
+	sysctl_of_link(tb[IFLA_AF_SPEC], l);
 	nl_str(tb[IFLA_IFNAME], l->name, sizeof(l->name));
 	nl_str(tb[IFLA_IFALIAS], l->alias, sizeof(l->alias));
 	nl_nested(tb[IFLA_LINKINFO], info, IFLA_INFO_MAX + 1);
@@ -131,7 +136,7 @@ static int on_addr(const struct nlmsghdr *h, void *arg, struct err *e)
 {
 	const struct nlattr *tb[IFA_PROTO + 1];
 	const struct ifaddrmsg *m = nl_attrs(h, sizeof(*m), tb, IFA_PROTO + 1);
-	struct ifa_cacheinfo ci = { .ifa_valid = UINT32_MAX };
+	struct ifa_cacheinfo ci = { .ifa_valid = UINT32_MAX, .ifa_prefered = UINT32_MAX };
 	struct scan *s = arg;
 	struct scan_addr *a;
 	size_t len;
@@ -160,7 +165,10 @@ static int on_addr(const struct nlmsghdr *h, void *arg, struct err *e)
 		       nl_bytes(tb[IFA_BROADCAST], a->bcast, 4) == 4;
 	if (tb[IFA_CACHEINFO])
 		nl_struct(tb[IFA_CACHEINFO], &ci, sizeof(ci));
-	a->limited = ci.ifa_valid != UINT32_MAX;
+	a->limited = ci.ifa_valid != UINT32_MAX || ci.ifa_prefered != UINT32_MAX;
+	a->valid = ci.ifa_valid;
+	a->preferred = ci.ifa_prefered;
+	nl_str(tb[IFA_LABEL], a->label, sizeof(a->label));
 	return 0;
 }
 
@@ -184,7 +192,9 @@ static const char *odd_attribute(const struct rtmsg *m,
 
 	nl_struct(tb[RTA_CACHEINFO], &ci, sizeof(ci));
 	return tb[RTA_ENCAP_TYPE] && nl_u32(tb[RTA_ENCAP_TYPE], 0) ? "encapsulation" :
-	       tb[RTA_NH_ID] ? "nexthop object" :
+	       tb[RTA_NH_ID] && !tb[RTA_OIF] && !tb[RTA_MULTIPATH] &&
+	       m->rtm_type == RTN_UNICAST ?
+	       "nexthop object (without net.ipv4.nexthop_compat_mode=1)" :
 	       tb[RTA_VIA] ? "gateway of other family" :
 	       m->rtm_src_len ? "source prefix" :
 	       tb[RTA_FLOW] && nl_u32(tb[RTA_FLOW], 0) ? "realm" :
@@ -293,7 +303,7 @@ static int on_neigh(const struct nlmsghdr *h, void *arg, struct err *e)
 		return short_message(e);
 	proxy = m->ndm_flags & NTF_PROXY;
 	if ((m->ndm_family != AF_INET && m->ndm_family != AF_INET6) ||
-	    (!proxy && !(m->ndm_state & NUD_PERMANENT)))
+	    (!proxy && (!(m->ndm_state & NEIGH_KNOWN) || !tb[NDA_LLADDR])))
 		return 0;
 	n = scan_grow(&s->neigh, &s->n_neighs, sizeof(*n), "neighbours", e);
 	if (!n)
@@ -301,6 +311,7 @@ static int on_neigh(const struct nlmsghdr *h, void *arg, struct err *e)
 	n->family = m->ndm_family;
 	n->ifindex = (uint32_t)m->ndm_ifindex;
 	n->proxy = proxy;
+	n->state = m->ndm_state;
 	nl_bytes(tb[NDA_DST], n->ip, ip_len(n->family));
 	n->mac_len = nl_bytes(tb[NDA_LLADDR], n->mac, sizeof(n->mac));
 	return 0;
@@ -529,6 +540,7 @@ void scan_free(struct scan *s)
 	free(s->rule);
 	free(s->qdisc);
 	free(s->filter);
+	sysctl_free(s->sysctls);
 	free(s);
 }
 

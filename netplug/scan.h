@@ -9,6 +9,7 @@
 
 #include "lib/err.h"
 #include "netplug/nl.h"
+#include "netplug/sysctl.h"
 
 /* Most objects of one sort that are read from a namespace. */
 #define SCAN_MAX 16384
@@ -33,6 +34,9 @@
  * @flags:     IFF_*
  * @mac_len:   bytes of @mac
  * @arphrd:    ARPHRD_*
+ * @queue_len: packets (txqueuelen)
+ * @conf:      settings for IPv4 and IPv6
+ * @secret:    that its stable addresses are made with; empty: none
  */
 struct scan_link {
 	char name[SCAN_NAME_BYTES];
@@ -49,6 +53,9 @@ struct scan_link {
 	size_t mac_len;
 	uint64_t rx_packets, rx_bytes, rx_dropped;
 	uint64_t tx_packets, tx_bytes, tx_dropped;
+	uint32_t queue_len;
+	struct sysctl_conf conf[2];
+	char secret[48];
 };
 
 /**
@@ -56,13 +63,18 @@ struct scan_link {
  * @ip:       the interface's own, 4 or 16 bytes by @family
  * @peer:     valid if @has_peer
  * @bcast:    IPv4, valid if @has_bcast
- * @limited:  its lifetime ends
+ * @limited:  it is not preferred for ever
+ * @valid:    seconds that it is left, if @limited; UINT32_MAX: for ever
+ * @preferred: the same until it is deprecated
+ * @label:    IPv4; the interface's name if there is no other
  * @proto:    IFAPROT_*
  * @priority: metric of its prefix route; 0: the kernel's default
  */
 struct scan_addr {
 	uint8_t family, prefix_len, scope, proto;
 	bool has_peer, has_bcast, limited;
+	uint32_t valid, preferred;
+	char label[SCAN_NAME_BYTES];
 	uint32_t ifindex;
 	uint32_t flags;
 	uint32_t priority;
@@ -98,14 +110,16 @@ struct scan_route {
 	uint8_t dst[16], gateway[16], prefsrc[16];
 	struct scan_nexthop hop[SCAN_NEXTHOPS_MAX];
 	size_t n_hops;
-	char odd[32];
+	char odd[64];
 };
 
 /**
- * struct scan_neigh - a permanent neighbour or a proxy entry
+ * struct scan_neigh - a neighbour whose link address is known, or a proxy entry
+ * @state: NUD_*
  */
 struct scan_neigh {
 	uint8_t family;
+	uint16_t state;
 	bool proxy;
 	uint32_t ifindex;
 	uint8_t ip[16];
@@ -168,6 +182,7 @@ struct scan {
 	struct scan_rule *rule;
 	struct scan_qdisc *qdisc;
 	struct scan_filter *filter;
+	struct sysctls *sysctls;	/* NULL: not read */
 	size_t n_links, n_addrs, n_routes, n_neighs, n_rules, n_qdiscs, n_filters;
 };
 

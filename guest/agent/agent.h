@@ -271,7 +271,7 @@ int path_make(int root, const char *path, bool dir, struct err *e);
 int mounts_apply(int root, const Podvm__ContainerCreate *c, struct err *e);
 int mounts_mask(int root, const Podvm__ContainerCreate *c, struct err *e);
 
-/* net.c, nl.c */
+/* net.c, netroute.c, nl.c */
 int net_setup(const Podvm__Network *n, struct err *e);
 int net_remove(const ProtobufCBinaryData *mac, struct err *e);
 int net_loopback_up(struct err *e);
@@ -291,7 +291,22 @@ struct rtm_link {
 	char name[16];
 	uint8_t mac[6];
 	bool has_mac;
+	bool up, running;
 };
+
+/* Links by their names; @v is malloc'd. */
+struct rtm_names {
+	struct rtm_link *v;
+	size_t n;
+};
+
+int neighbours_add(int nl, const struct rtm_names *l, const Podvm__Network *n, struct err *e);
+int neighbours_del(int nl, const struct rtm_names *l, const Podvm__Network *n, struct err *e);
+int routes_add(int nl, const struct rtm_names *l, const Podvm__Network *n, struct err *e);
+int routes_del(int nl, const struct rtm_names *l, const Podvm__Network *n, struct err *e);
+int rules_add(int nl, const Podvm__Network *n, uint16_t how, struct err *e);
+int rules_del(int nl, const Podvm__Network *n, struct err *e);
+
 
 /**
  * struct rtm_dump - objects of rtm_dump(), whole netlink messages

@@ -3,28 +3,35 @@
  * DOC: Theory of operation
  *
  * Makes the guest's network what the plan says, which is what the pod's
- * network namespace on the host had. A device is found by its MAC address,
- * for the order of probing names devices. Stages, each for all links before
- * the next:
- * - rename: through temporary names, so that eth0 and eth1 can swap;
- * - configure: MTU, no IPv6 autoconfiguration (before the link is up: only the
- *   plan's addresses may be there), up, addresses without duplicate detection
- *   (the host's CNI plugin has claimed them already), permanent neighbours;
- * - routes: those without a gateway first, narrow scopes first; what the kernel
- *   refuses as unreachable is tried again while others still succeed;
- * - rules, in their order: among equal priorities the earlier one comes first.
- * What is there already, as the kernel's own prefix routes are, is a success.
+ * network namespace on the host has: once for the pod, then again for what changes.
+ * A device is found by its MAC address, for the order of probing names devices. Stages,
+ * each for all links before the next:
+ * - rename: through temporary names, so that eth0 and eth1 can swap; a link must be
+ *   down for it;
+ * - sysctls, before the links are up, so that no router is heard that must not be;
+ * - configure: MTU and queue, up, addresses. The kernel generates no link-local address
+ *   meanwhile; then it gets the mode in which it makes addresses. A mode of chance
+ *   generates another one than the plan has, as soon as the link has a carrier, and that one
+ *   is removed. Duplicates are looked for where
+ *   the plan does not say that the host has done so. With its first link-local
+ *   address a link asks for routers;
+ * - neighbours, routes and rules (netroute.c).
+ * All of it is a success where it is there already.
  *
- * Source: rtnetlink(7); kernel Documentation/networking/ip-sysctl.rst.
+ * A change says what is to be added and what is to be taken back, and comes in this order:
+ * packets find the new way before the old one goes. What goes may take along what stays
+ * (a primary address its secondary ones, an address the routes with it as
+ * their source), of which the host knows: it says that again, and it is added again.
+ *
+ * Source: rtnetlink(7); kernel Documentation/networking/ip-sysctl.rst,
+ * net/ipv6/addrconf.c.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
-#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,9 +44,19 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
+#include "lib/str.h"
 
 /* A device that the host plugs with the pod's start may still be on its way. */
 #define LINK_WAIT_MS 3000
+
+/* The carrier of one that is set up comes at once, but not in the same moment. */
+#define CARRIER_WAIT_MS 1000
+
+/* Link-local addresses of one link that are told apart. */
+#define LOCALS_MAX 64
+
+/* Room for all IPv6 addresses of the guest, as the kernel tells them. */
+#define LOCALS_BYTES (64u << 10)
 
 /* Flags that describe what the kernel did with an address, not what was asked. */
 #define ADDR_FLAGS_STATE (IFA_F_PERMANENT | IFA_F_TENTATIVE | IFA_F_DADFAILED | \
@@ -91,7 +108,7 @@ static int check_link(const Podvm__Link *l, struct err *e)
 }
 
 /* Waits, bounded, until every link of the plan has its device. */
-static int wait_links(int nl, const Podvm__Network *n, int *index, struct err *e)
+static int wait_links(int nl, const Podvm__Network *n, struct rtm_link *found, struct err *e)
 {
 	const struct timespec nap = { 0, 10000000 };
 	uint64_t end = clock_ms() + LINK_WAIT_MS;
@@ -109,7 +126,7 @@ static int wait_links(int nl, const Podvm__Network *n, int *index, struct err *e
 			const struct rtm_link *l = find_link(v, n_v, n->links[i]);
 
 			if (l)
-				index[i] = l->index;
+				found[i] = *l;
 			else
 				missing = n->links[i];
 		}
@@ -124,7 +141,7 @@ static int wait_links(int nl, const Podvm__Network *n, int *index, struct err *e
 }
 
 static int set_link(int nl, int index, unsigned int change, unsigned int flags,
-		    const char *name, uint32_t mtu, struct err *e)
+		    const char *name, const Podvm__Link *l, struct err *e)
 {
 	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = index,
 				 .ifi_change = change, .ifi_flags = flags };
@@ -133,62 +150,69 @@ static int set_link(int nl, int index, unsigned int change, unsigned int flags,
 	rtm_start(&m, RTM_NEWLINK, 0, &ifi, sizeof(ifi));
 	if (name)
 		rtm_put(&m, IFLA_IFNAME, name, strlen(name) + 1);
-	if (mtu)
-		rtm_put_u32(&m, IFLA_MTU, mtu);
+	if (l && l->mtu)
+		rtm_put_u32(&m, IFLA_MTU, l->mtu);
+	if (l && l->tx_queue_len)
+		rtm_put_u32(&m, IFLA_TXQLEN, l->tx_queue_len);
 	return rtm_talk(nl, &m, e);
 }
 
-static int rename_all(int nl, const Podvm__Network *n, const int *index,
-		      struct err *e)
+static bool must_rename(const struct rtm_link *found, const Podvm__Link *l)
+{
+	return strcmp(found->name, l->name) != 0;
+}
+
+/* One that no link of the plan shall have. */
+static void pick_name(const Podvm__Network *n, int *number, char tmp[IFNAMSIZ])
 {
 	size_t i;
-	int rc;
+
+	do {
+		snprintf(tmp, IFNAMSIZ, "podvm%d", (*number)++);
+		for (i = 0; i < n->n_links && strcmp(n->links[i]->name, tmp); i++)
+			;
+	} while (i < n->n_links);
+}
+
+static int rename_all(int nl, const Podvm__Network *n, struct rtm_link *found, struct err *e)
+{
+	int rc, number = 0;
+	size_t i;
 
 	for (i = 0; i < n->n_links; i++) {
 		char tmp[IFNAMSIZ];
 
-		if (is_loopback(n->links[i]))
+		if (!must_rename(&found[i], n->links[i]))
 			continue;
-		snprintf(tmp, sizeof(tmp), "podvm%d", index[i]);
-		rc = set_link(nl, index[i], IFF_UP, 0, tmp, 0, e);
+		pick_name(n, &number, tmp);
+		rc = set_link(nl, found[i].index, IFF_UP, 0, tmp, NULL, e);
 		if (rc < 0)
 			return err_wrap(e, "link %s: rename to %s", n->links[i]->name, tmp);
+		found[i].up = false;
 	}
 	for (i = 0; i < n->n_links; i++) {
-		if (is_loopback(n->links[i]))
+		if (!must_rename(&found[i], n->links[i]))
 			continue;
-		rc = set_link(nl, index[i], 0, 0, n->links[i]->name, 0, e);
+		rc = set_link(nl, found[i].index, 0, 0, n->links[i]->name, NULL, e);
 		if (rc < 0)
 			return err_wrap(e, "link %s: rename", n->links[i]->name);
 	}
 	return 0;
 }
 
-/* Only the plan's addresses: no router advertisements, no link-local of its own. */
-static int quiet_ipv6(const char *name, struct err *e)
+static int apply_sysctls(const Podvm__Network *n, struct err *e)
 {
-	static const char *const settings[][2] = {
-		{ "accept_ra", "0" }, { "autoconf", "0" }, { "addr_gen_mode", "1" },
-		{ "accept_dad", "0" }, { "dad_transmits", "0" },
-	};
-	_cleanup_close_ int dir = -1;
-	char path[80];
+	bool no_ipv6 = access("/proc/sys/net/ipv6", F_OK) < 0;
 	size_t i;
-	int rc;
+	int rc = 0;
 
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s", name);
-	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return errno == ENOENT ? 0 : err_sys(e, "%s", path);
-	for (i = 0; i < ARRAY_LEN(settings); i++) {
-		rc = file_write(dir, settings[i][0], settings[i][1], e);
-		if (rc < 0)
-			return err_wrap(e, "%s", path);
-	}
-	return 0;
+	for (i = 0; i < n->n_sysctls && rc >= 0; i++)
+		if (!no_ipv6 || !str_starts(n->sysctls[i]->key, "net.ipv6."))
+			rc = sysctl_write(n->sysctls[i]->key, n->sysctls[i]->value, e);
+	return rc;
 }
 
-static int add_address(int nl, int index, const Podvm__Address *a, struct err *e)
+static int address(int nl, int index, const Podvm__Address *a, bool gone, struct err *e)
 {
 	bool v6 = a->ip.len == 16;
 	const ProtobufCBinaryData *far = a->peer.len ? &a->peer : &a->ip;
@@ -200,279 +224,215 @@ static int add_address(int nl, int index, const Podvm__Address *a, struct err *e
 	int rc;
 
 	if ((a->ip.len != 4 && !v6) || a->prefix_len > a->ip.len * 8 ||
-	    far->len != a->ip.len ||
+	    far->len != a->ip.len || strlen(a->label) >= IFNAMSIZ ||
 	    (a->broadcast.len && (v6 || a->broadcast.len != 4)))
 		return err_set(e, EINVAL, "malformed address");
-	rtm_start(&m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &ifa, sizeof(ifa));
+	rtm_start(&m, gone ? RTM_DELADDR : RTM_NEWADDR, gone ? 0 : NLM_F_CREATE | NLM_F_REPLACE,
+		  &ifa, sizeof(ifa));
 	rtm_put(&m, IFA_LOCAL, a->ip.data, a->ip.len);
 	rtm_put(&m, IFA_ADDRESS, far->data, far->len);
+	if (gone) {
+		rc = rtm_talk(nl, &m, e);
+		return rc == -EADDRNOTAVAIL ? 0 : rc;
+	}
 	if (a->broadcast.len)
 		rtm_put(&m, IFA_BROADCAST, a->broadcast.data, a->broadcast.len);
-	rtm_put_u32(&m, IFA_FLAGS, (a->flags & ~(uint32_t)ADDR_FLAGS_STATE) |
-				  (v6 ? IFA_F_NODAD : 0));
+	if (*a->label)
+		rtm_put(&m, IFA_LABEL, a->label, strlen(a->label) + 1);
+	if (a->lifetime) {
+		struct ifa_cacheinfo ci = { .ifa_valid = a->lifetime->valid,
+					    .ifa_prefered = a->lifetime->preferred };
+
+		rtm_put(&m, IFA_CACHEINFO, &ci, sizeof(ci));
+	}
+	rtm_put_u32(&m, IFA_FLAGS, a->flags & ~(uint32_t)ADDR_FLAGS_STATE);
 	rc = rtm_talk(nl, &m, e);
 	return rc == -EEXIST ? 0 : rc;
 }
 
-static int configure(int nl, int index, const Podvm__Link *l, struct err *e)
+static int address_failed(const Podvm__Link *l, size_t i, struct err *e)
 {
 	char ip[INET6_ADDRSTRLEN];
-	size_t i;
+
+	return err_wrap(e, "link %s: address %s/%u", l->name, ip_text(&l->addresses[i]->ip, ip),
+			l->addresses[i]->prefix_len);
+}
+
+/* Link-local addresses of a link. */
+struct locals {
+	int index;
+	size_t n;
+	uint8_t ip[LOCALS_MAX][16];
+};
+
+static void take_local(const struct nlmsghdr *h, struct locals *l)
+{
+	const struct ifaddrmsg *ifa = NLMSG_DATA(h);
+	const struct rtattr *a = IFA_RTA(ifa);
+	unsigned int left = (unsigned int)IFA_PAYLOAD(h);
+
+	if (h->nlmsg_type != RTM_NEWADDR || ifa->ifa_scope != RT_SCOPE_LINK ||
+	    (int)ifa->ifa_index != l->index)
+		return;
+	for (; RTA_OK(a, left); a = RTA_NEXT(a, left))
+		if (a->rta_type == IFA_ADDRESS && RTA_PAYLOAD(a) == 16 && l->n < LOCALS_MAX)
+			memcpy(l->ip[l->n++], RTA_DATA(a), 16);
+}
+
+static int read_locals(int nl, struct locals *l, struct err *e)
+{
+	struct rtm_dump d = { .buf = malloc(LOCALS_BYTES), .room = LOCALS_BYTES };
+	struct ifaddrmsg ifa = { .ifa_family = AF_INET6 };
+	const struct nlmsghdr *h;
+	unsigned int left;
 	int rc;
 
-	if (!is_loopback(l)) {
-		rc = quiet_ipv6(l->name, e);
+	l->n = 0;
+	if (!d.buf)
+		return err_set(e, ENOMEM, "out of memory");
+	rc = rtm_dump(nl, RTM_GETADDR, &ifa, sizeof(ifa), &d, e);
+	left = (unsigned int)d.len;
+	for (h = (const void *)d.buf; rc >= 0 && NLMSG_OK(h, left); h = NLMSG_NEXT(h, left))
+		take_local(h, l);
+	free(d.buf);
+	return rc;
+}
+
+static bool has_local(const struct locals *l, const uint8_t *ip)
+{
+	size_t i;
+
+	for (i = 0; i < l->n && memcmp(l->ip[i], ip, 16); i++)
+		;
+	return i < l->n;
+}
+
+/* Return: 0, also without IPv6; minus errno */
+static int write_mode(const Podvm__Link *l, uint32_t mode, struct err *e)
+{
+	char path[80], text[12];
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/addr_gen_mode", l->name);
+	snprintf(text, sizeof(text), "%u", mode);
+	rc = file_write(AT_FDCWD, path, text, e);
+	return rc == -ENOENT ? 0 : rc < 0 ? err_wrap(e, "link %s", l->name) : 0;
+}
+
+/*
+ * Waits, bounded, until a link works: then the kernel generates what it does.
+ * Return: whether it does; minus errno
+ */
+static int wait_carrier(int nl, int index, struct err *e)
+{
+	const struct timespec nap = { 0, 10000000 };
+	uint64_t end = clock_ms() + CARRIER_WAIT_MS;
+
+	for (;;) {
+		_cleanup_free_ struct rtm_link *v = NULL;
+		size_t n, i;
+		int rc = rtm_links(nl, &v, &n, e);
+
 		if (rc < 0)
-			return err_wrap(e, "link %s", l->name);
+			return rc;
+		for (i = 0; i < n && v[i].index != index; i++)
+			;
+		if (i == n || v[i].running || clock_ms() > end)
+			return i < n && v[i].running;
+		nanosleep(&nap, NULL);
 	}
-	rc = set_link(nl, index, IFF_UP, IFF_UP, NULL, l->mtu, e);
+}
+
+/* Sets a mode of chance, and removes what that has generated; not without a carrier. */
+static int set_chance(int nl, int index, const Podvm__Link *l, struct err *e)
+{
+	struct locals before = { .index = index }, after = { .index = index };
+	Podvm__Address a = PODVM__ADDRESS__INIT;
+	size_t i;
+	int rc = wait_carrier(nl, index, e);
+
+	if (!rc)
+		return 0;
+	if (rc > 0)
+		rc = read_locals(nl, &before, e);
+	if (rc >= 0)
+		rc = write_mode(l, l->addr_gen_mode, e);
+	if (rc >= 0)
+		rc = read_locals(nl, &after, e);
+	for (i = 0; i < after.n && rc >= 0; i++) {
+		if (has_local(&before, after.ip[i]))
+			continue;
+		a.ip = (ProtobufCBinaryData){ .data = after.ip[i], .len = 16 };
+		a.prefix_len = 64;
+		rc = address(nl, index, &a, true, e);
+	}
+	return rc < 0 ? err_wrap(e, "link %s: mode of making addresses", l->name) : 0;
+}
+
+static int configure(int nl, const struct rtm_link *found, const Podvm__Link *l, struct err *e)
+{
+	size_t i;
+	int rc = 0;
+
+	if (!is_loopback(l) && !found->up)
+		rc = write_mode(l, IN6_ADDR_GEN_MODE_NONE, e);
+	if (rc < 0)
+		return rc;
+	rc = set_link(nl, found->index, IFF_UP, IFF_UP, NULL, l, e);
 	if (rc < 0)
 		return err_wrap(e, "link %s: up with MTU %u", l->name, l->mtu);
-	for (i = 0; i < l->n_addresses; i++) {
-		rc = add_address(nl, index, l->addresses[i], e);
-		if (rc < 0)
-			return err_wrap(e, "link %s: address %s/%u", l->name,
-					ip_text(&l->addresses[i]->ip, ip),
-					l->addresses[i]->prefix_len);
-	}
-	return 0;
+	for (i = 0; i < l->n_addresses; i++)
+		if (address(nl, found->index, l->addresses[i], false, e) < 0)
+			return address_failed(l, i, e);
+	if (is_loopback(l))
+		return 0;
+	return l->addr_gen_mode > IN6_ADDR_GEN_MODE_NONE ? set_chance(nl, found->index, l, e) :
+	       write_mode(l, l->addr_gen_mode, e);
 }
 
-static int index_of(const Podvm__Network *n, const int *index, const char *name)
+static int read_names(int nl, struct rtm_names *ret, struct err *e)
 {
+	return rtm_links(nl, &ret->v, &ret->n, e);
+}
+
+static int set_up(int nl, const Podvm__Network *n, struct rtm_link *found, uint16_t how,
+		  struct err *e)
+{
+	struct rtm_names names = { 0 };
 	size_t i;
-
-	for (i = 0; i < n->n_links; i++)
-		if (!strcmp(n->links[i]->name, name))
-			return index[i];
-	return !strcmp(name, "lo") ? 1 : 0;
-}
-
-static int add_neighbour(int nl, const Podvm__Network *n, const int *index,
-			 const Podvm__Neighbour *g, struct err *e)
-{
-	struct ndmsg nd = { .ndm_family = g->ip.len == 16 ? AF_INET6 : AF_INET,
-			    .ndm_state = NUD_PERMANENT,
-			    .ndm_ifindex = index_of(n, index, g->link) };
-	char ip[INET6_ADDRSTRLEN];
-	struct rtm_msg m;
-
-	if (!nd.ndm_ifindex || (g->ip.len != 4 && g->ip.len != 16) || g->mac.len != 6)
-		return err_set(e, EINVAL, "neighbour %s: no link %s in the plan, or malformed",
-			       ip_text(&g->ip, ip), g->link);
-	rtm_start(&m, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &nd, sizeof(nd));
-	rtm_put(&m, NDA_DST, g->ip.data, g->ip.len);
-	rtm_put(&m, NDA_LLADDR, g->mac.data, g->mac.len);
-	if (rtm_talk(nl, &m, e) < 0)
-		return err_wrap(e, "link %s: neighbour %s", g->link, ip_text(&g->ip, ip));
-	return 0;
-}
-
-static void put_gateway(struct rtm_msg *m, const Podvm__Route *r)
-{
-	size_t len = r->family == AF_INET ? 4 : 16;
-	uint8_t via[2 + 16];
-	uint16_t family = AF_INET6;
-
-	if (!r->gateway.len)
-		return;
-	if (r->gateway.len == len) {
-		rtm_put(m, RTA_GATEWAY, r->gateway.data, len);
-		return;
-	}
-	memcpy(via, &family, 2); /* IPv4 by an IPv6 next hop */
-	memcpy(via + 2, r->gateway.data, 16);
-	rtm_put(m, RTA_VIA, via, sizeof(via));
-}
-
-static int check_route(const Podvm__Route *r, struct err *e)
-{
-	size_t len = r->family == AF_INET ? 4 : r->family == AF_INET6 ? 16 : 0;
-
-	if (!len || (r->dst.len && r->dst.len != len) || r->dst_len > len * 8 ||
-	    (!r->dst.len && r->dst_len) || (r->prefsrc.len && r->prefsrc.len != len) ||
-	    (r->gateway.len && r->gateway.len != len &&
-	     !(len == 4 && r->gateway.len == 16)))
-		return err_set(e, EINVAL, "malformed route");
-	return 0;
-}
-
-static void put_metrics(struct rtm_msg *m, const Podvm__Route *r)
-{
-	size_t nest, i;
-
-	if (!r->mtu && !r->advmss && !r->n_metrics)
-		return;
-	nest = rtm_nest(m, RTA_METRICS);
-	if (r->mtu)
-		rtm_put_u32(m, RTAX_MTU, r->mtu);
-	if (r->advmss)
-		rtm_put_u32(m, RTAX_ADVMSS, r->advmss);
-	for (i = 0; i < r->n_metrics; i++)
-		rtm_put_u32(m, (uint16_t)r->metrics[i]->number, r->metrics[i]->value);
-	rtm_nest_end(m, nest);
-}
-
-/* RTA_MULTIPATH: each way is a header without a type, then its attributes. */
-static int put_nexthops(struct rtm_msg *m, const Podvm__Route *r, const Podvm__Network *n,
-			const int *index, struct err *e)
-{
-	size_t len = r->family == AF_INET ? 4 : 16, nest = rtm_nest(m, RTA_MULTIPATH), i, at;
-
-	for (i = 0; i < r->n_nexthops; i++) {
-		const Podvm__Nexthop *h = r->nexthops[i];
-		struct rtnexthop nh = { .rtnh_flags = (uint8_t)(h->flags & RTNH_F_ONLINK),
-					.rtnh_hops = (uint8_t)h->weight,
-					.rtnh_ifindex = index_of(n, index, h->link) };
-
-		if (!nh.rtnh_ifindex)
-			return err_set(e, ENODEV, "the plan has no link %s", h->link);
-		if (h->gateway.len && h->gateway.len != len)
-			return err_set(e, EINVAL, "malformed gateway");
-		at = rtm_put_head(m, &nh, sizeof(nh));
-		if (h->gateway.len)
-			rtm_put(m, RTA_GATEWAY, h->gateway.data, len);
-		/* As of an attribute, the length comes first (struct rtnexthop). */
-		rtm_nest_end(m, at);
-	}
-	rtm_nest_end(m, nest);
-	return 0;
-}
-
-static int add_route(int nl, const Podvm__Route *r, const Podvm__Network *n, const int *index,
-		     struct err *e)
-{
-	uint32_t table = r->table ? r->table : RT_TABLE_MAIN;
-	int oif = *r->link ? index_of(n, index, r->link) : 0;
-	struct rtmsg rt = {
-		.rtm_family = (uint8_t)r->family,
-		.rtm_dst_len = (uint8_t)r->dst_len,
-		.rtm_tos = (uint8_t)r->tos,
-		.rtm_table = table < 256 ? (uint8_t)table : RT_TABLE_UNSPEC,
-		.rtm_protocol = r->protocol ? (uint8_t)r->protocol : RTPROT_BOOT,
-		.rtm_scope = (uint8_t)r->scope,
-		.rtm_type = r->type ? (uint8_t)r->type : RTN_UNICAST,
-		.rtm_flags = r->flags & RTNH_F_ONLINK,
-	};
-	struct rtm_msg m;
 	int rc;
 
-	rtm_start(&m, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, &rt, sizeof(rt));
-	if (r->dst.len)
-		rtm_put(&m, RTA_DST, r->dst.data, r->dst.len);
-	rtm_put_u32(&m, RTA_TABLE, table);
-	put_gateway(&m, r);
-	if (oif)
-		rtm_put_u32(&m, RTA_OIF, (uint32_t)oif);
-	if (r->prefsrc.len)
-		rtm_put(&m, RTA_PREFSRC, r->prefsrc.data, r->prefsrc.len);
-	if (r->priority)
-		rtm_put_u32(&m, RTA_PRIORITY, r->priority);
-	put_metrics(&m, r);
-	if (r->n_nexthops && (rc = put_nexthops(&m, r, n, index, e)) < 0)
+	if ((rc = wait_links(nl, n, found, e)) < 0 || (rc = rename_all(nl, n, found, e)) < 0 ||
+	    (rc = apply_sysctls(n, e)) < 0)
 		return rc;
-	rc = rtm_talk(nl, &m, e);
-	return rc == -EEXIST ? 0 : rc;
+	for (i = 0; rc >= 0 && i < n->n_links; i++)
+		rc = configure(nl, &found[i], n->links[i], e);
+	if (rc >= 0)
+		rc = read_names(nl, &names, e);
+	if (rc >= 0)
+		rc = neighbours_add(nl, &names, n, e);
+	if (rc >= 0)
+		rc = routes_add(nl, &names, n, e);
+	free(names.v);
+	return rc < 0 ? rc : rules_add(nl, n, how, e);
 }
 
-static int route_rank(const Podvm__Route *r)
+/* @how: NLM_F_* of rules, see rules_add() */
+static int add(const Podvm__Network *n, uint16_t how, struct err *e)
 {
-	return (r->gateway.len || r->n_nexthops ? 512 : 0) + 255 - (int)(r->scope & 255);
-}
+	_cleanup_free_ struct rtm_link *found = mem_new_n(struct rtm_link, n->n_links + 1);
+	_cleanup_close_ int nl = -1;
+	size_t i;
+	int rc = 0;
 
-/* Insertion sort: stable, and a pod has few routes. */
-static void order_routes(Podvm__Route **v, size_t n)
-{
-	size_t i, k;
-
-	for (i = 1; i < n; i++) {
-		Podvm__Route *r = v[i];
-
-		for (k = i; k && route_rank(v[k - 1]) > route_rank(r); k--)
-			v[k] = v[k - 1];
-		v[k] = r;
-	}
-}
-
-static int route_failed(const Podvm__Route *r, struct err *e)
-{
-	char dst[INET6_ADDRSTRLEN], via[INET6_ADDRSTRLEN];
-
-	return err_wrap(e, "link %s: route %s/%u%s%s", r->link,
-			r->dst.len ? ip_text(&r->dst, dst) : "default", r->dst_len,
-			r->gateway.len ? " via " : "",
-			r->gateway.len ? ip_text(&r->gateway, via) : "");
-}
-
-static bool worth_a_retry(int rc)
-{
-	return rc == -ENETUNREACH || rc == -EHOSTUNREACH || rc == -EINVAL;
-}
-
-static int add_routes(int nl, const Podvm__Network *n, const int *index,
-		      struct err *e)
-{
-	_cleanup_free_ Podvm__Route **left = mem_new_n(Podvm__Route *, n->n_routes + 1);
-	size_t n_left = n->n_routes, before, i;
-
-	if (!left)
+	if (!found)
 		return err_set(e, ENOMEM, "out of memory");
-	if (n_left)
-		memcpy(left, n->routes, n_left * sizeof(*left));
-	order_routes(left, n_left);
-	do {
-		before = n_left;
-		for (i = 0, n_left = 0; i < before; i++) {
-			Podvm__Route *r = left[i];
-			int oif = *r->link ? index_of(n, index, r->link) : 0;
-			int rc = check_route(r, e);
-
-			if (rc >= 0 && *r->link && !oif)
-				rc = err_set(e, ENODEV, "the plan has no such link");
-			if (rc < 0)
-				return route_failed(r, e);
-			rc = add_route(nl, r, n, index, e);
-			if (rc < 0 && !worth_a_retry(rc))
-				return route_failed(r, e);
-			if (rc < 0)
-				left[n_left++] = r;
-		}
-	} while (n_left && n_left < before);
-	/* @e is of the last one that failed, which is the last one left. */
-	return n_left ? route_failed(left[n_left - 1], e) : 0;
-}
-
-static int add_rule(int nl, const Podvm__Rule *r, struct err *e)
-{
-	struct fib_rule_hdr h = { .family = (uint8_t)r->family,
-				  .dst_len = (uint8_t)r->dst_len,
-				  .src_len = (uint8_t)r->src_len,
-				  .tos = (uint8_t)r->tos,
-				  .table = (uint8_t)r->table,
-				  .action = (uint8_t)r->action,
-				  .flags = r->flags };
-	struct rtm_msg m;
-	size_t i;
-	int rc;
-
-	rtm_start(&m, r->remove ? RTM_DELRULE : RTM_NEWRULE, r->remove ? 0 : NLM_F_CREATE, &h,
-		  sizeof(h));
-	for (i = 0; i < r->n_attributes; i++)
-		rtm_put(&m, (uint16_t)r->attributes[i]->type, r->attributes[i]->value.data,
-			r->attributes[i]->value.len);
-	rc = rtm_talk(nl, &m, e);
-	return r->remove && rc == -ENOENT ? 0 : rc;
-}
-
-static int add_rules(int nl, const Podvm__Network *n, struct err *e)
-{
-	size_t i;
-
-	for (i = 0; i < n->n_rules; i++)
-		if (add_rule(nl, n->rules[i], e) < 0)
-			return err_wrap(e, "%s rule number %zu of the plan",
-					n->rules[i]->family == AF_INET ? "IPv4" : "IPv6", i + 1);
-	return 0;
+	for (i = 0; rc >= 0 && i < n->n_links; i++)
+		rc = check_link(n->links[i], e);
+	if (rc < 0)
+		return rc;
+	rc = nl = rtm_open(e);
+	return rc < 0 ? rc : set_up(nl, n, found, how, e);
 }
 
 /**
@@ -484,29 +444,7 @@ static int add_rules(int nl, const Podvm__Network *n, struct err *e)
  */
 int net_setup(const Podvm__Network *n, struct err *e)
 {
-	_cleanup_free_ int *index = mem_new_n(int, n->n_links + 1);
-	_cleanup_close_ int nl = -1;
-	size_t i;
-	int rc = 0;
-
-	if (!index)
-		return err_set(e, ENOMEM, "out of memory");
-	for (i = 0; rc >= 0 && i < n->n_links; i++)
-		rc = check_link(n->links[i], e);
-	if (rc < 0)
-		return rc;
-	rc = nl = rtm_open(e);
-	if (rc >= 0)
-		rc = wait_links(nl, n, index, e);
-	if (rc >= 0)
-		rc = rename_all(nl, n, index, e);
-	for (i = 0; rc >= 0 && i < n->n_links; i++)
-		rc = configure(nl, index[i], n->links[i], e);
-	for (i = 0; rc >= 0 && i < n->n_neighbours; i++)
-		rc = add_neighbour(nl, n, index, n->neighbours[i], e);
-	if (rc >= 0)
-		rc = add_routes(nl, n, index, e);
-	return rc < 0 ? rc : add_rules(nl, n, e);
+	return add(n, 0, e);
 }
 
 /**
@@ -559,6 +497,6 @@ int net_loopback_up(struct err *e)
 
 	if (nl < 0)
 		return nl;
-	rc = set_link(nl, 1, IFF_UP, IFF_UP, NULL, 0, e);
+	rc = set_link(nl, 1, IFF_UP, IFF_UP, NULL, NULL, e);
 	return rc < 0 ? err_wrap(e, "link lo: up") : 0;
 }

@@ -10,6 +10,7 @@
  * Sources: netlink(7), rtnetlink(7), linux/netlink.h.
  */
 #include <errno.h>
+#include <linux/if.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -209,6 +210,8 @@ static void take_link(const struct nlmsghdr *h, struct rtm_link *l)
 
 	memset(l, 0, sizeof(*l));
 	l->index = ifi->ifi_index;
+	l->up = ifi->ifi_flags & IFF_UP;
+	l->running = ifi->ifi_flags & IFF_RUNNING;
 	for (; RTA_OK(a, left); a = RTA_NEXT(a, left)) {
 		if (a->rta_type == IFLA_IFNAME)
 			strncpy(l->name, RTA_DATA(a), sizeof(l->name) - 1);

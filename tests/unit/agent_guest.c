@@ -22,6 +22,8 @@
 #include "guest/agent/disk.c"
 #include "guest/agent/net.c"
 #include "guest/agent/netstate.c"
+#include "guest/agent/netroute.c"
+#include "guest/agent/setup.c"
 #include "guest/agent/copyup.c"
 #include "guest/agent/mount.c"
 #include "guest/agent/share.c"

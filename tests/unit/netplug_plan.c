@@ -98,7 +98,16 @@ static void same_lines(struct lines *want, struct lines *got, const char *what)
 		free(got->v[i]);
 }
 
-/* A plan's network in the words of ip(8). */
+/* The address that the kernel makes of a MAC. */
+static bool is_generated(const Podvm__Address *a, const uint8_t *mac)
+{
+	uint8_t want[16] = { 0xfe, 0x80, [8] = mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3],
+			     mac[4], mac[5] };
+
+	return a->ip.len == 16 && !memcmp(a->ip.data, want, 16);
+}
+
+/* A plan's network in the words of ip(8), without what the kernel made of the MAC. */
 static void network_lines(const Podvm__Network *n, struct lines *l)
 {
 	char a[48], b[48], c[48];
@@ -108,6 +117,8 @@ static void network_lines(const Podvm__Network *n, struct lines *l)
 		for (k = 0; k < n->links[i]->n_addresses; k++) {
 			const Podvm__Address *m = n->links[i]->addresses[k];
 
+			if (is_generated(m, n->links[i]->mac.data))
+				continue;
 			line(l, "addr %s/%u%s%s%s%s scope %u%s", ip_text(&m->ip, a),
 			     m->prefix_len, m->peer.len ? " peer " : "",
 			     m->peer.len ? ip_text(&m->peer, b) : "",
@@ -190,20 +201,47 @@ START_TEST(loopback_only)
 }
 END_TEST
 
-/* The kernel's own link-local address stays out; another one goes with it. */
+/* The link-local addresses are what they are, and so is what the guest may make. */
+static const struct {
+	const char *setup;
+	size_t n;
+	bool generated;
+	uint32_t mode;
+} locals[] = {
+	{ "true", 1, true, IN6_ADDR_GEN_MODE_EUI64 },
+	{ "ip addr add fe80::99/64 dev eth0 nodad", 2, true, IN6_ADDR_GEN_MODE_EUI64 },
+	{ "ip -6 addr flush dev eth0 && ip addr add fe80::99/64 dev eth0 nodad", 1, false,
+	  IN6_ADDR_GEN_MODE_NONE },
+	{ "ip -6 addr flush dev eth0", 0, false, IN6_ADDR_GEN_MODE_NONE },
+	{ "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1", 0, false, IN6_ADDR_GEN_MODE_NONE },
+	{ "ip link set eth0 addrgenmode none && ip -6 addr flush dev eth0", 0, false,
+	  IN6_ADDR_GEN_MODE_NONE },
+	{ "sysctl -qw net.ipv6.conf.eth0.addr_gen_mode=3", 2, true, 3 },
+	{ "ip link set eth0 down && sysctl -qw net.ipv6.conf.eth0.stable_secret=2001:db8::7 && "
+	  "ip link set eth0 up && until ip addr show dev eth0 | grep -q fe80; do sleep 0.1; done", 1, false, IN6_ADDR_GEN_MODE_STABLE_PRIVACY },
+};
+
 START_TEST(link_local)
 {
-	struct lines want = { .n = 0 }, got = { .n = 0 };
 	struct netplug_plan *p;
+	bool generated = false, secret = false;
+	const Podvm__Link *l;
 	struct kit_net n;
+	size_t i;
 
 	kit_net_new(&n);
-	kit_run("ip addr add fe80::99/64 dev eth0 nodad && "
-		"ip addr show dev eth0 | grep -c 'inet6 fe80' | grep -qx 2");
+	kit_run("%s", locals[_i].setup);
 	p = plan_of(n.pod);
-	network_lines(p->network, &got);
-	line(&want, "addr fe80::99/64 scope %u", RT_SCOPE_LINK);
-	same_lines(&want, &got, "link-local");
+	l = p->network->links[0];
+	ck_assert_uint_eq(l->n_addresses, locals[_i].n);
+	for (i = 0; i < l->n_addresses; i++)
+		generated |= is_generated(l->addresses[i], l->mac.data);
+	ck_assert_int_eq(generated, locals[_i].generated);
+	ck_assert_uint_eq(l->addr_gen_mode, locals[_i].mode);
+	for (i = 0; i < p->network->n_sysctls; i++)
+		secret |= !strcmp(p->network->sysctls[i]->key,
+				  "net.ipv6.conf.eth0.stable_secret");
+	ck_assert_int_eq(secret, locals[_i].mode == IN6_ADDR_GEN_MODE_STABLE_PRIVACY);
 	netplug_plan_free(p);
 }
 END_TEST
@@ -240,10 +278,12 @@ START_TEST(dad_state)
 		"sysctl -qw net.ipv6.conf.eth0.dad_transmits=50 && "
 		"ip addr add 2001:db8::3/64 dev eth0");
 	p = plan_of(n.pod);
-	ck_assert_uint_eq(p->network->links[0]->n_addresses, 2);
-	for (i = 0; i < 2; i++) {
+	ck_assert_uint_eq(p->network->links[0]->n_addresses, 3);
+	for (i = 0; i < 3; i++) {
 		const Podvm__Address *a = p->network->links[0]->addresses[i];
 
+		if (a->ip.data[0] == 0xfe)
+			continue;
 		ck_assert_uint_eq(a->flags, a->ip.data[15] == 2 ? IFA_F_NODAD : 0);
 	}
 	netplug_plan_free(p);
@@ -323,8 +363,6 @@ static const struct {
 	  "IPv4 rule 100 (table 5): it asks for a group of interfaces" },
 	{ "ip -6 rule add l3mdev pref 100", "IPv6 rule 100 (table 0): it asks for a VRF" },
 	{ "ip addr add 10.7.7.7/32 dev lo", "interface lo: address 10.7.7.7/32" },
-	{ "ip addr add 10.1.0.2/24 dev eth0 valid_lft 900 preferred_lft 900",
-	  "address 10.1.0.2/24 has a limited lifetime" },
 	{ "ip neigh add proxy 10.1.0.77 dev eth0", "neighbour proxy for 10.1.0.77" },
 	{ "ip -6 neigh add proxy 2001:db8::77 dev eth0", "neighbour proxy for 2001:db8::77" },
 	{ "ip route add local 10.3.0.0/16 dev eth0 table 7",
@@ -335,9 +373,11 @@ static const struct {
 	{ "ip link add v0 type veth peer name w0 netns $HOST && ip link set v0 up && "
 	  "ip addr add 10.1.0.2/24 dev eth0 && ip route add 10.3.0.0/16 "
 	  "nexthop via 10.1.0.1 nexthop via inet6 fe80::1 dev v0", "gateway of other family" },
-	{ "ip addr add 10.1.0.2/24 dev eth0 && ip nexthop add id 5 via 10.1.0.1 dev eth0 "
-	  "&& ip route add 10.3.0.0/16 nhid 5",
-	  "route 10.3.0.0/16 via 10.1.0.1 dev eth0: nexthop object" },
+	{ "sysctl -qw net.ipv4.nexthop_compat_mode=0 && ip addr add 10.1.0.2/24 dev eth0 && "
+	  "ip nexthop add id 5 via 10.1.0.1 dev eth0 && ip route add 10.3.0.0/16 nhid 5",
+	  "route 10.3.0.0/16: nexthop object (without net.ipv4.nexthop_compat_mode=1)" },
+	{ "ip addr add 10.1.0.2/24 dev eth0 && ip route add 10.3.0.0/16 encap ip id 5 dst 10.1.0.1 "
+	  "dev eth0", "encapsulation" },
 	{ "ip addr add 10.1.0.2/24 dev eth0 && ip route add 10.3.0.0/16 via inet6 "
 	  "fe80::1 dev eth0", "gateway of other family" },
 	{ "ip route add 10.3.0.0/16 dev eth0 congctl reno", "congestion control" },
@@ -609,8 +649,8 @@ static void replicate(const Podvm__Network *n)
 	size_t i;
 
 	mac_text(l->mac.data, mac);
-	kit_run("ip link set eth0 down && ip link set eth0 address %s mtu %u up", mac,
-		l->mtu);
+	kit_run("ip link set eth0 down && ip link set eth0 addrgenmode none && "
+		"ip link set eth0 address %s mtu %u up", mac, l->mtu);
 	for (i = 0; i < l->n_addresses; i++) {
 		const Podvm__Address *m = l->addresses[i];
 
@@ -669,6 +709,8 @@ static void random_run(unsigned int seed)
 
 	srandom(seed);
 	kit_net_new(&n);
+	/* An address that passes duplicate detection meanwhile would not be the same. */
+	kit_run("ip -6 addr flush dev eth0");
 	random_config(&want);
 	p = plan_of(n.pod);
 	network_lines(p->network, &got);
@@ -725,7 +767,7 @@ Suite *netplug_plan_suite(void)
 	ns = tcase_create("netns");
 	tcase_add_test(ns, dual_stack);
 	tcase_add_test(ns, loopback_only);
-	tcase_add_test(ns, link_local);
+	tcase_add_loop_test(ns, link_local, 0, ARRAY_LEN(locals));
 	tcase_add_test(ns, prefix_route_removed);
 	tcase_add_test(ns, dad_state);
 	tcase_add_test(ns, two_interfaces);
