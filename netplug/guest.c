@@ -10,7 +10,9 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <linux/neighbour.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "lib/mem.h"
 
@@ -89,6 +91,33 @@ const Podvm__LinkState *guest_link(const struct guest *g, const char *name)
 		if (!strcmp(g->state->links[i]->name, name))
 			return g->state->links[i];
 	return NULL;
+}
+
+/**
+ * guest_neigh_state() - what the guest knows of a neighbour
+ * @ip: 4 or 16 bytes by @family
+ *
+ * Return: NUD_*; 0: nothing
+ */
+uint16_t guest_neigh_state(const struct guest *g, uint8_t family, const uint8_t *ip)
+{
+	const struct nlattr *tb[NDA_MAX + 1];
+	uint8_t dst[16];
+	uint16_t state = 0;
+	size_t at, len = family == AF_INET6 ? 16 : 4;
+	const struct nlmsghdr *h;
+
+	/* guest_get() has checked the lengths. */
+	for (at = 0; g->state && at < g->state->messages.len; at += NLMSG_ALIGN(h->nlmsg_len)) {
+		const struct ndmsg *m;
+
+		h = (const void *)(g->state->messages.data + at);
+		m = h->nlmsg_type == RTM_NEWNEIGH ? nl_attrs(h, sizeof(*m), tb, NDA_MAX + 1) : NULL;
+		if (m && m->ndm_family == family && nl_bytes(tb[NDA_DST], dst, len) == len &&
+		    !memcmp(dst, ip, len))
+			state = m->ndm_state;
+	}
+	return state;
 }
 
 /**

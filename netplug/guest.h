@@ -20,6 +20,7 @@ struct guest {
 
 int guest_get(const struct target *t, struct guest *ret, struct err *e);
 const Podvm__LinkState *guest_link(const struct guest *g, const char *name);
+uint16_t guest_neigh_state(const struct guest *g, uint8_t family, const uint8_t *ip);
 void guest_done(struct guest *g);
 
 #endif

@@ -22,6 +22,8 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{ "show", cmd_show, "how a pod's interfaces are joined to its VM, with counters" },
+	{ "check", cmd_check, "what keeps packets from a pod, and the command that mends it" },
+	{ "sync", cmd_sync, "give the guest again what the pod's namespace has" },
 	{ "plan", cmd_plan, "what joining would do, and what the guest would be given" },
 };
 

@@ -18,50 +18,8 @@
 
 #include "lib/json.h"
 #include "lib/mem.h"
-#include "lib/str.h"
 #include "netplug/cmd.h"
-
-/* Our filter on an interface, or NULL. */
-static const struct scan_filter *our_filter(const struct scan *s,
-					    uint32_t ifindex)
-{
-	size_t i;
-
-	for (i = 0; i < s->n_filters; i++)
-		if (s->filter[i].ifindex == ifindex && s->filter[i].ours)
-			return &s->filter[i];
-	return NULL;
-}
-
-static bool is_tap(const struct scan_link *l)
-{
-	return !strcmp(l->kind, "tun") && str_starts(l->alias, SCAN_TAP_ALIAS);
-}
-
-/* The tap that belongs to an interface, or NULL. */
-static const struct scan_link *tap_of(const struct scan *s,
-				      const struct scan_link *l)
-{
-	size_t i;
-
-	for (i = 0; i < s->n_links; i++)
-		if (is_tap(&s->link[i]) &&
-		    !strcmp(s->link[i].alias + strlen(SCAN_TAP_ALIAS), l->name))
-			return &s->link[i];
-	return NULL;
-}
-
-static const char *hook_kind(const struct scan *s, uint32_t ifindex)
-{
-	size_t i;
-
-	for (i = 0; i < s->n_qdiscs; i++)
-		if (s->qdisc[i].ifindex == ifindex &&
-		    (!strcmp(s->qdisc[i].kind, "ingress") ||
-		     !strcmp(s->qdisc[i].kind, "clsact")))
-			return s->qdisc[i].kind;
-	return NULL;
-}
+#include "netplug/joined.h"
 
 static const char *link_state(const struct scan_link *l)
 {
@@ -85,12 +43,12 @@ static const char *path_state(const struct scan_link *from,
 
 static const char *joined_state(const struct scan *s, const struct scan_link *l)
 {
-	const struct scan_link *tap = tap_of(s, l);
-	const struct scan_filter *in = our_filter(s, l->ifindex), *out;
+	const struct scan_link *tap = joined_tap(s, l);
+	const struct scan_filter *in = joined_filter(s, l->ifindex), *out;
 
 	if (!tap)
 		return in ? "broken" : "not joined";
-	out = our_filter(s, tap->ifindex);
+	out = joined_filter(s, tap->ifindex);
 	return strcmp(path_state(l, tap, in), "ok") ||
 	       strcmp(path_state(tap, l, out), "ok") ? "broken" : "joined";
 }
@@ -98,8 +56,8 @@ static const char *joined_state(const struct scan *s, const struct scan_link *l)
 static void text_path(FILE *f, const struct scan *s, const struct scan_link *from,
 		      const struct scan_link *to, const char *what)
 {
-	const struct scan_filter *flt = from ? our_filter(s, from->ifindex) : NULL;
-	const char *hook = from ? hook_kind(s, from->ifindex) : NULL;
+	const struct scan_filter *flt = from ? joined_filter(s, from->ifindex) : NULL;
+	const char *hook = from ? joined_hook(s, from->ifindex) : NULL;
 	char via[64] = "-";
 
 	if (flt)
@@ -131,16 +89,16 @@ static void print_text(const struct scan *s, const char *netns, FILE *f)
 
 	fprintf(f, "network namespace %s\n", netns);
 	for (i = 0; i < s->n_links; i++) {
-		const struct scan_link *l = &s->link[i], *tap = tap_of(s, l);
+		const struct scan_link *l = &s->link[i], *tap = joined_tap(s, l);
 
-		if (l->arphrd == ARPHRD_LOOPBACK || is_tap(l))
+		if (l->arphrd == ARPHRD_LOOPBACK || joined_is_tap(l))
 			continue;
 		shown++;
 		fprintf(f, "\n%s: %s\n", l->name, joined_state(s, l));
 		text_device(f, l);
 		if (tap)
 			text_device(f, tap);
-		if (!tap && !our_filter(s, l->ifindex))
+		if (!tap && !joined_filter(s, l->ifindex))
 			continue;
 		fprintf(f, "  %-9s %-15s %-30s %-15s %10s %14s %8s  %s\n", "PATH", "FROM",
 			"VIA", "TO", "PACKETS", "BYTES", "DROPPED", "STATE");
@@ -179,14 +137,14 @@ static void json_device(struct json_out *o, const char *key,
 static void json_path(struct json_out *o, const char *key, const struct scan *s,
 		      const struct scan_link *from, const struct scan_link *to)
 {
-	const struct scan_filter *f = from ? our_filter(s, from->ifindex) : NULL;
+	const struct scan_filter *f = from ? joined_filter(s, from->ifindex) : NULL;
 
 	json_out_obj(o, key);
 	json_out_str(o, "from", from ? from->name : NULL);
 	json_out_str(o, "to", to ? to->name : NULL);
 	json_out_str(o, "state", path_state(from, to, f));
 	if (f) {
-		json_out_str(o, "hook", hook_kind(s, from->ifindex));
+		json_out_str(o, "hook", joined_hook(s, from->ifindex));
 		json_out_str(o, "filter", f->kind);
 		json_out_u64(o, "pref", f->pref);
 		json_out_u64(o, "packets", f->packets);
@@ -209,16 +167,16 @@ static int print_json(const struct scan *s, const char *netns, FILE *f,
 	json_out_str(o, "netns", netns);
 	json_out_arr(o, "interfaces");
 	for (i = 0; i < s->n_links; i++) {
-		const struct scan_link *l = &s->link[i], *tap = tap_of(s, l);
+		const struct scan_link *l = &s->link[i], *tap = joined_tap(s, l);
 
-		if (l->arphrd == ARPHRD_LOOPBACK || is_tap(l))
+		if (l->arphrd == ARPHRD_LOOPBACK || joined_is_tap(l))
 			continue;
 		json_out_obj(o, NULL);
 		json_out_str(o, "state", joined_state(s, l));
 		json_device(o, "device", l);
 		if (tap)
 			json_device(o, "tap", tap);
-		if (tap || our_filter(s, l->ifindex)) {
+		if (tap || joined_filter(s, l->ifindex)) {
 			json_path(o, "toGuest", s, l, tap);
 			json_path(o, "toNetwork", s, tap, l);
 		}
