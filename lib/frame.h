@@ -17,6 +17,18 @@
 /* Version of lib/agent.proto; both ends must have the same. */
 #define AGENT_PROTOCOL 1
 
+/*
+ * Where an engine's DNS stub is in a pod's network namespace, and what the guest's
+ * programs may ask it: bytes of a query, and queries that wait for their answers.
+ */
+#define RELAY_DNS_IP "127.0.0.11"
+#define RELAY_DNS_PORT 53
+#define RELAY_QUERY_BYTES 4096u
+#define RELAY_QUERIES_MAX 64
+
+/* Listening ports that the guest tells of, of each family. */
+#define RELAY_PORTS_MAX 512
+
 struct ProtobufCMessage;
 
 /**

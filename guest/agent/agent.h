@@ -35,6 +35,8 @@
 
 struct conn;
 struct container;
+struct opening;
+struct relay;
 struct release;
 struct stream;
 struct task;
@@ -50,6 +52,8 @@ struct task;
  * @pause_pidfd: first process of the pod's shared pid namespace, owned; -1: none yet
  * @off_timer:   polls for the end of the containers, owned
  * @off_conn:    who waits for PodShutdown, borrowed; NULL: gone
+ * @relay:       the host's relay, owned by relay.c; NULL: none
+ * @openings:    connections to localhost under way, owned by relay.c
  * @init_ns:     CLOCK_BOOTTIME when main() began
  */
 struct agent {
@@ -72,6 +76,8 @@ struct agent {
 	size_t n_conns;
 	struct container *containers;
 	size_t n_containers;
+	struct relay *relay;
+	struct opening *openings;
 	uint64_t init_ns;
 };
 
@@ -254,6 +260,12 @@ bool disk_busy(const char *serial);
 void disk_remove(const char *serial);
 void disk_rescan(void);
 
+/* dns.c */
+struct dns;
+int dns_new(struct agent *a, struct conn *to, struct dns **ret, struct err *e);
+void dns_answer(struct dns *d, const Podvm__DnsMessage *m);
+void dns_free(struct dns *d);
+
 /* devices.c: runs in the child, but for the first */
 int devices_number(const Podvm__ContainerCreate *c, struct err *e);
 int devices_make(int root, const Podvm__ContainerCreate *c, struct err *e);
@@ -334,6 +346,29 @@ int rtm_dump(int fd, uint16_t type, const void *head, size_t head_len, struct rt
 
 /* netstate.c */
 int netstate_get(const struct agent *a, Podvm__NetState **ret, struct err *e);
+
+/**
+ * struct ports - ports of localhost that have a listener
+ * @bit: by family (0: IPv4, 1: IPv6) and number; ports_has()
+ */
+struct ports {
+	uint64_t bit[2][65536 / 64];
+};
+
+/* ports.c */
+struct ports_watch;
+typedef void ports_fn(void *arg, const struct ports *now);
+bool ports_has(const struct ports *p, int family6, unsigned int port);
+int ports_read(struct ports *ret, struct err *e);
+int ports_watch_new(struct agent *a, ports_fn *fn, void *arg, struct ports_watch **ret,
+		    struct err *e);
+const struct ports *ports_watch_now(const struct ports_watch *w);
+void ports_watch_free(struct ports_watch *w);
+
+/* relay.c */
+int relay_open(struct conn *c, const Podvm__RelayOpen *m, struct err *e);
+int relay_watch(struct conn *c, const Podvm__RelayWatch *m, struct err *e);
+void relay_forget_conn(struct agent *a, const struct conn *c);
 
 /* release.c */
 int release_disks(struct agent *a, const Podvm__DisksRelease *m, struct conn *c,

@@ -81,6 +81,7 @@ void conn_free(struct conn *c)
 	frame_done(&c->rx);
 	free(c->out);
 	container_forget_conn(a, c);
+	relay_forget_conn(a, c);
 	if (a->off_conn == c)
 		a->off_conn = NULL;
 	if (c->owner)

@@ -309,6 +309,10 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return on_mirror_remove(c, r->mirror_remove, e);
 	case PODVM__REQUEST__BODY_DISKS_RELEASE:
 		return release_disks(a, r->disks_release, c, e);
+	case PODVM__REQUEST__BODY_RELAY_OPEN:
+		return relay_open(c, r->relay_open, e);
+	case PODVM__REQUEST__BODY_RELAY:
+		return relay_watch(c, r->relay, e);
 	case PODVM__REQUEST__BODY__NOT_SET:
 	default:
 		return err_set(e, ENOSYS, "this agent does not know the request; is it of another version?");
