@@ -60,6 +60,7 @@ static void set_defaults(struct config *c)
 	c->boot_timeout_ms = 60000;
 	c->write_back_ms = 900000;
 	c->vhost_net = true;
+	c->relay = true;
 }
 
 static int get_text(const struct jnode *n, const char *key, char *dst,
@@ -235,7 +236,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	static const char *const known[] = {
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
-		"layerCache", "blockRootfs", "writeBack", "writeBackTimeoutMs",
+		"layerCache", "blockRootfs", "writeBack", "writeBackTimeoutMs", "relay",
 	};
 	struct jnode memory;
 	int rc;
@@ -255,6 +256,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    get_size(n, "scratch", &c->scratch_bytes, e) < 0 ||
 	    json_u64(n, "bootTimeoutMs", &c->boot_timeout_ms, e) < 0 ||
 	    get_auto(n, "vhostNet", &c->vhost_net, e) < 0 ||
+	    get_auto(n, "relay", &c->relay, e) < 0 ||
 	    get_cache(n, "layerCache", c->layer_cache, sizeof(c->layer_cache), e) < 0 ||
 	    get_write_back(n, "writeBack", &c->write_back, e) < 0 ||
 	    json_u64(n, "writeBackTimeoutMs", &c->write_back_ms, e) < 0 ||

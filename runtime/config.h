@@ -45,6 +45,7 @@ enum config_block {
  * @boot_timeout_ms: until the agent must have called
  * @vhost_net:     let the kernel move a pod's packets where it can
  * @block_rootfs:  see enum config_block
+ * @relay:         what listens on a guest's localhost is reached on its pod's
  */
 struct config {
 	char vmm[PATH_MAX];
@@ -65,6 +66,7 @@ struct config {
 	uint64_t boot_timeout_ms;
 	bool vhost_net;
 	enum config_block block_rootfs;
+	bool relay;
 };
 
 int config_load(struct config *ret, struct err *e);

@@ -420,6 +420,8 @@ static int fill(struct spec *s, const struct jnode *top, int bundle_fd,
 		rc = spec_root(s, top, bundle_fd, e);
 	if (!rc)
 		rc = spec_storage(s, e);
+	if (!rc)
+		rc = spec_relay(s, e);
 	return rc ? rc : spec_size(s, &limits, e);
 }
 

@@ -20,6 +20,9 @@ enum spec_role {
 #define SPEC_WRITE_BACK "io.podvm.write-back"
 #define SPEC_SCRATCH_SIZE "io.podvm.scratch-size"
 
+/* Whether the guest's localhost is reached from the pod's (spec_relay.c). */
+#define SPEC_RELAY "io.podvm.relay"
+
 /* What a writable disk can have (storage/scratch.c). */
 #define SPEC_SCRATCH_BYTES_MIN (4ull << 20)
 #define SPEC_SCRATCH_BYTES_MAX (16000ull << 30)
@@ -58,6 +61,7 @@ struct spec_hooks {
  * @write_back:   of its annotation
  * @throwaway:    its engine removes it when it ends
  * @scratch_bytes: of its annotation; 0: as the configuration says
+ * @relay_off:    of its annotation: no relay of the pod's localhost
  * @oci_version:  ociVersion
  */
 struct spec {
@@ -75,12 +79,14 @@ struct spec {
 	enum spec_write_back write_back;
 	bool throwaway;
 	uint64_t scratch_bytes;
+	bool relay_off;
 	char *oci_version;
 };
 
 int spec_load(const char *bundle, struct spec **ret, struct err *e);
 int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e);
 int spec_disk_place(struct spec *s, const char *serial, uint32_t devfn, struct err *e);
+bool spec_uses_stub(const struct spec *s);
 void spec_free(struct spec *s);
 int spec_process_load(const char *path, Podvm__Process **ret, struct err *e);
 int spec_signal(const char *name, int *ret, struct err *e);

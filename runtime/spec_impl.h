@@ -63,6 +63,9 @@ void spec_hooks_done(struct spec_hooks *h);
 int spec_size(struct spec *s, const struct spec_limits *l, struct err *e);
 const char *spec_annotation(const struct spec *s, const char *key);
 
+/* spec_relay.c */
+int spec_relay(struct spec *s, struct err *e);
+
 /* spec_storage.c */
 int spec_storage(struct spec *s, struct err *e);
 

@@ -47,6 +47,11 @@ $(B)/tests/echo-port: $(B)/obj/tests/e2e/echo-port.o
 	$(Q)mkdir -p $(@D)
 	$(call link)
 
+$(B)/tests/dns-stub: $(B)/obj/tests/e2e/dns-stub.o
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link)
+
 $(B)/tests/nic-drive: $(B)/obj/tests/e2e/nic-drive.o $(B)/libruntime.a $(B)/libnetplug.a \
 		      $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
 	$(call say,LD,$@)
@@ -70,7 +75,7 @@ $(B)/tests/tree-list $(B)/tests/inside:
 
 # What stories need besides the programs themselves.
 .PHONY: e2e-programs tools
-e2e-programs: $(B)/tests/echo-port $(B)/tests/nic-drive $(B)/tests/inside $(B)/tests/tree-list \
+e2e-programs: $(B)/tests/echo-port $(B)/tests/dns-stub $(B)/tests/nic-drive $(B)/tests/inside $(B)/tests/tree-list \
 	      $(B)/tests/tree-stack $(B)/tests/unit share-programs
 
 # Command-line tools that need no virtual machine; root, on this machine.

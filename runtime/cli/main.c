@@ -5,7 +5,7 @@
  * podvm: the OCI runtime's command line and the operator's command. Global
  * options as runc has them, then a verb; each verb is a file cmd-<verb>.c. A
  * failure is one line on standard error and, with --log, one in the log file;
- * exit status 1. The supervisor and the shim are this program too, under verbs
+ * exit status 1. Supervisor, shim and relay are this program too, under verbs
  * that only podvm itself uses.
  */
 #include <errno.h>
@@ -119,6 +119,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "shim"))
 		return shim_main(argc - 1, argv + 1);
+	if (argc == 2 && !strcmp(argv[1], "relay"))
+		return relayd_main();
 	rc = opt_parse(global, argc, argv, &first, &e);
 	if (!rc && log) {
 		fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);

@@ -261,6 +261,8 @@ static int make(struct pod *p, struct container *c, const char *bundle,
 	if (!rc)
 		rc = cgroup_make(c->cgroup, p->journal, e);
 	if (!rc)
+		relayd_container(p, spec);
+	if (!rc)
 		rc = map_rootfs(p, c, spec, e);
 	if (!rc)
 		rc = rawvols_plug(p, c, spec, e);

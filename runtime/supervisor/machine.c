@@ -425,6 +425,7 @@ void machine_stop(struct pod *p, bool gently)
 	if (gently && p->agent.fd >= 0 && !p->dead &&
 	    !agent_call(&p->agent, &rq, SHUTDOWN_MS, NULL, NULL) && !p->vmm.have_event)
 		poll(&f, 1, SHUTDOWN_MS);
+	relayd_stop(p);
 	if (p->vmm.pidfd >= 0) {
 		proc_kill(p->vmm.pidfd, SIGKILL);
 		proc_wait(p->vmm.pidfd, SHUTDOWN_MS, &status, NULL);

@@ -191,6 +191,7 @@ static int make_cgroups(struct pod *p, const struct spec *spec, struct err *e)
 static int start(struct pod *p, const char *bundle, int *empty_fd,
 		 struct err *e)
 {
+	struct err why = { 0 };
 	struct spec *spec;
 	int rc;
 
@@ -200,6 +201,8 @@ static int start(struct pod *p, const char *bundle, int *empty_fd,
 	rc = make_cgroups(p, spec, e);
 	if (!rc)
 		rc = machine_start(p, spec, e);
+	if (!rc && p->config.relay && !spec->relay_off && relayd_spawn(p, &why) < 0)
+		log_warn("pod %s: relay: %s", p->id, why.text);
 	spec_free(spec);
 	return rc < 0 ? rc : watch(p, empty_fd, e);
 }
@@ -259,6 +262,7 @@ int supervisor_main(const char *root, const char *pod, const char *bundle)
 	p.back_fd = -1;
 	p.settle_event = p.uevent_fd = -1;
 	p.vmm.sock = p.vmm.pidfd = p.agent.fd = p.broker.sock = -1;
+	p.relay.sock = p.relay.pidfd = -1;
 	p.agent.on_event = on_event;
 	p.agent.arg = &p;
 	rc = state_check_id(pod, &e);

@@ -151,6 +151,22 @@ struct share_broker {
 };
 
 /**
+ * struct relay_child - the process of the pod's relay (relay.c)
+ * @sock, @pidfd: owned; -1: there is none
+ * @mark:     of its record in the journal, if it is @recorded
+ * @starts:   how often it was started
+ * @ready:    how often it has said that it knows the guest's ports
+ * @dns:      a container has the engine's DNS stub in its resolv.conf
+ */
+struct relay_child {
+	int sock, pidfd;
+	struct loop_src *src;
+	size_t mark;
+	unsigned int starts, ready;
+	bool recorded, dns;
+};
+
+/**
  * struct pod - everything that a supervisor owns
  */
 struct pod {
@@ -172,6 +188,7 @@ struct pod {
 	struct broker broker;
 	struct share_broker share;	/* for volumes, from the first one on */
 	struct mirrors *mirrors;	/* owned; NULL: there was none yet */
+	struct relay_child relay;
 	struct container *containers;
 	struct rawvol *rawvols;		/* plugged raw block volumes, owned */
 	int uevent_fd;			/* owned; the kernel's events, while there are some */
@@ -272,6 +289,11 @@ bool uevent_block_change(const char *msg, size_t len, uint32_t *ret_major, uint3
 int rawvols_plug(struct pod *p, struct container *c, struct spec *spec, struct err *e);
 size_t rawvols_serials(const struct container *c, char **ret, size_t room);
 void rawvols_unplug(struct pod *p, struct container *c);
+
+int relayd_spawn(struct pod *p, struct err *e);
+void relayd_stop(struct pod *p);
+void relayd_container(struct pod *p, const struct spec *spec);
+int relayd_main(void);
 
 int settle_watch(struct pod *p, struct err *e);
 void settle_later(struct pod *p, struct container *c);

@@ -29,7 +29,7 @@ START_TEST(all_members)
 
 	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
 			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
-			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
+			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"relay\":\"off\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
 			  "\"hugepages\":\"always\",\"prefault\":true}}");
 	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
 	ck_assert_str_eq(c.vmm, "/v");
@@ -40,7 +40,7 @@ START_TEST(all_members)
 	ck_assert_uint_eq(c.vcpus, 2);
 	ck_assert_uint_eq(c.scratch_bytes, 1 << 30);
 	ck_assert_uint_eq(c.boot_timeout_ms, 5000);
-	ck_assert(!c.vhost_net);
+	ck_assert(!c.vhost_net && !c.relay);
 	ck_assert_str_eq(c.layer_cache, "/c");
 	ck_assert_int_eq(c.write_back, CONFIG_WRITE_BACK_ON);
 	ck_assert_uint_eq(c.write_back_ms, 7);
@@ -65,7 +65,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(c.ram_bytes, 256 << 20);
 	ck_assert_uint_eq(c.vcpus, 1);
 	ck_assert_uint_eq(c.write_back_ms, 900000);
-	ck_assert(c.vhost_net);
+	ck_assert(c.vhost_net && c.relay);
 	ck_assert_str_eq(c.layer_cache, CONFIG_LAYER_CACHE);
 	ck_assert_int_ne(c.vmm[0], 0);
 	ck_assert_int_ne(c.kernel[0], 0);
@@ -146,6 +146,8 @@ static const struct {
 	{ "{\"writeBack\":false}", "/writeBack: must be string, not boolean" },
 	{ "{\"writeBack\":\"yes\"}", "/writeBack: must be auto, on or off" },
 	{ "{\"vhostNet\":\"on\"}", "/vhostNet: must be auto or off" },
+	{ "{\"relay\":\"on\"}", "/relay: must be auto or off" },
+	{ "{\"relay\":false}", "/relay: must be string, not boolean" },
 	{ "{\"layerCache\":true}", "/layerCache: must be string, not boolean" },
 	{ "{\"layerCache\":\"cache\"}", "/layerCache: must be an absolute path or off" },
 	{ "{\"blockRootfs\":true}", "/blockRootfs: must be string, not boolean" },
