@@ -41,10 +41,11 @@ LIB_EXT2     := ext2fs
 LIB_XXHASH   := libxxhash
 LIB_URING    := liburing
 LIB_NBDKIT   := nbdkit
+LIB_PCAP     := libpcap
 LIB_CHECK    := check
 ALL_LIBS     := $(LIB_JSON) $(LIB_PROTOBUF) $(LIB_NL) $(LIB_DM) $(LIB_BLKID) \
 		$(LIB_SECCOMP) $(LIB_CAP) $(LIB_EXT2) $(LIB_XXHASH) $(LIB_URING) \
-		$(LIB_NBDKIT)
+		$(LIB_NBDKIT) $(LIB_PCAP)
 
 NO_BUILD_GOALS := help deps clean demo check bench format kernel node fuzz fuzz-replay
 ifneq ($(filter-out $(NO_BUILD_GOALS),$(or $(MAKECMDGOALS),all)),)
@@ -218,7 +219,8 @@ $(B)/podvm-nbd.so: storage/nbd/plugin.c lib/broker.h lib/disktab.h
 		-fPIC -shared -pthread -Wl,-z,relro -Wl,-z,now $< $(LDFLAGS) -o $@
 
 AGENT_OBJ := $(call aobj,$(AGENT_SRC) lib/err.c lib/fd.c lib/str.c lib/log.c \
-	     lib/loop.c lib/opt.c lib/proc.c lib/pump.c lib/frame.c) $(B)/agent/lib/agent.pb-c.o
+	     lib/loop.c lib/opt.c lib/packet.c lib/probe.c lib/proc.c lib/pump.c \
+	     lib/frame.c) $(B)/agent/lib/agent.pb-c.o
 $(B)/podvm-agent: $(AGENT_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(AGENT_LINK) $(CFLAGS) $^ $(LDFLAGS) \

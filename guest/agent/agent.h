@@ -370,6 +370,13 @@ int relay_open(struct conn *c, const Podvm__RelayOpen *m, struct err *e);
 int relay_watch(struct conn *c, const Podvm__RelayWatch *m, struct err *e);
 void relay_forget_conn(struct agent *a, const struct conn *c);
 
+/* capture.c, capture-counters.c */
+int capture_begin(struct conn *c, const Podvm__CaptureOpen *m, struct err *e);
+bool capture_reaped(pid_t pid);
+int capture_link(const ProtobufCBinaryData *mac, struct rtm_link *ret, struct err *e);
+int capture_counters(const ProtobufCBinaryData *mac, Podvm__TraceTold *told, struct err *e);
+void capture_counters_free(Podvm__TraceTold *told);
+
 /* release.c */
 int release_disks(struct agent *a, const Podvm__DisksRelease *m, struct conn *c,
 		  struct err *e);

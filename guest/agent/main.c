@@ -120,7 +120,8 @@ static void on_sigchld(void *arg, uint32_t events)
 
 		if (t)
 			task_reaped(t, status);
-		else if (!changes_reaped(a, pid) && pid == a->pause_pid) {
+		else if (!changes_reaped(a, pid) && !capture_reaped(pid) &&
+			 pid == a->pause_pid) {
 			fd_close(&a->pause_pidfd);
 			a->pause_pid = 0;
 		}

@@ -11,12 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "guest/agent/agent.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/probe.h"
 #include "lib/proc.h"
 
 /* How long the shutdown waits for processes and disks. */
@@ -199,6 +201,27 @@ static int on_mirror_remove(struct conn *c, const Podvm__MirrorRemove *m, struct
 	return rc;
 }
 
+static int on_trace(struct conn *c, const Podvm__TraceAsk *m, struct err *e)
+{
+	Podvm__Response r = PODVM__RESPONSE__INIT;
+	Podvm__TraceTold told = PODVM__TRACE_TOLD__INIT;
+	struct timespec now;
+	int rc = m->probe ? probe_send(m->probe, e) : 0;
+
+	if (rc >= 0)
+		rc = capture_counters(&m->mac, &told, e);
+	if (rc < 0)
+		return rc;
+	clock_gettime(CLOCK_REALTIME, &now);
+	told.realtime_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	r.body_case = PODVM__RESPONSE__BODY_TOLD;
+	r.told = &told;
+	c->busy = false;
+	conn_send(c, &r);
+	capture_counters_free(&told);
+	return 0;
+}
+
 static bool all_ended(const struct agent *a)
 {
 	const struct container *c;
@@ -313,6 +336,10 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return relay_open(c, r->relay_open, e);
 	case PODVM__REQUEST__BODY_RELAY:
 		return relay_watch(c, r->relay, e);
+	case PODVM__REQUEST__BODY_CAPTURE_OPEN:
+		return capture_begin(c, r->capture_open, e);
+	case PODVM__REQUEST__BODY_TRACE_ASK:
+		return on_trace(c, r->trace_ask, e);
 	case PODVM__REQUEST__BODY__NOT_SET:
 	default:
 		return err_set(e, ENOSYS, "this agent does not know the request; is it of another version?");
