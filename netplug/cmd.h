@@ -13,6 +13,7 @@ int cmd_show(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_sync(int argc, char **argv);
+int cmd_capture(int argc, char **argv);
 
 int show_print(const struct scan *s, const char *netns, bool json, FILE *f,
 	       struct err *e);

@@ -106,6 +106,7 @@ static int on_link(const struct nlmsghdr *h, void *arg, struct err *e)
 	l->mtu = nl_u32(tb[IFLA_MTU], 0);
 	l->peer = nl_u32(tb[IFLA_LINK], 0);
 	l->lower_here = l->peer && l->peer != l->ifindex && !tb[IFLA_LINK_NETNSID];
+	l->peer_nsid = (int32_t)nl_u32(tb[IFLA_LINK_NETNSID], UINT32_MAX);
 	l->mac_len = nl_bytes(tb[IFLA_ADDRESS], l->mac, sizeof(l->mac));
 	l->queue_len = nl_u32(tb[IFLA_TXQLEN], 0);
 	sysctl_of_link(tb[IFLA_AF_SPEC], l);
@@ -435,6 +436,20 @@ static int read_all(struct nl *nl, struct scan *s, struct err *e)
 				  ask[k].fn, s, ask[k].what, e);
 	}
 	return rc;
+}
+
+/**
+ * scan_link_get() - read one interface
+ * @s: it is put behind what is there
+ *
+ * Return: 0; -ENODEV; minus errno
+ */
+int scan_link_get(struct nl *nl, uint32_t ifindex, struct scan *s, struct err *e)
+{
+	struct ifinfomsg link = { .ifi_family = AF_UNSPEC, .ifi_index = (int)ifindex };
+
+	nl_msg(nl, RTM_GETLINK, 0, &link, sizeof(link));
+	return nl_get(nl, on_link, s, e);
 }
 
 static int by_ifindex(const void *a, const void *b)

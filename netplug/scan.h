@@ -30,6 +30,7 @@
  * @peer:      IFLA_LINK: of a veth the peer's index in its own namespace, of a macvlan
  *             and its like the lower interface's; 0 if none
  * @lower_here: @peer is an interface of this namespace
+ * @peer_nsid: number that this namespace has for the one of @peer; -1: none
  * @mode:      of an ipvlan: IPVLAN_MODE_*
  * @flags:     IFF_*
  * @mac_len:   bytes of @mac
@@ -45,6 +46,7 @@ struct scan_link {
 	uint32_t ifindex;
 	uint32_t peer;
 	bool lower_here;
+	int32_t peer_nsid;
 	uint16_t mode;
 	uint32_t flags;
 	uint32_t mtu;
@@ -188,6 +190,7 @@ struct scan {
 
 int scan_read(struct nl *nl, struct scan **ret, struct err *e);
 int scan_messages(const void *data, size_t len, struct scan **ret, struct err *e);
+int scan_link_get(struct nl *nl, uint32_t ifindex, struct scan *s, struct err *e);
 int scan_filters(struct nl *nl, uint32_t ifindex, uint32_t parent,
 		 struct scan *s, struct err *e);
 int scan_qdiscs(struct nl *nl, struct scan *s, struct err *e);

@@ -92,7 +92,11 @@ static void serve_agent(struct fakepod *p, struct peer *me)
 
 	if (on)
 		rq = podvm__request__unpack(NULL, me->rx.len, me->rx.buf);
-	on = rq && p->agent(p->arg, rq, &rs) && frame_send(me->fd, &rs.base, 5000, NULL) >= 0;
+	if (rq && p->take && p->take(p->arg, rq, me->fd)) {
+		me->fd = -1;
+		on = false;
+	}
+	on = me->fd >= 0 && rq && p->agent(p->arg, rq, &rs) && frame_send(me->fd, &rs.base, 5000, NULL) >= 0;
 	if (rq)
 		podvm__request__free_unpacked(rq, NULL);
 	if (!on)

@@ -15,18 +15,26 @@
  */
 typedef bool fakepod_agent_fn(void *arg, const Podvm__Request *rq, Podvm__Response *rs);
 
+/*
+ * Makes something else of a connection to the agent, whose descriptor is its own then.
+ * Return: whether it did
+ */
+typedef bool fakepod_take_fn(void *arg, const Podvm__Request *rq, int fd);
+
 /**
  * struct fakepod - a pod's supervisor and the agent of its guest, on a thread
  * @root:   state directory, made by fakepod_start()
  * @netns:  that it gives as the pod's, borrowed
  * @network: its answer to NetworkGet, borrowed
  * @agent:  NULL: there is no guest
+ * @take:   asked before @agent; may be NULL
  */
 struct fakepod {
 	char root[40];
 	int netns;
 	Podvm__Pod__Network network;
 	fakepod_agent_fn *agent;
+	fakepod_take_fn *take;
 	void *arg;
 	char held[48];
 	int listen_fd, stop_fd;
