@@ -207,3 +207,19 @@ int str_copy(char *dst, size_t room, const char *src)
 	memcpy(dst, src, len + 1);
 	return 0;
 }
+
+/**
+ * path_climbs() - whether a path has a ".." component
+ */
+bool path_climbs(const char *path)
+{
+	while (*path) {
+		size_t len = strcspn(path, "/");
+
+		if (len == 2 && !memcmp(path, "..", 2))
+			return true;
+		path += len;
+		path += strspn(path, "/");
+	}
+	return false;
+}

@@ -31,5 +31,6 @@ int parse_mac(const char *s, uint8_t ret_mac[6]);
 void str_quote(char *dst, size_t room, const char *src);
 bool str_starts(const char *s, const char *prefix);
 int str_copy(char *dst, size_t room, const char *src);
+bool path_climbs(const char *path);
 
 #endif

@@ -31,6 +31,7 @@
 #include "lib/fd.h"
 #include "lib/frame.h"
 #include "lib/mem.h"
+#include "lib/rootpath.h"
 #include "runtime/spec_impl.h"
 
 #define SPEC_MAX_BYTES (4u << 20)
@@ -151,22 +152,6 @@ int spec_disk_place(struct spec *s, const char *serial, uint32_t devfn, struct e
 }
 
 /**
- * spec_path_climbs() - whether a path has a ".." component
- */
-bool spec_path_climbs(const char *path)
-{
-	while (*path) {
-		size_t len = strcspn(path, "/");
-
-		if (len == 2 && !memcmp(path, "..", 2))
-			return true;
-		path += len;
-		path += strspn(path, "/");
-	}
-	return false;
-}
-
-/**
  * spec_path_check() - a path inside the container: absolute, without ".."
  * @n, @key: where it stands, for the message
  *
@@ -178,7 +163,7 @@ int spec_path_check(const struct jnode *n, const char *key, const char *path,
 	if (path[0] != '/')
 		return json_fail(n, key, e, "must be an absolute path, not %s",
 				 SPEC_Q(path));
-	if (spec_path_climbs(path))
+	if (path_climbs(path))
 		return json_fail(n, key, e, "%s: \"..\" is not allowed here",
 				 SPEC_Q(path));
 	if (strlen(path) >= PATH_MAX)
@@ -383,6 +368,17 @@ static int linux_part(struct spec *s, const struct jnode *top,
 	return spec_linux(s, &n, l, e);
 }
 
+static int root_part(struct spec *s, const struct jnode *top, int bundle_fd, struct err *e)
+{
+	struct rootpath r;
+	int rc = rootpath_read(top, bundle_fd, &r, e);
+
+	if (rc < 0)
+		return rc;
+	s->create->rootfs->readonly = r.readonly;
+	return spec_strdup(r.path, &s->rootfs, e);
+}
+
 static int fill(struct spec *s, const struct jnode *top, int bundle_fd,
 		struct err *e)
 {
@@ -417,7 +413,7 @@ static int fill(struct spec *s, const struct jnode *top, int bundle_fd,
 	if (!rc)
 		rc = spec_hooks(s, top, e);
 	if (!rc)
-		rc = spec_root(s, top, bundle_fd, e);
+		rc = root_part(s, top, bundle_fd, e);
 	if (!rc)
 		rc = spec_storage(s, e);
 	if (!rc)

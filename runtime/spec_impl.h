@@ -49,11 +49,6 @@ int spec_kv(Podvm__KeyValue ***v, size_t *n, const char *key,
 	    const char *value, struct err *e);
 int spec_path_check(const struct jnode *n, const char *key, const char *path,
 		    struct err *e);
-bool spec_path_climbs(const char *path);
-
-/* spec_root.c */
-int spec_root(struct spec *s, const struct jnode *top, int bundle_fd,
-	      struct err *e);
 
 /* spec_hooks.c */
 int spec_hooks(struct spec *s, const struct jnode *top, struct err *e);

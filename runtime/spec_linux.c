@@ -281,7 +281,7 @@ static int cgroups_path(struct spec *s, const struct jnode *n, struct err *e)
 
 	if (rc <= 0 || !*path)
 		return rc < 0 ? rc : 0;
-	if (spec_path_climbs(path))
+	if (path_climbs(path))
 		return json_fail(n, "cgroupsPath", e, "%s: \"..\" is not allowed "
 				 "here", SPEC_Q(path));
 	return spec_strdup(path, &s->cgroups_path, e);

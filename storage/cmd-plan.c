@@ -81,8 +81,8 @@ static struct json_out *json_begin(const struct bundle *b, bool supported)
 	if (!o)
 		return NULL;
 	cmd_json_name(o, "bundle", b->bundle);
-	cmd_json_name(o, "path", b->rootfs);
-	json_out_bool(o, "readonly", b->readonly);
+	cmd_json_name(o, "path", b->root.path);
+	json_out_bool(o, "readonly", b->root.readonly);
 	json_out_bool(o, "supported", supported);
 	return o;
 }
@@ -120,8 +120,8 @@ static void print_table(const struct bundle *b, const struct storage_map *m)
 	size_t i, n = storage_map_disks(m, &d);
 	char shown[600];
 
-	str_quote(shown, sizeof(shown), b->rootfs);
-	printf("rootfs %s%s\n\n", shown, b->readonly ? ", read-only for the container" : "");
+	str_quote(shown, sizeof(shown), b->root.path);
+	printf("rootfs %s%s\n\n", shown, b->root.readonly ? ", read-only for the container" : "");
 	printf("%-21s  %-9s  %-6s  %15s  %12s\n", "DISK", "KIND", "ACCESS", "BYTES", "BLOCKS");
 	for (i = 0; i < n; i++)
 		printf("%-21s  %-9s  %-6s  %15llu  %12llu\n", d[i].serial, disk_kind(&d[i]),
@@ -141,7 +141,7 @@ static int print_share(const struct bundle *b, bool json, const char *why, struc
 	if (!json) {
 		printf("%-21s  %-9s  %-6s\n", "SHARE", "KIND", "ACCESS");
 		printf("%-21s  %-9s  %-6s\n\n%s\n", "volume", "virtio-fs",
-		       b->readonly ? "ro" : "rw", why);
+		       b->root.readonly ? "ro" : "rw", why);
 		return 0;
 	}
 	o = json_begin(b, true);
@@ -162,7 +162,7 @@ static int plan(const struct bundle *b, struct storage_request req, bool json, s
 	struct err ignored;
 	int rc;
 
-	req.rootfs = b->rootfs;
+	req.rootfs = b->root.path;
 	rc = storage_map_rootfs(&req, &m, e);
 	if (rc == -EOPNOTSUPP) {
 		struct err why = *e;
@@ -191,7 +191,7 @@ static int plan_block(const struct bundle *b, const struct source *s, bool json,
 	int rc = source_check(s, e);
 
 	if (!rc)
-		rc = blockplan_make(s->block, b->readonly, &p, e);
+		rc = blockplan_make(s->block, b->root.readonly, &p, e);
 	if (rc < 0 && json)
 		print_json(b, NULL, e, &ignored);
 	if (rc < 0)
@@ -241,13 +241,13 @@ int cmd_plan(int argc, char **argv, struct err *e)
 	rc = bundle_find(path, &b, e);
 	if (rc < 0)
 		return rc == -EINVAL ? -EIO : rc;
-	b.readonly |= req.readonly;
-	req.readonly = b.readonly;
-	if (b.readonly && scratch)
+	b.root.readonly |= req.readonly;
+	req.readonly = b.root.readonly;
+	if (b.root.readonly && scratch)
 		return err_set(e, EINVAL,
 			       "--scratch: the root is read-only (/root/readonly of the bundle, or "
 			       "--read-only): it gets no writable disk; leave --scratch out");
-	rc = source_probe(b.rootfs, &s, e);
+	rc = source_probe(b.root.path, &s, e);
 	if (rc < 0 && json)
 		print_json(&b, NULL, e, &ignored);
 	if (rc < 0)
