@@ -4,6 +4,7 @@
 #include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,14 +12,16 @@
 
 #include "lib/fd.h"
 
-static char home[32];
+static char home[200];
 
 /**
  * kit_dir_enter() - make a temporary directory and change into it
  */
 void kit_dir_enter(void)
 {
-	strcpy(home, "/tmp/podvm-unit.XXXXXX");
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(home, sizeof(home), "%.100s/XXXXXX", tmp ? tmp : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(home));
 	ck_assert_int_eq(chdir(home), 0);
 	umask(022);

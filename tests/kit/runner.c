@@ -8,8 +8,13 @@
  * with REQUIRE=all in the environment it is a failure. Usage: unit [SUITE…], where a
  * SUITE is the name of one or the beginning of several; unit --list [SUITE…] prints
  * their names.
+ *
+ * A test that fails ends at once, without its teardown. So what tests make lies in one
+ * directory, TMPDIR to them, which the runner removes at the end; it is said what could
+ * not be removed.
  */
 #include <check.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "tests/kit/kit.h"
 
 #define SUITE(name) Suite *name##_suite(void);
@@ -91,9 +97,29 @@ static int list(int argc, char **argv)
 	return 0;
 }
 
+static void home_make(char *home, size_t room)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(home, room, "%.100s/podvm-unit.XXXXXX", tmp ? tmp : "/tmp");
+	if (mkdtemp(home))
+		setenv("TMPDIR", home, 1);
+	else
+		*home = 0;
+}
+
+static void home_remove(const char *home)
+{
+	struct err e = { 0 };
+
+	if (*home && dir_remove(AT_FDCWD, home, &e) < 0)
+		printf("# %s stays: %s\n", home, e.text);
+}
+
 int main(int argc, char **argv)
 {
 	const char *require = getenv("REQUIRE");
+	char home[200];
 	int run, failed;
 	SRunner *r;
 
@@ -105,6 +131,7 @@ int main(int argc, char **argv)
 	setenv("CK_TIMEOUT_MULTIPLIER", "5", 0);
 	if (argc > 1 && !strcmp(argv[1], "--list"))
 		return list(argc - 1, argv + 1);
+	home_make(home, sizeof(home));
 	r = srunner_create(NULL);
 #define SUITE(name) if (wanted(#name, argc, argv)) srunner_add_suite(r, name##_suite());
 #include "suites.h"
@@ -113,6 +140,7 @@ int main(int argc, char **argv)
 	run = srunner_ntests_run(r);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);
+	home_remove(home);
 	printf("unit: %d passed, %d failed, %d skipped\n", run - failed, failed,
 	       n_skipped);
 	if (require && n_skipped)
