@@ -174,6 +174,24 @@ START_TEST(source)
 END_TEST
 
 /* What is no bind mount is left alone. */
+/* A source behind as many links as the kernel follows, and one more. */
+START_TEST(deep_links)
+{
+	char from[16] = "dir", to[16];
+	struct err e = { 0 };
+	int i;
+
+	for (i = 1; i <= 41; i++) {
+		snprintf(to, sizeof(to), "l%d", i);
+		ck_assert_int_eq(symlink(from, to), 0);
+		strcpy(from, to);
+	}
+	set(&mount_of[0].source, _i ? "l41" : "l40");
+	ck_assert_int_eq(add(&e), _i ? -ELOOP : 0);
+	ck_assert_uint_eq(ctr.n_trees, !_i);
+}
+END_TEST
+
 START_TEST(others)
 {
 	struct err e = { 0 };
@@ -254,6 +272,7 @@ Suite *runtime_volume_suite(void)
 		kit_skip("runtime_volume", why);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, source, 0, (int)ARRAY_LEN(sources));
+	tcase_add_loop_test(t, deep_links, 0, 2);
 	tcase_add_test(t, others);
 	tcase_add_test(t, third_fails);
 	tcase_add_test(t, memory_is_short);

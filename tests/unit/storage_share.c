@@ -290,6 +290,37 @@ START_TEST(name_of_255)
 }
 END_TEST
 
+static const char *const odd[] = {
+	"new\nline", "\n", " ", "tab\tand\x7f", "\xff\xfe", "...", "..a", "-rf", "%s%n", "\\012",
+	"\xe2\x80\xae",
+};
+
+/* Names are bytes: made, found, listed, moved and removed as they are. */
+START_TEST(odd_name)
+{
+	char name[256], path[300], target[256] = "";
+
+	snprintf(name, sizeof(name), "%s", odd[_i]);
+	if (!strcmp(name, "\n"))
+		memset(name, '\n', 255), name[255] = 0;
+	a.rq.mode = 0755;
+	ck_assert_int_eq(ask_name(SHARE_MKDIR, ROOT, name), 0);
+	snprintf(path, sizeof(path), "tree/%s", name);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	ck_assert_int_eq(ask_names(SHARE_SYMLINK, node(ROOT, name), name, name), 0);
+	a.rq.node2 = ROOT;
+	ck_assert_int_eq(ask_names(SHARE_RENAME, ROOT, name, "plain"), 0);
+	ck_assert_int_eq(ask(SHARE_READLINK, node(node(ROOT, "plain"), name), "", 0), 0);
+	ck_assert_uint_eq(a.rp.len, strlen(name));
+	memcpy(target, a.body, a.rp.len);
+	ck_assert_str_eq(target, name);
+	ck_assert_int_eq(ask_name(SHARE_UNLINK, node(ROOT, "plain"), name), 0);
+	a.rq.node2 = ROOT;
+	ck_assert_int_eq(ask_names(SHARE_RENAME, ROOT, "plain", name), 0);
+	ck_assert_int_eq(ask_name(SHARE_RMDIR, ROOT, name), 0);
+}
+END_TEST
+
 static const char *const link_names[] = { "absolute", "relative", "inside" };
 
 START_TEST(links_are_not_followed)
@@ -354,6 +385,42 @@ START_TEST(links_swapped_in)
 	pthread_join(t, NULL);
 	ck_assert_int_gt(found, 0);
 	ck_assert_int_eq(access("outside/secret", F_OK), 0);
+}
+END_TEST
+
+static void *file_swapper(void *unused)
+{
+	(void)unused;
+	while (!done)
+		syscall(SYS_renameat2, AT_FDCWD, "tree/file", AT_FDCWD, "tree/trap",
+			RENAME_EXCHANGE);
+	return NULL;
+}
+
+/* A name that is a file now and a link to the outside then, while it is made and opened. */
+START_TEST(created_through_a_link)
+{
+	struct stat st;
+	pthread_t t;
+	int i, made = 0;
+
+	ck_assert_int_eq(symlink("../outside/secret", "tree/trap"), 0);
+	ck_assert_int_eq(stat("outside/secret", &st), 0);
+	ck_assert_int_gt(st.st_size, 0);
+	done = false;
+	ck_assert_int_eq(pthread_create(&t, NULL, file_swapper, NULL), 0);
+	for (i = 0; i < 2000; i++) {
+		a.rq.flags = O_RDWR | O_TRUNC;
+		a.rq.mode = 0644;
+		made += !ask_name(SHARE_CREATE, ROOT, "file");
+		a.rq.mode = S_IFREG | 0644;
+		ck_assert_int_lt(ask_name(SHARE_MKNOD, ROOT, "file"), 0);
+	}
+	done = true;
+	pthread_join(t, NULL);
+	ck_assert_int_gt(made, 0);
+	ck_assert_int_eq(stat("outside/secret", &st), 0);
+	ck_assert_int_gt(st.st_size, 0);
 }
 END_TEST
 
@@ -1454,6 +1521,8 @@ static TCase *names_case(void)
 	tcase_add_test(t, name_of_255);
 	tcase_add_loop_test(t, links_are_not_followed, 0, (int)ARRAY_LEN(link_names));
 	tcase_add_test(t, links_swapped_in);
+	tcase_add_loop_test(t, odd_name, 0, (int)ARRAY_LEN(odd));
+	tcase_add_test(t, created_through_a_link);
 	tcase_add_test(t, moved_out_of_the_share);
 	tcase_add_test(t, moved_within_the_share);
 	tcase_add_test(t, mounts_below);

@@ -402,6 +402,31 @@ START_TEST(mounts_inside)
 }
 END_TEST
 
+/* The host's mounts are shared as a rule: one inside can be unmounted there while the guest
+ * has a file of it, and what comes later does not come to the guest. */
+START_TEST(mounts_are_private)
+{
+	uint64_t deep;
+
+	kit_dirs("peers");
+	ck_assert_int_eq(mount("x", "peers", "tmpfs", 0, NULL), 0);
+	ck_assert_int_eq(mount(NULL, "peers", NULL, MS_SHARED, NULL), 0);
+	kit_dirs("peers/dir");
+	kit_dirs("peers/later");
+	ck_assert_int_eq(mount("x", "peers/dir", "tmpfs", 0, NULL), 0);
+	kit_file("peers/dir/inside", "inside", 6);
+	deep = add("peers", SHARE_RECURSIVE, NULL);
+	expect_content(node(node(deep, "dir"), "inside"), "inside");
+	ck_assert_msg(umount("peers/dir") == 0, "%s", strerror(errno));
+	ck_assert_int_eq(mount("x", "peers/later", "tmpfs", 0, NULL), 0);
+	kit_file("peers/later/late", "late", 4);
+	ck_assert_int_eq(lookup_error(node(deep, "later"), "late"), -ENOENT);
+	expect_content(node(node(deep, "dir"), "inside"), "inside");
+	ck_assert_int_eq(umount("peers/later"), 0);
+	ck_assert_int_eq(umount("peers"), 0);
+}
+END_TEST
+
 /* The same directory by two mounts of one tree: the read-only one stays so. */
 START_TEST(mount_of_its_own_rights)
 {
@@ -697,6 +722,7 @@ Suite *storage_trees_suite(void)
 	tcase_add_test(t, removed);
 	tcase_add_test(t, reset_keeps_trees);
 	tcase_add_test(t, mounts_inside);
+	tcase_add_test(t, mounts_are_private);
 	tcase_add_test(t, mount_of_its_own_rights);
 	tcase_add_test(t, kernel_is_not_shown);
 	tcase_add_test(t, kinds_refused);

@@ -356,6 +356,8 @@ static const char *const rules[] = {
 	"%255s x)\"",
 	"i=0; while [ $i -lt 300 ]; do echo $i > many-$i; i=$((i + 1)); done; rm many-27* d/sub/x",
 	"i=0; p=.; while [ $i -lt 150 ]; do p=$p/deep; mkdir $p; i=$((i + 1)); done; echo x > $p/x",
+	"i=0; while [ $i -lt 60 ]; do ln -s sy$i sy$((i + 1)); i=$((i + 1)); done; ln -s loop loop; "
+	"ln -s ../../../../../../etc/passwd up",
 	"chmod 0 d; chmod 1777 . ; chown 11:12 .; touch -d 2011-11-11 .",
 	"python3 -c 'import socket as s; s.socket(s.AF_UNIX).bind(\"sock\")' || mkfifo sock",
 };
