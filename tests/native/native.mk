@@ -5,11 +5,17 @@
 #   make native                 all of them
 #   tests/native/run NAME.t     one of them, after make native-programs
 
-NATIVE_TESTS := $(B)/tests/native-guest $(B)/tests/native-traffic
+NATIVE_TESTS := $(B)/tests/native-guest $(B)/tests/native-traffic $(B)/tests/native-attach
 
 # The agent's own code configures the namespace that stands for the guest.
-$(B)/tests/native-guest: $(B)/obj/tests/native/guest.o $(B)/obj/guest/agent/net.o \
-			 $(B)/obj/guest/agent/nl.o $(B)/libnetplug.a $(B)/liblib.a
+$(B)/tests/libagent.a: $(call obj,$(filter-out guest/agent/main.c,$(AGENT_SRC)))
+	$(call say,AR,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcsD $@ $^
+
+$(B)/tests/native-guest: $(B)/obj/tests/native/guest.o $(B)/tests/libagent.a $(B)/libnetplug.a \
+			 $(B)/liblib.a
+$(B)/tests/native-attach: $(B)/obj/tests/native/attach.o $(B)/libnetplug.a $(B)/liblib.a
 $(B)/tests/native-traffic: $(B)/obj/tests/native/traffic.o $(B)/liblib.a
 $(NATIVE_TESTS):
 	$(call say,LD,$@)
