@@ -112,7 +112,8 @@ static int undo_nothing(void *arg, const struct journal_rec *r, struct err *e)
 
 /*
  * An ingress discipline bears no mark of ours: if somebody was faster, undoing
- * our record would take his. So the record goes when ours was not made.
+ * our record would take his. So the record goes when his is there; of all other failures
+ * it is not known whether the kernel made ours (its answer may be lost).
  */
 static int apply_hook(const struct apply *a, const struct plan_port *p,
 		      const char *index, struct err *e)
@@ -126,7 +127,7 @@ static int apply_hook(const struct apply *a, const struct plan_port *p,
 	if (rc < 0)
 		return rc;
 	rc = tc_hook_add(a->nl, p, e);
-	if (rc < 0)
+	if (rc == -EEXIST)
 		journal_undo_to(a->j, mark, undo_nothing, NULL, &cut);
 	return rc;
 }

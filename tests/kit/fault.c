@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,8 @@ static bool fired, write_fails;
  * kit_fault_arm() - make one call fail
  * @kinds: KIT_FAULT_*
  * @nth:   which of the calls from now on, 1 is the next
- * @code:  errno; memory always fails with ENOMEM
+ * @code:  errno; memory always fails with ENOMEM; minus a signal: the process gets it
+ *         instead
  */
 void kit_fault_arm(unsigned int kinds, unsigned int nth, int code)
 {
@@ -82,6 +84,8 @@ bool kit_fault_now(unsigned int kind)
 	if (!(armed & kind) || fired || --left)
 		return false;
 	fired = true;
+	if (fault_code < 0)
+		kill(getpid(), -fault_code);
 	errno = kind == KIT_FAULT_MEMORY ? ENOMEM : fault_code;
 	return true;
 }

@@ -10,6 +10,8 @@
 #define KIT_FAULT_THREADS 4u
 /* Calls that change a tree: mkdirat, linkat, mount, fchownat, … (fault-tree.c). */
 #define KIT_FAULT_TREE 8u
+/* Sockets, requests and answers of netlink, and ioctl() (fault-net.c). */
+#define KIT_FAULT_NETLINK 16u
 
 void kit_fault_arm(unsigned int kinds, unsigned int nth, int code);
 bool kit_fault_fired(void);
