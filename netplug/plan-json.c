@@ -91,6 +91,7 @@ static void put_link(struct json_out *o, const Podvm__Link *l)
 		put_number(o, "flags", a->flags);
 		if (*a->label)
 			json_out_str(o, "label", a->label);
+		put_number(o, "metric", a->metric);
 		if (a->lifetime) {
 			json_out_u64(o, "validLifetime", a->lifetime->valid);
 			json_out_u64(o, "preferredLifetime", a->lifetime->preferred);

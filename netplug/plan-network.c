@@ -8,7 +8,7 @@
  * The guest's kernel does by itself what the host's did: it makes the connected ("proto
  * kernel") route of an address when the address is added. So these are left
  * out where they are what the guest's kernel will make. Where the connected
- * route of an address is not there (removed, or made with another metric), the
+ * route of an address is not there (removed, or made in another way), the
  * address goes with IFA_F_NOPREFIXROUTE, and what there is goes as a route.
  *
  * Link-local IPv6 addresses go as all others, however they were made: the guest's
@@ -158,7 +158,7 @@ static bool take_connected(const struct scan *s, const struct scan_addr *a,
 		    memcmp(r->dst, dst, sizeof(dst)) || r->has_gateway ||
 		    (r->odd[0] && (!a->limited || strcmp(r->odd, "lifetime"))) ||
 		    has_metrics(r) || r->tos || r->flags & RTNH_F_ONLINK ||
-		    r->priority != (v4 ? 0 : 256) ||
+		    r->priority != (a->priority ? a->priority : v4 ? 0u : 256u) ||
 		    r->scope != (v4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE) ||
 		    r->has_prefsrc != v4 || (v4 && memcmp(r->prefsrc, a->ip, 4)))
 			continue;
@@ -245,6 +245,7 @@ static int add_addr(const struct scan *s, const struct scan_addr *a,
 	podvm__address__init(m);
 	m->prefix_len = a->prefix_len;
 	m->scope = a->scope;
+	m->metric = a->priority;
 	m->flags = a->flags & GIVEN_FLAGS;
 	if (!whole)
 		m->flags |= IFA_F_NOPREFIXROUTE;

@@ -40,6 +40,8 @@ static void print_address(const Podvm__Address *a, FILE *f)
 		fprintf(f, " noprefixroute");
 	if (*a->label)
 		fprintf(f, " label %s", a->label);
+	if (a->metric)
+		fprintf(f, " metric %u", a->metric);
 	if (a->lifetime && a->lifetime->valid != UINT32_MAX)
 		fprintf(f, " valid_lft %us", a->lifetime->valid);
 	if (a->lifetime && a->lifetime->preferred != UINT32_MAX)

@@ -239,6 +239,8 @@ static int address(int nl, int index, const Podvm__Address *a, bool gone, struct
 		rtm_put(&m, IFA_BROADCAST, a->broadcast.data, a->broadcast.len);
 	if (*a->label)
 		rtm_put(&m, IFA_LABEL, a->label, strlen(a->label) + 1);
+	if (a->metric)
+		rtm_put_u32(&m, IFA_RT_PRIORITY, a->metric);
 	if (a->lifetime) {
 		struct ifa_cacheinfo ci = { .ifa_valid = a->lifetime->valid,
 					    .ifa_prefered = a->lifetime->preferred };

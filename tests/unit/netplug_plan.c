@@ -119,12 +119,12 @@ static void network_lines(const Podvm__Network *n, struct lines *l)
 
 			if (is_generated(m, n->links[i]->mac.data))
 				continue;
-			line(l, "addr %s/%u%s%s%s%s scope %u%s", ip_text(&m->ip, a),
+			line(l, "addr %s/%u%s%s%s%s scope %u metric %u%s", ip_text(&m->ip, a),
 			     m->prefix_len, m->peer.len ? " peer " : "",
 			     m->peer.len ? ip_text(&m->peer, b) : "",
 			     m->broadcast.len ? " brd " : "",
 			     m->broadcast.len ? ip_text(&m->broadcast, c) : "",
-			     m->scope,
+			     m->scope, m->metric,
 			     m->flags & IFA_F_NOPREFIXROUTE ? " noprefixroute" : "");
 		}
 	for (i = 0; i < n->n_routes; i++) {
@@ -170,8 +170,8 @@ START_TEST(dual_stack)
 	ck_assert_uint_eq(p->network->links[0]->mac.len, 6);
 	ck_assert_mem_eq(p->network->links[0]->mac.data, "\x02\x11\x22\x33\x44\x55", 6);
 	network_lines(p->network, &got);
-	line(&want, "addr 10.1.0.2/24 brd 10.1.0.255 scope 0");
-	line(&want, "addr 2001:db8::2/64 scope 0");
+	line(&want, "addr 10.1.0.2/24 brd 10.1.0.255 scope 0 metric 0");
+	line(&want, "addr 2001:db8::2/64 scope 0 metric 0");
 	line(&want, "route 0.0.0.0/0 via 10.1.0.1 dev eth0 table 254 metric 0 mtu 0 advmss 0");
 	line(&want, "route ::/0 via 2001:db8::1 dev eth0 table 254 metric 1024 mtu 0 advmss 0");
 	line(&want, "neigh 10.1.0.9 eth0 02:00:00:00:00:09");
@@ -259,8 +259,8 @@ START_TEST(prefix_route_removed)
 		"ip -6 route del 2001:db8::/64 dev eth0");
 	p = plan_of(n.pod);
 	network_lines(p->network, &got);
-	line(&want, "addr 10.1.0.2/24 scope 0 noprefixroute");
-	line(&want, "addr 2001:db8::2/64 scope 0 noprefixroute");
+	line(&want, "addr 10.1.0.2/24 scope 0 metric 0 noprefixroute");
+	line(&want, "addr 2001:db8::2/64 scope 0 metric 0 noprefixroute");
 	same_lines(&want, &got, "removed prefix route");
 	netplug_plan_free(p);
 }
@@ -545,24 +545,21 @@ static void random_v4(unsigned int i, struct lines *want)
 
 	if (!pick(5)) { /* point-to-point */
 		kit_run("ip addr add 10.%u.0.2 peer 10.%u.9.9/32 dev eth0", i, i);
-		line(want, "addr 10.%u.0.2/32 peer 10.%u.9.9 scope 0", i, i);
+		line(want, "addr 10.%u.0.2/32 peer 10.%u.9.9 scope 0 metric 0", i, i);
 		return;
 	}
 	kit_run("ip addr add 10.%u.0.2/24 %s dev eth0 %s metric %u", i,
 		brd ? "brd +" : "", noprefix ? "noprefixroute" : "", metric);
 	if (brd)
-		line(want, "addr 10.%u.0.2/24 brd 10.%u.0.255 scope 0%s", i, i,
-		     noprefix || metric ? " noprefixroute" : "");
+		line(want, "addr 10.%u.0.2/24 brd 10.%u.0.255 scope 0 metric %u%s", i, i, metric,
+		     noprefix ? " noprefixroute" : "");
 	else
-		line(want, "addr 10.%u.0.2/24 scope 0%s", i,
-		     noprefix || metric ? " noprefixroute" : "");
-	if (metric && !noprefix)
-		line(want, "route 10.%u.0.0/24 dev eth0 src 10.%u.0.2 table 254 metric "
-		     "%u mtu 0 advmss 0", i, i, metric);
+		line(want, "addr 10.%u.0.2/24 scope 0 metric %u%s", i, metric,
+		     noprefix ? " noprefixroute" : "");
 	if (!pick(3)) { /* a secondary one */
 		kit_run("ip addr add 10.%u.0.3/24 dev eth0", i);
 		/* Primary without a prefix route: the secondary adds none either. */
-		line(want, "addr 10.%u.0.3/24 scope 0", i);
+		line(want, "addr 10.%u.0.3/24 scope 0 metric 0", i);
 	}
 }
 
@@ -573,11 +570,8 @@ static void random_v6(unsigned int i, struct lines *want)
 
 	kit_run("ip addr add 2001:db8:%x::2/%u dev eth0 nodad %s metric %u", i, len,
 		noprefix ? "noprefixroute" : "", metric);
-	line(want, "addr 2001:db8:%x::2/%u scope 0%s", i, len,
-	     noprefix || metric ? " noprefixroute" : "");
-	if (metric && !noprefix)
-		line(want, "route 2001:db8:%x::%s/%u dev eth0 table 254 metric %u mtu 0 "
-		     "advmss 0", i, len == 64 ? "" : "2", len, metric);
+	line(want, "addr 2001:db8:%x::2/%u scope 0 metric %u%s", i, len, metric,
+	     noprefix ? " noprefixroute" : "");
 }
 
 static void random_route(unsigned int i, struct lines *want)
@@ -626,8 +620,8 @@ static void random_config(struct lines *want)
 	/* What the gateways are reached by. */
 	kit_run("ip addr add 10.250.0.2/24 dev eth0 && "
 		"ip addr add 2001:db8:fa::2/64 dev eth0 nodad");
-	line(want, "addr 10.250.0.2/24 scope 0");
-	line(want, "addr 2001:db8:fa::2/64 scope 0");
+	line(want, "addr 10.250.0.2/24 scope 0 metric 0");
+	line(want, "addr 2001:db8:fa::2/64 scope 0 metric 0");
 	for (i = 0, n = pick(6); i < n; i++)
 		random_v4(i + 1, want);
 	for (i = 0, n = pick(6); i < n; i++)
@@ -654,13 +648,13 @@ static void replicate(const Podvm__Network *n)
 	for (i = 0; i < l->n_addresses; i++) {
 		const Podvm__Address *m = l->addresses[i];
 
-		kit_run("ip addr add %s%s%s/%u %s %s dev eth0 scope %u %s %s",
+		kit_run("ip addr add %s%s%s/%u %s %s dev eth0 scope %u %s %s metric %u",
 			ip_text(&m->ip, a), m->peer.len ? " peer " : "",
 			m->peer.len ? ip_text(&m->peer, b) : "", m->prefix_len,
 			m->broadcast.len ? "brd" : "",
 			m->broadcast.len ? ip_text(&m->broadcast, c) : "", m->scope,
 			m->flags & IFA_F_NODAD ? "nodad" : "",
-			m->flags & IFA_F_NOPREFIXROUTE ? "noprefixroute" : "");
+			m->flags & IFA_F_NOPREFIXROUTE ? "noprefixroute" : "", m->metric);
 	}
 	for (i = 0; i < n->n_routes; i++) {
 		const Podvm__Route *r = n->routes[i];

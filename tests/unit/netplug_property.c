@@ -7,10 +7,10 @@
  * the guest, and ip(8) reads both. What it prints must be the same set of lines, but for
  * what is documented:
  *
- * - link-local IPv6 addresses and their routes, which the guest has of its own;
- * - of an address: how its connected route came about (noprefixroute, metric: the route
- *   itself is compared), duplicate address detection (nodad, tentative, optimistic),
+ * - of an address: how its connected route came about (noprefixroute: the route itself
+ *   is compared), duplicate address detection (nodad, tentative, optimistic),
  *   which the pod's namespace has done, and how much of a lifetime is left;
+ * - nexthop objects: what the kernel makes of them is compared;
  * - the other end of an interface, and its number.
  *
  * A configuration holds, now and then, something that a guest cannot be given; then the
@@ -19,6 +19,9 @@
  *
  * Half of the seeds are always the same, the others come from the time; each is printed. SEED=S
  * is one round of that seed, ROUNDS=N makes N of them, and SHOW=1 shows the configuration.
+ *
+ * Of sysctls those that a round sets are compared; addr_gen_mode is not, which the agent
+ * sets to what keeps the addresses as they are.
  */
 #include <check.h>
 #include <fcntl.h>
@@ -48,12 +51,13 @@ static uint64_t first_seed;
  * struct made - a configuration as commands of ip(8)
  * @host:  makes the interfaces, in the host's namespace
  * @ip:    the rest, in the pod's: first what is of IPv4 or of no family, then IPv6
+ * @sh:    writes sysctls, in /proc/sys/net of the pod, when its interfaces are there and down
  * @odd:   something in it that a guest cannot be given; NULL if nothing
  */
 struct made {
 	uint64_t state;
-	FILE *host, *ip[2];
-	int host_fd, ip_fd[2];
+	FILE *host, *ip[2], *sh;
+	int host_fd, ip_fd[2], sh_fd;
 	char name[LINKS_MAX][16];
 	unsigned int n_links;
 	const char *odd;
@@ -96,6 +100,16 @@ static void ip_in(struct made *m, int family, unsigned int link, char dst[64])
 		snprintf(dst, 64, "2001:db8:%u:%u::%x", link, rnd(m, 3), 1 + rnd(m, 60000));
 }
 
+/* A command of ip(8) in which @ and ~ stand for interfaces. */
+static void put(FILE *f, const char *text, const char *link, const char *other)
+{
+	for (; *text; text++)
+		if (*text == '@' || *text == '~')
+			fputs(*text == '@' ? link : other, f);
+		else
+			fputc(*text, f);
+}
+
 /* ---- links ------------------------------------------------------------------------ */
 
 static const char *const kinds[] = {
@@ -105,8 +119,8 @@ static bool has_kind[ARRAY_LEN(kinds)];
 
 static void make_link(struct made *m, unsigned int i, const char *pod)
 {
-	static const char *const names[] = {"eth", "net",      "a.b-c_",	 "x+",
-					    "tap", "\xc3\xa9", "fifteen-bytes-", "card"};
+	static const char *const names[] = {
+		"eth", "net", "a.b-c_", "x+", "tap", "\xc3\xa9", "fifteen-bytes-", "podvm", "card"};
 	static const unsigned int mtus[] = {1500, 1500, 1500, 1400, 1280, 9000, 65521, 1350, 576};
 	unsigned int mtu = ONE_OF(m, mtus), kind;
 
@@ -128,7 +142,43 @@ static void make_link(struct made *m, unsigned int i, const char *pod)
 	if (kind < 4)
 		fprintf(m->ip[0], "link set %s address 02:%02x:%02x:%02x:%02x:%02x\n", m->name[i],
 			i, rnd(m, 256), rnd(m, 256), rnd(m, 256), rnd(m, 256));
+	if (once_in(m, 4))
+		fprintf(m->ip[0], "link set %s txqueuelen %u\n", m->name[i], 1 + rnd(m, 5000));
 	fprintf(m->ip[0], "link set %s up\n", m->name[i]);
+}
+
+static void make_sysctls(struct made *m, unsigned int i)
+{
+	static const char *const of_link[] = {
+		"1 > ipv4/conf/@/rp_filter",	     "2 > ipv4/conf/@/arp_ignore",
+		"1 > ipv4/conf/@/arp_announce",	     "1 > ipv4/conf/@/proxy_arp",
+		"1 > ipv4/conf/@/accept_local",	     "0 > ipv4/conf/@/send_redirects",
+		"1 > ipv4/conf/@/log_martians",	     "1 > ipv4/conf/@/forwarding",
+		"1 > ipv6/conf/@/disable_ipv6",	     "0 > ipv6/conf/@/accept_ra",
+		"2 > ipv6/conf/@/use_tempaddr",	     "99 > ipv6/conf/@/hop_limit",
+		"1 > ipv6/conf/@/addr_gen_mode",     "3 > ipv6/conf/@/dad_transmits",
+		"1 > ipv6/conf/@/keep_addr_on_down",
+	};
+	static const char *const of_all[] = {
+		"1 > ipv4/ip_forward",
+		"1 > ipv6/conf/all/forwarding",
+		"128 > ipv4/ip_default_ttl",
+		"1024 > core/somaxconn",
+		"0 > ipv4/tcp_syncookies",
+		"20000 30000 > ipv4/ip_local_port_range",
+		"1 > ipv4/conf/all/rp_filter",
+		"1 > ipv4/conf/default/rp_filter",
+		"0 > ipv6/conf/default/accept_ra",
+		"1 > ipv4/conf/all/log_martians",
+	};
+
+	for (; once_in(m, 3);) {
+		fprintf(m->sh, "echo ");
+		put(m->sh, ONE_OF(m, of_link), m->name[i], NULL);
+		fprintf(m->sh, "\n");
+	}
+	if (once_in(m, 4))
+		fprintf(m->sh, "echo %s\n", ONE_OF(m, of_all));
 }
 
 /* ---- addresses ---------------------------------------------------------------------- */
@@ -163,12 +213,15 @@ static void make_addr(struct made *m, int family, unsigned int link, bool first)
 		fprintf(f, " home");
 	if (once_in(m, 6))
 		fprintf(f, " noprefixroute");
-	/* The metric of a route to a peer is not given to the guest. */
-	else if (!has_peer && once_in(m, 6))
+	else if (once_in(m, 6))
 		fprintf(f, " metric %u", 1 + rnd(m, 500));
 	fprintf(f, " dev %s", m->name[link]);
-	if (once_in(m, 200)) {
-		m->odd = "lifetime";
+	if (family == 4 && once_in(m, 8))
+		fprintf(f, " label %s:%u", m->name[link], rnd(m, 10));
+	if (once_in(m, 10)) {
+		/* Its route has a lifetime, too, unless it is also that of an address without. */
+		if (family == 6)
+			m->odd = "lifetime";
 		fprintf(f, " valid_lft 9000 preferred_lft 8000");
 	}
 	fputc('\n', f);
@@ -303,16 +356,6 @@ static void make_neigh(struct made *m, int family)
 		m->name[link]);
 }
 
-/* A command of ip(8) in which @ and ~ stand for interfaces. */
-static void put(FILE *f, const char *text, const char *link, const char *other)
-{
-	for (; *text; text++)
-		if (*text == '@' || *text == '~')
-			fputs(*text == '@' ? link : other, f);
-		else
-			fputc(*text, f);
-}
-
 /* What no guest can be given, or must not; each has a name in the refusal. */
 static void make_odd(struct made *m)
 {
@@ -328,7 +371,7 @@ static void make_odd(struct made *m)
 		{"rule with an interface that is not there", "rule add iif nowhere table 9\n"},
 		{"rule with realms", "rule add realms 1/2 table 9\n"},
 		{"rule with a group", "rule add table 9 suppress_ifgroup 1\n"},
-		{"nexthop object", "nexthop add id 1 blackhole\nroute add 10.86.0.0/16 nhid 1\n"},
+		{"nexthop object", "nexthop add id 1 dev @\nroute add 10.86.0.0/16 nhid 1\n"},
 		{"gateway of the other family", "route add 10.85.0.0/16 via inet6 fe80::1 dev @\n"},
 	};
 	unsigned int n = rnd(m, ARRAY_LEN(odd));
@@ -378,12 +421,15 @@ static void make(struct made *m, const char *pod)
 	unsigned int i, n, k;
 
 	m->host = batch(&m->host_fd);
+	m->sh = batch(&m->sh_fd);
 	fprintf(m->host, "link set lo up\n");
 	m->ip[0] = batch(&m->ip_fd[0]);
 	m->ip[1] = batch(&m->ip_fd[1]);
 	m->n_links = 1 + rnd(m, LINKS_MAX);
 	for (i = 0; i < m->n_links; i++)
 		make_link(m, i, pod);
+	for (i = 0; i < m->n_links; i++)
+		make_sysctls(m, i);
 	for (i = 0; i < m->n_links; i++) {
 		for (n = rnd(m, 4), k = 0; n; n--)
 			make_addr(m, 4, i, !k++);
@@ -401,22 +447,44 @@ static void make(struct made *m, const char *pod)
 	if (once_in(m, 8))
 		make_odd(m);
 	fclose(m->host);
+	fclose(m->sh);
 	fclose(m->ip[0]);
 	fclose(m->ip[1]);
 }
+
+#define OF(family, name) "ipv" #family "/conf/*/" #name " "
 
 /* All that must be the same, a line for each thing, sorted; see the top of this file. */
 static char *view_after(const char *setup)
 {
 	return kit_output(
-		"%s for f in 4 6; do { [ $f = 6 ] || echo link show; echo addr show; echo neigh "
-		"show nud permanent; "
-		"echo route show table all; echo rule show; } | ip -o -d -$f -batch - | "
-		"sed -E '/^[0-9]+: +(lo|v[0-9]|w[0-9]|br0)[@: ]/d; /fe80::|ff00::/d; "
-		"s/^[0-9]+: //; s/@[^ :]+//; "
-		"s/^([^ ]+:) .*( mtu [0-9]+).*link.ether ([0-9a-f:]+).*/\\1\\2 \\3/; "
-		"/ inet6? /{s/ (nodad|tentative|optimistic|noprefixroute)//g; s/ metric [0-9]+//; "
-		"s/_lft [0-9]+sec/_lft some/g}; s/^/IPv'$f' /'; done | LC_ALL=C sort",
+		"%s { (cd /proc/sys/net && grep -s . " OF(4, rp_filter) OF(4, arp_ignore) OF(
+			4, arp_announce) OF(4, proxy_arp) OF(4, accept_local) OF(4, send_redirects)
+			OF(4, log_martians) OF(4, forwarding) OF(6, disable_ipv6) OF(
+				6, accept_ra) OF(6, use_tempaddr) OF(6, hop_limit)
+				OF(6, dad_transmits) OF(6, keep_addr_on_down) OF(
+					6,
+					forwarding) "ipv4/ip_forward ipv4/ip_default_ttl "
+						    "core/somaxconn "
+						    "ipv4/tcp_syncookies "
+						    "ipv4/ip_local_port_range); "
+						    "for f in 4 6; do { [ $f = 6 ] || echo link "
+						    "show; echo addr show; echo neigh "
+						    "show nud permanent; "
+						    "echo route show table all; echo rule show; } "
+						    "| ip -o -d -$f -batch - | "
+						    "sed -E '/^[0-9]+: +(lo|v[0-9]|w[0-9]|br0)[@: "
+						    "]/d; /nh_info/d; "
+						    "s/^[0-9]+: //; s/@[^ :]+//; "
+						    "s/^([^ ]+:) .*( mtu [0-9]+).*( qlen "
+						    "[0-9]+).*link.ether ([0-9a-f:]+).*/\\1\\2\\3 "
+						    "\\4/; s/ nhid [0-9]+//; s/ expires [0-9]+sec/ "
+						    "expires/; "
+						    "/ inet6? /{s/ "
+						    "(nodad|tentative|optimistic|noprefixroute)//"
+						    "g; "
+						    "s/_lft [0-9]+sec/_lft some/g}; s/^/IPv'$f' "
+						    "/'; done; } | LC_ALL=C sort",
 		setup);
 }
 
@@ -486,9 +554,10 @@ static void round_of(uint64_t seed)
 		 "ip link set lo up;"
 		 "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; cd /proc/%d/fd;"
 		 "{ nsenter --net=%d ip -force -batch %d;"
+		 "(cd /proc/sys/net; . /proc/%d/fd/%d);"
 		 "ip -4 -force -batch %d; ip -6 -force -batch %d; } %s;"
 		 "for i in $(seq 100); do ip -br link | grep -q DOWN || break; sleep 0.02; done;",
-		 getpid(), host, m.host_fd, m.ip_fd[0], m.ip_fd[1],
+		 getpid(), host, m.host_fd, getpid(), m.sh_fd, m.ip_fd[0], m.ip_fd[1],
 		 getenv("SHOW") ? ">&2" : "2> /dev/null");
 	pod = view_after(setup);
 	if (getenv("SHOW"))
