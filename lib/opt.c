@@ -6,10 +6,12 @@
  * Accepted: --name value, --name=value, -n value, -nvalue, flags as --name,
  * --name=true and --name=false (Go's flag package, which container engines
  * write), and -name for a long name (the same package). Parsing stops at the
- * first argument that is no option, or behind "--".
+ * first argument that is no option, or behind "--". Where a number may be left
+ * out, the next argument is it if it begins with a digit.
  */
 #include "lib/opt.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -49,6 +51,7 @@ static int set_value(const struct opt *o, const char *value, struct err *e)
 		*(const char **)o->target = value;
 		return 0;
 	case OPT_KIND_U64:
+	case OPT_KIND_MAYBE_U64:
 		if (!parse_u64(value, o->target))
 			return 0;
 		str_quote(shown, sizeof(shown), value);
@@ -104,6 +107,9 @@ int opt_parse(const struct opt *table, int argc, char **argv, int *ret_first,
 		}
 		if (o->kind == OPT_KIND_FLAG) {
 			rc = set_flag(o, value, e);
+		} else if (o->kind == OPT_KIND_MAYBE_U64 && !value &&
+			   (i + 1 >= argc || !isdigit((unsigned char)argv[i + 1][0]))) {
+			rc = set_value(o, "1", e);
 		} else {
 			if (!value && i + 1 >= argc)
 				return err_set(e, EINVAL, "--%s needs a value: %s",

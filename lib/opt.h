@@ -17,7 +17,9 @@ struct opt_strs {
 	size_t n;
 };
 
-enum opt_kind { OPT_KIND_END, OPT_KIND_FLAG, OPT_KIND_STR, OPT_KIND_U64, OPT_KIND_STRS };
+enum opt_kind {
+	OPT_KIND_END, OPT_KIND_FLAG, OPT_KIND_STR, OPT_KIND_U64, OPT_KIND_STRS, OPT_KIND_MAYBE_U64
+};
 
 /**
  * struct opt - one row of a command's option table
@@ -40,6 +42,9 @@ struct opt {
 #define OPT_FLAG(l, n, p, h) { OPT_KIND_FLAG, n, l, NULL, h, OPT_TARGET(bool, p) }
 #define OPT_STR(l, n, p, a, h) { OPT_KIND_STR, n, l, a, h, OPT_TARGET(const char *, p) }
 #define OPT_U64(l, n, p, a, h) { OPT_KIND_U64, n, l, a, h, OPT_TARGET(uint64_t, p) }
+/* The number may be left out: 1 then. */
+#define OPT_MAYBE_U64(l, n, p, a, h) \
+	{ OPT_KIND_MAYBE_U64, n, l, a, h, OPT_TARGET(uint64_t, p) }
 #define OPT_STRS(l, n, p, a, h) { OPT_KIND_STRS, n, l, a, h, OPT_TARGET(struct opt_strs, p) }
 #define OPT_END { OPT_KIND_END, NULL, 0, NULL, NULL, NULL }
 

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/json.h"
 #include "lib/mem.h"
@@ -249,6 +250,18 @@ int check_run(struct target *t, FILE *out, struct err *e)
 	return rc;
 }
 
+static int check_again(struct target *t, uint64_t seconds, struct err *e)
+{
+	const char *clear = isatty(STDOUT_FILENO) && seconds && !t->json ? "\033[H\033[2J" : "";
+	int rc;
+
+	do {
+		printf("%s", clear);
+		rc = check_run(t, stdout, e);
+	} while (rc >= 0 && seconds && !fflush(stdout) && cmd_wait(seconds));
+	return rc;
+}
+
 /**
  * cmd_check() - the command "check"
  *
@@ -273,8 +286,11 @@ int cmd_check(int argc, char **argv)
 		"\n";
 	struct target t = TARGET_INIT;
 	bool all = false;
+	uint64_t seconds = 0;
 	const struct opt table[] = {
 		OPT_FLAG('l', "list", &all, "list what is looked for, and end"),
+		OPT_MAYBE_U64('w', "watch", &seconds, "[SECONDS]",
+			      "again every second, or so many; until interrupted"),
 		TARGET_OPTIONS(t),
 		OPT_END,
 	};
@@ -286,7 +302,7 @@ int cmd_check(int argc, char **argv)
 	else if (!rc && all)
 		rc = list(stdout);
 	else if (!rc)
-		rc = check_run(&t, stdout, &e);
+		rc = check_again(&t, seconds, &e);
 	if (rc >= 0 && (fflush(stdout) || ferror(stdout)))
 		rc = err_sys(&e, "write the output");
 	if (rc < 0)

@@ -108,7 +108,7 @@ struct check_state {
 	char nameserver[64];
 	Podvm__Pod__Response *machine;
 	char moved_path[PATH_MAX];
-	struct guest guest;
+	struct guest_half guest;
 	struct err guest_why, want_why, has_why;
 	Podvm__Network *want, *has;
 	size_t n_dead_pods;

@@ -8,13 +8,18 @@
 #include "netplug/cmd.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "lib/json.h"
 #include "lib/mem.h"
 #include "lib/opt.h"
+#include "lib/proc.h"
 #include "netplug/netplug.h"
+#include "netplug/show.h"
 #include "netplug/target.h"
 
 static int fail(const char *cmd, const struct err *e)
@@ -41,6 +46,75 @@ static int finish(const char *cmd, struct err *e)
 	return 0;
 }
 
+static void view_done(struct show_view *v)
+{
+	scan_free(v->scan);
+	if (v->machine)
+		podvm__pod__response__free_unpacked(v->machine, NULL);
+	guest_done(&v->guest);
+	*v = (struct show_view){ .scan = NULL };
+}
+
+static int view_read(const struct target *t, struct show_view *ret, struct err *e)
+{
+	struct show_view v = { .ms = clock_ms() };
+	struct nl *nl = NULL;
+	struct err none;
+	int rc = nl_open(t->netns_fd, &nl, e);
+
+	if (!rc)
+		rc = scan_read(nl, &v.scan, e);
+	nl_free(nl);
+	if (rc < 0)
+		return rc;
+	if (t->sock >= 0) {
+		memcpy(v.pod, t->pod, sizeof(v.pod));
+		target_network(t, &v.machine, &none);
+		guest_get(t, &v.guest, &v.guest_why);
+	}
+	*ret = v;
+	return 0;
+}
+
+/**
+ * cmd_wait() - wait between two looks of --watch
+ *
+ * Return: false when the user has interrupted
+ */
+bool cmd_wait(uint64_t seconds)
+{
+	struct timespec limit = { .tv_sec = (time_t)(seconds > 86400 ? 86400 : seconds) };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return sigtimedwait(&set, NULL, &limit) < 0;
+}
+
+/* Prints until interrupted; numbers are per second from the second time on. */
+static int watch(const struct target *t, uint64_t seconds, struct err *e)
+{
+	struct show_view was = { .scan = NULL }, now;
+	const char *clear = isatty(STDOUT_FILENO) && !t->json ? "\033[H\033[2J" : "";
+	int rc;
+
+	do {
+		rc = view_read(t, &now, e);
+		if (rc < 0)
+			break;
+		printf("%s", clear);
+		rc = show_print(&now, was.scan ? &was : NULL, t->shown,
+				!t->json ? SHOW_TEXT : seconds ? SHOW_JSON_LINE : SHOW_JSON,
+				stdout, e);
+		view_done(&was);
+		was = now;
+	} while (!rc && seconds && !fflush(stdout) && cmd_wait(seconds));
+	view_done(&was);
+	return rc;
+}
+
 /**
  * cmd_show() - the command "show"
  *
@@ -51,17 +125,22 @@ int cmd_show(int argc, char **argv)
 	static const char help[] =
 		"Usage: podvm-netplug show TARGET [OPTION...]\n"
 		"\n"
-		"Shows each interface of a pod's network namespace, the tap that joins it\n"
-		"to the pod's VM, and the two tc redirects between them with counters.\n"
-		"Where a half is missing, STATE says which.\n"
+		"Shows the way of a pod's packets: each interface of its network namespace, the\n"
+		"tap that joins it to the pod's VM, the two tc redirects between them, the VM's\n"
+		"queues and the guest's interface, with counters. Where a half is missing, STATE\n"
+		"says which. With --watch again and again, numbers per second, until interrupted.\n"
 		"\n"
 		"  podvm-netplug show web-0\n"
+		"  podvm-netplug show web-0 --watch 2\n"
 		"  podvm-netplug show /run/netns/cni-1234 --json\n"
 		"\n";
 	struct target t = TARGET_INIT;
-	const struct opt table[] = { TARGET_OPTIONS(t), OPT_END };
-	struct scan *s = NULL;
-	struct nl *nl = NULL;
+	uint64_t seconds = 0;
+	const struct opt table[] = {
+		OPT_MAYBE_U64('w', "watch", &seconds, "[SECONDS]",
+			      "again every second, or so many; until interrupted"),
+		TARGET_OPTIONS(t), OPT_END
+	};
 	struct err e = { 0 };
 	int rc = target_parse(table, &t, argc, argv, help, &e);
 
@@ -70,13 +149,7 @@ int cmd_show(int argc, char **argv)
 	if (!rc)
 		rc = target_open(&t, &e);
 	if (rc >= 0)
-		rc = nl_open(t.netns_fd, &nl, &e);
-	if (rc >= 0)
-		rc = scan_read(nl, &s, &e);
-	if (rc >= 0)
-		rc = show_print(s, t.shown, t.json, stdout, &e);
-	scan_free(s);
-	nl_free(nl);
+		rc = watch(&t, seconds, &e);
 	rc = rc < 0 ? fail_in("show", &t, &e) : finish("show", &e);
 	target_close(&t);
 	return rc;

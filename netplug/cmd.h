@@ -9,14 +9,13 @@
 #include "netplug/netplug.h"
 #include "netplug/scan.h"
 
+bool cmd_wait(uint64_t seconds);
 int cmd_show(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_sync(int argc, char **argv);
 int cmd_capture(int argc, char **argv);
 
-int show_print(const struct scan *s, const char *netns, bool json, FILE *f,
-	       struct err *e);
 void plan_print(const struct netplug_plan *p, const char *netns, FILE *f);
 int cni_run(const char *command, int in, FILE *out);
 

@@ -49,11 +49,11 @@ static void mask_all(Podvm__NetState *n, struct scan *s)
  * Return: 0; -ENOENT for a namespace that is no pod's; -ESRCH without a guest;
  * -ETIMEDOUT; minus errno
  */
-int guest_get(const struct target *t, struct guest *ret, struct err *e)
+int guest_get(const struct target *t, struct guest_half *ret, struct err *e)
 {
 	Podvm__NetStateGet m = PODVM__NET_STATE_GET__INIT;
 	Podvm__Request rq = AGENT_REQUEST(net_state_get = &m, NET_STATE_GET);
-	struct guest g = { .answer = NULL };
+	struct guest_half g = { .answer = NULL };
 	struct agent a;
 	int rc = target_agent(t, &a, e);
 
@@ -83,7 +83,7 @@ int guest_get(const struct target *t, struct guest *ret, struct err *e)
  *
  * Return: borrowed from @g, or NULL
  */
-const Podvm__LinkState *guest_link(const struct guest *g, const char *name)
+const Podvm__LinkState *guest_link(const struct guest_half *g, const char *name)
 {
 	size_t i;
 
@@ -99,7 +99,7 @@ const Podvm__LinkState *guest_link(const struct guest *g, const char *name)
  *
  * Return: NUD_*; 0: nothing
  */
-uint16_t guest_neigh_state(const struct guest *g, uint8_t family, const uint8_t *ip)
+uint16_t guest_neigh_state(const struct guest_half *g, uint8_t family, const uint8_t *ip)
 {
 	const struct nlattr *tb[NDA_MAX + 1];
 	uint8_t dst[16];
@@ -123,10 +123,10 @@ uint16_t guest_neigh_state(const struct guest *g, uint8_t family, const uint8_t 
 /**
  * guest_done() - free what the guest told; twice is fine
  */
-void guest_done(struct guest *g)
+void guest_done(struct guest_half *g)
 {
 	scan_free(g->scan);
 	if (g->answer)
 		podvm__response__free_unpacked(g->answer, NULL);
-	*g = (struct guest){ .answer = NULL };
+	*g = (struct guest_half){ .answer = NULL };
 }

@@ -59,6 +59,14 @@ static const struct {
 	{ { "-d=maybe" }, NULL, "--debug takes no value" },
 	{ { "--root" }, NULL, "--root needs a value: DIR" },
 	{ { "-e" }, NULL, "--env needs a value: KEY=VALUE" },
+	{ { "--watch" }, "d=0 r=- n=1 e= first=2", NULL },
+	{ { "--watch", "5" }, "d=0 r=- n=5 e= first=3", NULL },
+	{ { "--watch=5", "id" }, "d=0 r=- n=5 e= first=2", NULL },
+	{ { "-w", "id" }, "d=0 r=- n=1 e= first=2", NULL },
+	{ { "-w5" }, "d=0 r=- n=5 e= first=2", NULL },
+	{ { "--watch", "--debug" }, "d=1 r=- n=1 e= first=3", NULL },
+	{ { "--watch", "5x" }, NULL, "--watch: \"5x\" is not a number" },
+	{ { "--watch=" }, NULL, "is not a number" },
 	{ { "--number=" }, NULL, "--number: \"\" is not a number" },
 	{ { "--number", "5x" }, NULL, "--number: \"5x\" is not a number" },
 	{ { "--number", "-5" }, NULL, "is not a number" },
@@ -90,6 +98,7 @@ START_TEST(line)
 		OPT_FLAG('d', "debug", &debug, "say more"),
 		OPT_STR(0, "root", &root, "DIR", "state"),
 		OPT_U64('n', "number", &number, "N", "how many"),
+		OPT_MAYBE_U64('w', "watch", &number, "[N]", "how often"),
 		OPT_STRS('e', "env", &env, "KEY=VALUE", "environment"),
 		OPT_END
 	};

@@ -46,6 +46,7 @@
 #include "netplug/cmd.h"
 #include "netplug/netplug.h"
 #include "netplug/nl.h"
+#include "netplug/show.h"
 #include "tests/kit/kit.h"
 #include "tests/kit/net.h"
 
@@ -784,7 +785,7 @@ END_TEST
 
 static char *show_text(int netns, bool json)
 {
-	struct scan *s = NULL;
+	struct show_view v = { .scan = NULL };
 	struct nl *nl = NULL;
 	struct err e = { 0 };
 	char *text = NULL;
@@ -792,10 +793,10 @@ static char *show_text(int netns, bool json)
 	FILE *f = open_memstream(&text, &len);
 
 	ck_assert_int_eq(nl_open(netns, &nl, &e), 0);
-	ck_assert_msg(!scan_read(nl, &s, &e), "%s", e.text);
-	ck_assert_int_eq(show_print(s, "/run/netns/x", json, f, &e), 0);
+	ck_assert_msg(!scan_read(nl, &v.scan, &e), "%s", e.text);
+	ck_assert_int_eq(show_print(&v, NULL, "/run/netns/x", json ? SHOW_JSON : SHOW_TEXT, f, &e), 0);
 	fclose(f);
-	scan_free(s);
+	scan_free(v.scan);
 	nl_free(nl);
 	return text;
 }

@@ -16,12 +16,14 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -538,6 +540,72 @@ START_TEST(from_inside)
 }
 END_TEST
 
+/* ---- show ------------------------------------------------------------------------- */
+
+/* In a child: show --watch into a pipe. */
+static pid_t start_show(int *ret_fd)
+{
+	char *argv[] = { (char[]){ "show" }, (char[]){ "web-0" }, (char[]){ "--json" },
+			 (char[]){ "--watch" }, (char[]){ "--root" }, pod.root };
+	int p[2];
+	pid_t pid;
+
+	ck_assert(!pipe(p));
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		dup2(p[1], 1);
+		close(p[0]);
+		close(p[1]);
+		_exit(cmd_show(6, argv));
+	}
+	close(p[1]);
+	*ret_fd = p[0];
+	return pid;
+}
+
+static void member(const char *line, const char *path, uint64_t want)
+{
+	_cleanup_free_ char *cmd = NULL;
+
+	ck_assert_int_gt(asprintf(&cmd, "echo '%s' | jq -e '%s == %llu'", line, path,
+				  (unsigned long long)want), 0);
+	kit_run("%s", cmd);
+}
+
+START_TEST(show_watches)
+{
+	char line[8192];
+	int fd, status, i;
+	pid_t pid;
+	FILE *f;
+
+	join();
+	podvm__pod__net_device__init(&device);
+	device.mac = mac;
+	device.queues = 4;
+	device.requests = 77;
+	pod.network.devices = devices;
+	pod.network.n_devices = 1;
+	fakepod_start(&pod, "web-0");
+	pid = start_show(&fd);
+	f = fdopen(fd, "r");
+	for (i = 0; i < 2; i++) {
+		ck_assert_ptr_nonnull(fgets(line, sizeof(line), f));
+		line[strcspn(line, "\n")] = 0;
+		member(line, ".interfaces[0].queue.packets", 77);
+		member(line, ".interfaces[0].guest.mtu", 1500);
+		member(line, ".interfaces[0].tap.mtu", 1500);
+		member(line, "(.interfaces[0].queue.perSecond.packets // 99)", i ? 0 : 99);
+		member(line, "(.milliseconds // 0 | . > 0 | if . then 1 else 0 end)", (uint64_t)i);
+	}
+	kill(pid, SIGINT);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	fclose(f);
+}
+END_TEST
+
 Suite *netplug_check_suite(void)
 {
 	Suite *s = suite_create("netplug_check");
@@ -554,6 +622,7 @@ Suite *netplug_check_suite(void)
 	tcase_add_test(t, liar);
 	tcase_add_test(t, for_people);
 	tcase_add_test(t, from_inside);
+	tcase_add_test(t, show_watches);
 	tcase_set_timeout(t, 30);
 	suite_add_tcase(s, t);
 	t = tcase_create("words");
