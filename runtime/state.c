@@ -99,11 +99,11 @@ int state_pods_open(int rootfd, struct err *e)
 }
 
 /**
- * state_status_name() - as the OCI runtime specification spells it
+ * state_status_name() - as the OCI runtime specification spells it; "paused" as runc does
  */
 const char *state_status_name(enum state_status s)
 {
-	static const char *const names[] = { "created", "running", "stopped" };
+	static const char *const names[] = { "created", "running", "stopped", "paused" };
 
 	return names[s];
 }
@@ -302,7 +302,7 @@ static int fill(struct state *s, const struct jnode *n, struct err *e)
 	    copy_str(n, "created", &s->created, e) < 0 ||
 	    copy_str(n, "annotations", &s->annotations, e) < 0)
 		return -EINVAL;
-	if (status > STATE_STOPPED || pid < 0 || pid > INT32_MAX || code < 0 ||
+	if (status > STATE_PAUSED || pid < 0 || pid > INT32_MAX || code < 0 ||
 	    code > INT32_MAX || str_copy(s->pod, sizeof(s->pod), pod) < 0)
 		return err_set(e, EINVAL, "damaged record");
 	s->status = (enum state_status)status;

@@ -13,7 +13,7 @@
 /* Longest id of a container or pod; engines use 64 hexadecimal digits. */
 #define STATE_ID_BYTES 129
 
-enum state_status { STATE_CREATED, STATE_RUNNING, STATE_STOPPED };
+enum state_status { STATE_CREATED, STATE_RUNNING, STATE_STOPPED, STATE_PAUSED };
 
 /**
  * struct state - what is known of a container; strings are owned

@@ -35,6 +35,7 @@
 
 struct conn;
 struct container;
+struct freeze;
 struct opening;
 struct relay;
 struct release;
@@ -156,6 +157,7 @@ struct task {
  * @teller:   child that tells what it changed; 0: none
  * @deleting: being undone; @timer polls until nothing holds it any more
  * @disks:    serials of its disks, for their removal; owned strings
+ * @freeze:   pausing or resuming that is under way, owned; NULL: none
  * @release:  disks that the host wants back before, owned; NULL: none
  * @pending:  who waits for the end of the deletion, borrowed; NULL: nobody
  * @failure:  what to answer @pending; code 0: success
@@ -174,6 +176,7 @@ struct container {
 	int timer;
 	struct loop_src *timer_src;
 	uint64_t end_ms;
+	struct freeze *freeze;
 	struct release *release;
 	struct conn *pending;
 	struct err failure;
@@ -192,6 +195,8 @@ int cgroup_make(const char *id, const Podvm__ContainerCreate *c, int *ret_fd,
 int cgroup_kill(int cgroup_fd, struct err *e);
 bool cgroup_populated(int cgroup_fd);
 bool cgroup_oom(int cgroup_fd);
+bool cgroup_frozen(int cgroup_fd);
+int cgroup_freeze(int cgroup_fd, bool frozen, struct err *e);
 int cgroup_pids(int cgroup_fd, uint32_t **ret, size_t *ret_n, struct err *e);
 int cgroup_remove(const char *id, struct err *e);
 
@@ -376,6 +381,12 @@ bool capture_reaped(pid_t pid);
 int capture_link(const ProtobufCBinaryData *mac, struct rtm_link *ret, struct err *e);
 int capture_counters(const ProtobufCBinaryData *mac, Podvm__TraceTold *told, struct err *e);
 void capture_counters_free(Podvm__TraceTold *told);
+
+/* freeze.c */
+int freeze_container(struct agent *a, const Podvm__ContainerFreeze *m, struct conn *c,
+		     struct err *e);
+void freeze_forget_conn(struct freeze *f, const struct conn *c);
+void freeze_free(struct freeze *f);
 
 /* release.c */
 int release_disks(struct agent *a, const Podvm__DisksRelease *m, struct conn *c,

@@ -165,6 +165,24 @@ bool cgroup_oom(int cgroup_fd)
 	return keyed(cgroup_fd, "memory.events", "oom_kill") != 0;
 }
 
+/**
+ * cgroup_frozen() - whether all in it stands still
+ */
+bool cgroup_frozen(int cgroup_fd)
+{
+	return keyed(cgroup_fd, "cgroup.events", "frozen") != 0;
+}
+
+/**
+ * cgroup_freeze() - let all in it stand still, or run again; follow by cgroup_frozen()
+ *
+ * Return: 0 or minus errno
+ */
+int cgroup_freeze(int cgroup_fd, bool frozen, struct err *e)
+{
+	return file_write(cgroup_fd, "cgroup.freeze", frozen ? "1" : "0", e);
+}
+
 struct pid_list {
 	uint32_t *v;
 	size_t n, room;

@@ -142,6 +142,7 @@ static void container_free(struct container *c)
 		task_free(t);
 	}
 	task_free(c->init);
+	freeze_free(c->freeze);
 	release_free(c->release);
 	loop_del(c->timer_src);
 	fd_close(&c->timer);
@@ -362,6 +363,8 @@ int container_exec(struct agent *a, const Podvm__ProcessExec *m, struct conn *c,
 		return err_set(e, EINVAL, "exec: process.args is empty");
 	if (init->state == TASK_ENDED || init->state == TASK_SETUP)
 		return err_set(e, ESRCH, "container not running");
+	if (init->ctr->freeze || cgroup_frozen(init->ctr->cgroup_fd))
+		return err_set(e, EBUSY, "container %s is paused", m->id);
 	if (task_find(a, m->id, m->exec_id, NULL))
 		return err_set(e, EEXIST, "exec %s exists already", m->exec_id);
 	rc = task_spawn(init->ctr, m->exec_id, NULL, m, &t, e);
@@ -406,6 +409,7 @@ void container_forget_conn(struct agent *a, const struct conn *c)
 	for (ctr = a->containers; ctr; ctr = ctr->next) {
 		if (ctr->pending == c)
 			ctr->pending = NULL;
+		freeze_forget_conn(ctr->freeze, c);
 		release_forget_conn(ctr->release, c);
 		if (ctr->init && ctr->init->pending == c)
 			ctr->init->pending = NULL;

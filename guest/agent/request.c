@@ -305,6 +305,8 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return container_start(a, r->container_start->id, c, e);
 	case PODVM__REQUEST__BODY_CONTAINER_DELETE:
 		return container_delete(a, r->container_delete->id, c, e);
+	case PODVM__REQUEST__BODY_CONTAINER_FREEZE:
+		return freeze_container(a, r->container_freeze, c, e);
 	case PODVM__REQUEST__BODY_PROCESS_ATTACH:
 		return on_attach(c, r->process_attach, e);
 	case PODVM__REQUEST__BODY_PROCESS_EXEC:

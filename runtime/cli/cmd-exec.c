@@ -195,8 +195,9 @@ int cmd_exec(struct cli *c, int argc, char **argv, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (s->status != STATE_RUNNING)
-		rc = err_set(e, ESRCH, "container not running: it is %s",
-			     state_status_name(s->status));
+		rc = err_set(e, ESRCH, "container not running: it is %s%s",
+			     state_status_name(s->status),
+			     s->status == STATE_PAUSED ? "; podvm resume lets it run" : "");
 	if (!rc)
 		rc = make_process(&a, s, argv + first + 1, &p, e);
 	state_free(s);

@@ -29,6 +29,8 @@ static const struct command commands[] = {
 	{ "run", "[--bundle DIR] [--detach] [--keep] ID", "create, start, wait, delete", cmd_run },
 	{ "state", "ID", "a container's state as JSON", cmd_state },
 	{ "kill", "[--all] ID [SIGNAL]", "send a signal (default TERM)", cmd_kill },
+	{ "pause", "ID", "let all processes of a container stand still", cmd_pause },
+	{ "resume", "ID", "let a paused container run again", cmd_resume },
 	{ "delete", "[--force] ID", "remove a container; the last one ends the pod", cmd_delete },
 	{ "exec", "[--tty] [--process F] [--detach] ID [COMMAND…]",
 	  "run a command in a running container", cmd_exec },
@@ -46,7 +48,7 @@ static const struct command commands[] = {
 
 /* OCI and runc verbs that engines may try; refused by name. */
 static const char *const refused[] = {
-	"checkpoint", "restore", "pause", "resume", "update", "events", NULL,
+	"checkpoint", "restore", "update", "events", NULL,
 };
 
 /**

@@ -378,6 +378,39 @@ int container_start(struct pod *p, const char *id, struct err *e)
 }
 
 /**
+ * container_freeze() - pause a running container, or let a paused one run
+ *
+ * Return: 0; -EINVAL when it is neither; what the agent says
+ */
+int container_freeze(struct pod *p, const char *id, bool frozen, struct err *e)
+{
+	const enum state_status from = frozen ? STATE_RUNNING : STATE_PAUSED;
+	Podvm__ContainerFreeze m = PODVM__CONTAINER_FREEZE__INIT;
+	Podvm__Request rq = AGENT_REQUEST(container_freeze = &m, CONTAINER_FREEZE);
+	struct container *c;
+	int rc = find(p, id, &c, e);
+
+	if (!rc)
+		rc = alive(p, e);
+	if (rc < 0)
+		return rc;
+	if (!c->committed || c->ended || c->state->status != from)
+		return err_set(e, EINVAL, "container %s is %s: cannot %s it", id,
+			       !c->committed ? "being created" :
+			       c->ended && c->state->status != STATE_STOPPED ? "ending" :
+			       state_status_name(c->state->status), frozen ? "pause" : "resume");
+	m.id = c->id;
+	m.frozen = frozen;
+	rc = agent_call(&p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
+	/* Its end may have been reported within the call. */
+	if (rc < 0 || c->ended)
+		return rc;
+	c->state->status = frozen ? STATE_PAUSED : STATE_RUNNING;
+	pod_stamp(p, 0, "container %.32s: %s", id, frozen ? "paused" : "resumed");
+	return state_save(p->rootfd, c->state, e);
+}
+
+/**
  * container_signal() - send a signal to a container's init, or to all of it
  *
  * Return: 0; -ESRCH "container not running"
@@ -441,7 +474,7 @@ void container_exited(struct pod *p, const Podvm__Exited *x)
 	c->ended = true;
 	c->state->exit_code = (int)(x->signal ? 128 + (x->signal & 127) : x->code & 255);
 	pod_stamp(p, 0, "container %.32s: ended with %d", c->id, c->state->exit_code);
-	if (c->state->status != STATE_RUNNING || !wayback_begin(p, c))
+	if (c->state->status == STATE_CREATED || !wayback_begin(p, c))
 		container_settle(p, c);
 }
 

@@ -264,6 +264,7 @@ int container_commit(struct pod *p, const char *id, pid_t shim,
 int container_take_number(struct pod *p, uint32_t *ret, struct err *e);
 void container_unplug(struct pod *p, struct container *c);
 int container_start(struct pod *p, const char *id, struct err *e);
+int container_freeze(struct pod *p, const char *id, bool frozen, struct err *e);
 int container_signal(struct pod *p, const char *id, uint32_t sig, bool all,
 		     struct err *e);
 int container_delete(struct pod *p, const char *id, bool force, struct err *e);

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2016 # $ is for the shell in the container
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 37
+plan 49
 
 story_begin
 make_layers
@@ -80,6 +80,36 @@ podvm kill two KILL
 ok 'kill KILL stops it' wait_for 10 sh -c "[ \"\$(podvm --root $ROOT state two | jq -r .status)\" = stopped ]"
 ok 'exec into a stopped container is refused' exits 1 podvm exec two true
 podvm delete two
+
+# pause and resume
+make_bundle three . sh -c 'while :; do echo tick; sleep 0.02; done'
+podvm run --detach --bundle "$BUNDLE" three < /dev/null > "$WORK/ticks" 2> /dev/null
+ticks() { wc -l < "$WORK/ticks"; }
+more() { [ "$(ticks)" -gt "$1" ]; }
+wait_for 10 more 3
+ok 'resume of a running container is refused' exits 1 podvm resume three
+ok 'pause' podvm pause three
+ok 'makes it "paused"' is "$(status three)" paused
+sleep 0.5
+before=$(ticks)
+sleep 1
+ok 'and it stands still' is "$(ticks)" "$before"
+ok 'exec into it is refused, and says what to do' \
+	sh -c "podvm --root $ROOT exec three true 2>&1 | grep -q 'paused; podvm resume'"
+ok 'a second pause and a delete are refused' sh -c "! podvm --root $ROOT pause three && ! podvm --root $ROOT delete three"
+ok 'resume' podvm resume three
+ok 'it runs again' wait_for 10 more "$before"
+podvm pause three
+podvm kill three KILL
+ok 'a paused one can be killed' wait_for 10 sh -c "[ \"\$(podvm --root $ROOT state three | jq -r .status)\" = stopped ]"
+ok 'pause of a stopped container says so' sh -c "podvm --root $ROOT pause three 2>&1 | grep -q 'stopped: cannot pause'"
+podvm delete three
+umount "$BUNDLE/rootfs"
+make_bundle three . sleep 1000
+podvm run --detach --bundle "$BUNDLE" three < /dev/null > /dev/null 2>&1
+podvm pause three
+ok 'delete --force of a paused one' podvm delete --force three
+ok 'and it is gone' exits 1 podvm state three
 
 umount "$WORK"/disk/*/rootfs
 snapshot > "$WORK/after"
