@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_addr.h>
+#include <linux/neighbour.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <stdio.h>
@@ -82,6 +83,41 @@ static bool link_local(const struct scan_addr *a)
 	return a->family == AF_INET6 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
 }
 
+/* An entry of a bridge's table of addresses. */
+static int on_fdb(const struct nlmsghdr *h, void *arg, struct err *e)
+{
+	const struct nlattr *tb[NDA_MAX + 1];
+	const struct ndmsg *m = nl_attrs(h, sizeof(*m), tb, NDA_MAX + 1);
+	struct check_state *s = arg;
+	uint8_t mac[6];
+	size_t i;
+
+	(void)e;
+	if (!m || m->ndm_flags & NTF_SELF || nl_bytes(tb[NDA_LLADDR], mac, 6) != 6)
+		return 0;
+	for (i = 0; i < s->n_ports; i++) {
+		struct check_port *p = &s->port[i];
+
+		if (p->bridge && nl_u32(tb[NDA_MASTER], 0) == p->bridge->ifindex &&
+		    (uint32_t)m->ndm_ifindex != p->peer->ifindex &&
+		    (uint32_t)m->ndm_ifindex != p->bridge->ifindex && !memcmp(mac, p->link->mac, 6))
+			p->fdb_at = (uint32_t)m->ndm_ifindex;
+	}
+	return 0;
+}
+
+static int find_macs(struct check_state *s, struct nl *nl, struct err *e)
+{
+	struct ndmsg m = { .ndm_family = AF_BRIDGE };
+	int tries = 0, rc;
+
+	do {
+		nl_msg(nl, RTM_GETNEIGH, 0, &m, sizeof(m));
+		rc = nl_dump(nl, on_fdb, s, e);
+	} while (rc == -EAGAIN && ++tries < 8);
+	return rc == -EOPNOTSUPP || rc == -EAGAIN ? 0 : rc;
+}
+
 /* The ways to all addresses of ports whose other end is here. */
 static int find_ways(struct check_state *s, int host_fd, struct err *e)
 {
@@ -102,6 +138,8 @@ static int find_ways(struct check_state *s, int host_fd, struct err *e)
 			ask_way(nl, w);
 			s->n_ways++;
 		}
+	if (!rc)
+		rc = find_macs(s, nl, e);
 	nl_free(nl);
 	return rc;
 }

@@ -394,7 +394,9 @@ static void guest_neighbour(const struct check_state *s, struct check_findings *
 		const Podvm__Neighbour *n = s->want->neighbours[i];
 		char ip[48];
 
-		if (among(&n->base, MESSAGES(s->has->neighbours), s->has->n_neighbours))
+		/* What both have learned is of no lasting meaning. */
+		if ((n->state && !(n->state & NUD_PERMANENT)) ||
+		    among(&n->base, MESSAGES(s->has->neighbours), s->has->n_neighbours))
 			continue;
 		check_found(f, strlen(n->link) < SCAN_NAME_BYTES ? n->link : "", "the guest lacks the permanent neighbour %s, or has it with another MAC",
 			    ip_text(&n->ip, ip));

@@ -3,13 +3,13 @@
  * DOC: Theory of operation
  *
  * What can be wrong on the host's side of a pod's network: the other end of its
- * veth, the bridge, the way back, gateways, forwarding, firewall, duplicates; and
- * leftovers. Checks of one end of a veth are made where that end is in the caller's
+ * veth, the bridge, the way back, gateways, forwarding, duplicates. Checks of one end of a veth are made where that end is in the caller's
  * namespace; a network whose other side is elsewhere (macvlan) is not judged.
  * Every check looks at the collected state alone.
  */
 #include <linux/if_addr.h>
 #include <linux/if_bridge.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -235,8 +235,10 @@ static bool proxied(const struct check_state *s, const struct check_way *w)
 	return w->addr->family == AF_INET ? l->proxy_arp : l->proxy_ndp;
 }
 
-/* Whether this host is the pod's router. */
-static bool routes_here(const struct check_state *s, const struct check_way *w)
+/**
+ * check_routes_here() - whether this host is the pod's router for an address of it
+ */
+bool check_routes_here(const struct check_state *s, const struct check_way *w)
 {
 	const struct scan_route *r = default_of(s, w->port->link->ifindex, w->addr->family);
 
@@ -247,7 +249,7 @@ static void forwarding(const struct check_state *s, struct check_findings *f, ui
 		       uint32_t on, const char *key)
 {
 	CHECK_EACH_WAY(s) {
-		if (on || w->addr->family != family || !routes_here(s, w))
+		if (on || w->addr->family != family || !check_routes_here(s, w))
 			continue;
 		check_found(f, w->port->link->name, "the host is the pod's gateway and forwards no IPv%d: the pod reaches the host and nothing else",
 			    family == AF_INET ? 4 : 6);
@@ -299,7 +301,7 @@ static void gateway_gone(const struct check_state *s, struct check_findings *f)
 	}
 }
 
-bool check_has_default(const struct check_state *s, uint8_t family)
+static bool has_default(const struct check_state *s, uint8_t family)
 {
 	size_t i;
 
@@ -319,7 +321,7 @@ static void no_default_route(const struct check_state *s, struct check_findings 
 		bool *once = &said[w->addr->family == AF_INET6];
 		char ip[48];
 
-		if (*once || !gw || check_has_default(s, w->addr->family) ||
+		if (*once || !gw || has_default(s, w->addr->family) ||
 		    !(w->port->link->flags & IFF_UP))
 			continue;
 		*once = true;
@@ -364,7 +366,8 @@ static void mac_duplicate(const struct check_state *s, struct check_findings *f)
 		}
 }
 
-static void neighbour_wrong(const struct check_state *s, struct check_findings *f)
+static void neighbours(const struct check_state *s, struct check_findings *f, bool permanent,
+		       const char *text)
 {
 	size_t i;
 
@@ -375,56 +378,40 @@ static void neighbour_wrong(const struct check_state *s, struct check_findings *
 			char ip[48];
 
 			if (n->family != w->addr->family || n->proxy || !l ||
+			    !(n->state & NUD_PERMANENT) == permanent ||
 			    memcmp(n->ip, w->addr->ip, ip_len(n->family)) ||
 			    !memcmp(n->mac, w->port->link->mac, 6))
 				continue;
 			scan_ip_text(n->family, n->ip, ip);
-			check_found(f, w->port->link->name, "the host has a permanent neighbour entry for %s on %s with another MAC than the pod's", ip, l->name);
+			check_found(f, w->port->link->name, "the host knows another MAC than the pod's for %s on %s: %s",
+				    ip, l->name, text);
 			check_mend(f, "ip neigh del %s dev %s", ip, check_word(l->name).s);
 		}
 }
 
-static const char *family_name(uint8_t family)
+static void neighbour_wrong(const struct check_state *s, struct check_findings *f)
 {
-	return family == 2 ? "ip" : family == 10 ? "ip6" : "inet";
+	neighbours(s, f, true, "a permanent entry says so");
 }
 
-static bool concerns(const struct check_firewall *w, uint8_t family)
+static void address_taken(const struct check_state *s, struct check_findings *f)
 {
-	const char *name = family_name(w->family);
-
-	return !strcmp(name, "inet") || (family == AF_INET) == !strcmp(name, "ip");
+	neighbours(s, f, false, "somebody else answers for the address, or had it before the pod");
 }
 
-static void forward_drop(const struct check_state *s, struct check_findings *f)
+static void mac_elsewhere(const struct check_state *s, struct check_findings *f)
 {
-	size_t i;
+	CHECK_EACH_PORT(s) {
+		const struct scan_link *at = p->fdb_at ? scan_link_at(s->host.scan, p->fdb_at) : NULL;
+		const uint8_t *m = p->link->mac;
 
-	for (i = 0; i < s->n_firewalls; i++)
-		CHECK_EACH_WAY(s) {
-			const struct check_firewall *fw = &s->firewall[i];
-			const char *fam = family_name(fw->family);
-			const struct check_word t = check_word(fw->table), c = check_word(fw->chain),
-						l = check_word(w->port->outer->name);
-
-			if (fw->named || !concerns(fw, w->addr->family) || !routes_here(s, w))
-				continue;
-			check_found(f, w->port->link->name, "the firewall drops what is forwarded (chain %s of table %s), and no rule of it names the pod or %s",
-				    fw->chain, fw->table, w->port->outer->name);
-			check_mend(f, "nft insert rule %s %s %s iifname '\"'%s'\"' accept && nft insert rule %s %s %s oifname '\"'%s'\"' accept",
-				   fam, t.s, c.s, l.s, fam, t.s, c.s, l.s);
-			break;
-		}
-}
-
-static void conntrack_full(const struct check_state *s, struct check_findings *f)
-{
-	if (!s->conntrack_max || s->conntrack * 20 < s->conntrack_max * 19)
-		return;
-	check_found(f, "", "the host's connection table is nearly full (%llu of %llu): new connections of pods are dropped",
-		    (unsigned long long)s->conntrack, (unsigned long long)s->conntrack_max);
-	check_mend(f, "sysctl -w net.netfilter.nf_conntrack_max=%llu",
-		   (unsigned long long)s->conntrack_max * 2);
+		if (!at)
+			continue;
+		check_found(f, p->link->name, "the bridge %s takes the pod's MAC to be behind port %s, not %s: another interface uses it",
+			    p->bridge->name, at->name, p->peer->name);
+		check_mend(f, "bridge fdb del %02x:%02x:%02x:%02x:%02x:%02x dev %s master", m[0], m[1],
+			   m[2], m[3], m[4], m[5], check_word(at->name).s);
+	}
 }
 
 static void host_ipv6_off(const struct check_state *s, struct check_findings *f)
@@ -480,40 +467,6 @@ static void dad_failed(const struct check_state *s, struct check_findings *f)
 	}
 }
 
-static void netns_moved(const struct check_state *s, struct check_findings *f)
-{
-	const struct check_word path = check_word(s->moved_path);
-
-	if (!*s->moved_path)
-		return;
-	check_found(f, "", "%.150s does not lead to the pod's network namespace any more: the engine and its CNI plugins work on another one", s->moved_path);
-	check_mend(f, "{ umount -l %s || true; } 2> /dev/null && touch %s && mount --bind %s %s", path.s, path.s,
-		   s->machine->network->netns_held, path.s);
-}
-
-static void stale_pod(const struct check_state *s, struct check_findings *f)
-{
-	if (!s->n_dead_pods)
-		return;
-	check_found(f, "", "%zu pods have ended without cleaning up (%.60s is one): their taps, filters and mounts may still be there",
-		    s->n_dead_pods, s->dead_pod);
-	check_mend(f, "podvm --root %s list", check_word(s->t->root).s);
-}
-
-static void no_vhost(const struct check_state *s, struct check_findings *f)
-{
-	size_t i;
-
-	for (i = 0; s->machine && i < s->machine->network->n_devices; i++) {
-		if (s->machine->network->devices[i]->kernel_queues ||
-		    !s->machine->network->vhost_wanted || s->has_vhost)
-			continue;
-		check_found(f, "", "the host's kernel has no vhost-net: the monitor moves every packet; pods that start later use it once it is there");
-		check_mend(f, "modprobe vhost_net");
-		return;
-	}
-}
-
 const struct check_rule check_rules_host[] = {
 	{ "peer-down", CHECK_ERROR, "the host's end of the veth is down", peer_down },
 	{ "peer-mtu", CHECK_ERROR, "the host's end has a smaller MTU", peer_mtu },
@@ -531,13 +484,10 @@ const struct check_rule check_rules_host[] = {
 	{ "address-duplicate", CHECK_ERROR, "the host has an address of the pod", address_duplicate },
 	{ "mac-duplicate", CHECK_ERROR, "the host has a MAC of the pod", mac_duplicate },
 	{ "neighbour-wrong", CHECK_ERROR, "a permanent neighbour entry is wrong", neighbour_wrong },
-	{ "forward-drop", CHECK_ERROR, "the firewall drops what is forwarded", forward_drop },
-	{ "conntrack-full", CHECK_ERROR, "the connection table is full", conntrack_full },
+	{ "address-taken", CHECK_WARNING, "another MAC answers for the pod's address", address_taken },
+	{ "mac-elsewhere", CHECK_ERROR, "the bridge has the pod's MAC at another port", mac_elsewhere },
 	{ "host-ipv6-off", CHECK_ERROR, "IPv6 is switched off on the host's side", host_ipv6_off },
 	{ "offload-off", CHECK_WARNING, "checksum or segmentation offload is off", offload_off },
 	{ "dad-failed", CHECK_ERROR, "an address of the pod was a duplicate", dad_failed },
-	{ "netns-moved", CHECK_ERROR, "the namespace's path leads elsewhere", netns_moved },
-	{ "stale-pod", CHECK_WARNING, "a dead pod has left something", stale_pod },
-	{ "no-vhost", CHECK_NOTE, "the kernel cannot move the packets", no_vhost },
 };
 const size_t check_n_rules_host = ARRAY_LEN(check_rules_host);

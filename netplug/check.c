@@ -4,7 +4,7 @@
  *
  * The command "check": collects the state of a pod's network once
  * (check-collect.c), lets every rule judge it (check-tap.c, check-host.c,
- * check-guest.c), and prints what was found: a code that programs may rely on, how
+ * check-node.c, check-guest.c), and prints what was found: a code that programs may rely on, how
  * bad it is, a sentence, and the command that mends it.
  *
  * Worst first; within that in the order of the path from the pod's namespace
@@ -36,6 +36,7 @@ static const struct {
 } tables[] = {
 	{ check_rules_tap, &check_n_rules_tap },
 	{ check_rules_host, &check_n_rules_host },
+	{ check_rules_node, &check_n_rules_node },
 	{ check_rules_guest, &check_n_rules_guest },
 };
 
@@ -132,7 +133,8 @@ static void judge(const struct check_state *s, struct check_findings *f)
 		for (i = 0; i < *tables[t].n; i++) {
 			f->now = &tables[t].rules[i];
 			/* Without the other namespace there is nothing to judge there. */
-			if (tables[t].rules != check_rules_host || s->host.scan)
+			if ((tables[t].rules != check_rules_host &&
+			     tables[t].rules != check_rules_node) || s->host.scan)
 				f->now->judge(s, f);
 		}
 }

@@ -47,9 +47,11 @@ struct check_place {
  * @peer:   of a veth, in the host's namespace; NULL: elsewhere, or no veth
  * @bridge: that @peer is a port of, or NULL
  * @outer:  @bridge, else @peer: where the host's stack meets the pod
+ * @fdb_at: port of @bridge other than @peer behind which it takes the MAC to be; 0: none
  */
 struct check_port {
 	const struct scan_link *link, *tap, *peer, *bridge, *outer;
+	uint32_t fdb_at;
 };
 
 /**
@@ -180,10 +182,12 @@ void check_found(struct check_findings *f, const char *link, const char *fmt, ..
 void check_mend(struct check_findings *f, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 struct check_word check_word(const char *name);
-bool check_has_default(const struct check_state *s, uint8_t family);
+bool check_routes_here(const struct check_state *s, const struct check_way *w);
 bool check_in_subnet(const uint8_t *ip, const uint8_t *net, unsigned int bits);
 
-extern const struct check_rule check_rules_tap[], check_rules_host[], check_rules_guest[];
-extern const size_t check_n_rules_tap, check_n_rules_host, check_n_rules_guest;
+extern const struct check_rule check_rules_tap[], check_rules_host[], check_rules_node[],
+	check_rules_guest[];
+extern const size_t check_n_rules_tap, check_n_rules_host, check_n_rules_node,
+	check_n_rules_guest;
 
 #endif
