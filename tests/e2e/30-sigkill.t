@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Supervisor, monitor or shim killed at a random moment of the life of a pod with
-# volumes: the next delete --force and list leave a clean machine. ROUNDS (50) counts
-# the kills that hit; SEED repeats a run's choices.
+# volumes: the next delete --force and list leave a clean machine. ROUNDS (18) counts
+# the kills that hit, spread over victims and that life; SEED repeats a run's choices.
 # shellcheck disable=SC2016,SC2154
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kill.sh"
-ROUNDS=${ROUNDS:-50}
+ROUNDS=${ROUNDS:-18}
 plan "$ROUNDS"
 
 story_begin
@@ -51,11 +51,10 @@ echo "# an undisturbed life takes $span ms"
 killed=0
 draws=0
 while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 2)) ]; do
-	draws=$((draws + 1))
-	rnd 3
-	who=$(echo supervisor monitor shim | cut -d' ' -f$((r + 1)))
-	rnd $span
+	who=$(echo supervisor monitor shim | cut -d' ' -f$((draws % 3 + 1)))
+	part $((draws / 3)) $(((ROUNDS + 2) / 3)) $span
 	delay=$r
+	draws=$((draws + 1))
 	life > /dev/null 2>&1 &
 	life=$!
 	sleep_ms $delay

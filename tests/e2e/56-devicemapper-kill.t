@@ -4,14 +4,15 @@
 # Supervisor or monitor killed at a random moment of the life of a container on a
 # thin snapshot: the next command has the host mount it again, as it was, with all
 # that the container was told is written; nobody else has it open; file system and
-# pool are whole. ROUNDS (30) counts the kills that hit; SEED repeats a run's choices.
+# pool are whole. ROUNDS (12) counts the kills that hit, spread over victims and moments;
+# SEED repeats a run's choices.
 # shellcheck disable=SC2016,SC2154
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kill.sh"
 . "$(dirname "$0")/devices.sh"
-ROUNDS=${ROUNDS:-30}
-EVERY=10 # rounds after which the pool is taken down and checked
+ROUNDS=${ROUNDS:-12}
+EVERY=6 # rounds after which the pool is taken down and checked
 plan $((ROUNDS + ROUNDS / EVERY + 2))
 
 story_begin
@@ -82,14 +83,12 @@ echo "# an undisturbed life takes $span ms and has $told lines acknowledged"
 killed=0
 draws=0
 while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 2)) ]; do
-	draws=$((draws + 1))
-	rnd 2
-	who=$(echo supervisor monitor | cut -d' ' -f$((r + 1)))
+	who=$(echo supervisor monitor | cut -d' ' -f$((draws % 2 + 1)))
 	# Half of them anywhere, half of them while the container writes.
-	rnd 2
-	phase=$r
-	rnd $((phase ? 1000 : span * 9 / 10))
+	phase=$((draws / 2 % 2))
+	part $((draws / 4)) $(((ROUNDS + 3) / 4)) $((phase ? 1000 : span * 9 / 10))
 	delay=$r
+	draws=$((draws + 1))
 	: > "$WORK/acked"
 	life 2> /dev/null &
 	life=$!

@@ -3,14 +3,14 @@
 #
 # Supervisor, monitor or shim killed while a container's changes come back: afterwards
 # the upper directory is the old or the new one, whole, nothing is left of the other, and
-# what was reported as done is there. ROUNDS (20) counts the kills that hit; SEED repeats
-# a run's choices.
+# what was reported as done is there. ROUNDS (12) counts the kills that hit, spread over
+# victims and moments; SEED repeats a run's choices.
 # shellcheck disable=SC2016,SC2154
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kill.sh"
 . "$(dirname "$0")/wayback.sh"
-ROUNDS=${ROUNDS:-20}
+ROUNDS=${ROUNDS:-12}
 plan $((ROUNDS + 2))
 
 story_begin
@@ -53,17 +53,18 @@ draws=0
 old_ones=0
 new_ones=0
 while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 3)) ]; do
-	draws=$((draws + 1))
-	rnd 3
-	who=$(echo supervisor monitor shim | cut -d' ' -f$((r + 1)))
-	rnd $span
+	who=$(echo supervisor monitor shim | cut -d' ' -f$((draws % 3 + 1)))
+	part $((draws / 3)) $(((ROUNDS + 2) / 3)) $span
 	delay=$r
+	draws=$((draws + 1))
 	begin
 	shim=$(cat "$WORK/pid")
 	sleep_ms $delay
 	pid=$(pid_of "$who")
 	gone=no
 	kill -0 "$shim" 2> /dev/null || gone=yes
+	# The way back is shorter than it seemed.
+	[ $gone = no ] || span=$((delay + 1))
 	[ -n "$pid" ] && kill -9 "$pid" 2> /dev/null || pid=
 	while kill -0 "$shim" 2> /dev/null; do sleep 0.02; done
 	done=no

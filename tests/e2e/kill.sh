@@ -13,6 +13,13 @@ rnd() {
 	r=$((seed / 65536 % $1))
 }
 
+# part I N SPAN - a moment in $r: anywhere in the I-th of N equal parts of SPAN, where I
+# counts on. So few rounds see the whole of it.
+part() {
+	rnd 1000
+	r=$(($3 * ($1 % $2 * 1000 + r) / ($2 * 1000)))
+}
+
 # pid_of supervisor|monitor|shim - its process id, or nothing; one process, so that it
 # is quick
 pid_of() {

@@ -24,6 +24,7 @@
 #include "storage/blockdev.h"
 
 struct fakehost *kit_host;
+bool kit_no_sync;
 
 int __real_syncfs(int fd);
 int __real_fsync(int fd);
@@ -88,15 +89,15 @@ int __wrap_syncfs(int fd)
 {
 	if (!kit_host)
 		/* A test that fails call after call would wait for the whole disk each time. */
-		return kit_fault_now(KIT_FAULT_TREE)	? -1 :
-		       kit_fault_armed(KIT_FAULT_TREE) ? 0 : __real_syncfs(fd);
+		return kit_fault_now(KIT_FAULT_TREE) ? -1 :
+		       kit_no_sync || kit_fault_armed(KIT_FAULT_TREE) ? 0 : __real_syncfs(fd);
 	return fails() ? -1 : 0;
 }
 
 int __wrap_fsync(int fd)
 {
 	if (!kit_host)
-		return kit_fault_now(KIT_FAULT_TREE) ? -1 : __real_fsync(fd);
+		return kit_fault_now(KIT_FAULT_TREE) ? -1 : kit_no_sync ? 0 : __real_fsync(fd);
 	return fails() ? -1 : 0;
 }
 

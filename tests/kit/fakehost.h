@@ -40,6 +40,9 @@ struct fakehost {
 /* NULL: all calls go to the real ones. */
 extern struct fakehost *kit_host;
 
+/* syncfs() and fsync() do nothing: with the real ones a test waits for all that others write. */
+extern bool kit_no_sync;
+
 bool kit_host_claimed(struct fakehost *h);
 
 #endif

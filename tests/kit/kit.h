@@ -6,5 +6,6 @@
 
 void kit_skip(const char *suite, const char *reason);
 uint64_t kit_seed(const char *suite);
+unsigned int kit_rounds(unsigned int usual);
 
 #endif

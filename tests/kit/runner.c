@@ -58,6 +58,18 @@ uint64_t kit_seed(const char *suite)
 	return seed;
 }
 
+/**
+ * kit_rounds() - how often a test does what differs by chance only: ROUNDS of the
+ * environment, for a long run, else as often as is usual
+ */
+unsigned int kit_rounds(unsigned int usual)
+{
+	const char *env = getenv("ROUNDS");
+	unsigned long n = env ? strtoul(env, NULL, 10) : 0;
+
+	return n ? (unsigned int)n : usual;
+}
+
 /* ---- what AddressSanitizer asks; the name is its own ---- */
 const char *__asan_default_options(void);
 

@@ -180,7 +180,7 @@ START_TEST(race_map)
 	mount_layers("low");
 	kit_time_shift(10);
 	ck_assert_int_eq(pthread_create(&id, NULL, swap_thread, &s), 0);
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < kit_rounds(30); i++) {
 		struct storage_map *m = NULL;
 		struct err e = { 0 };
 		int rc = try_map(&m, &e);

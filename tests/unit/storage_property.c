@@ -7,7 +7,7 @@
  * dump.erofs, mounted as EROFS, and the two mounts are compared entry by entry. The
  * disk that comes from a filled cache of layers must be the same, byte by byte.
  *
- * Half of the seeds are always the same, the others come from the time; all are
+ * Most of the seeds are always the same, the others come from the time; all are
  * printed with a failure. PROPERTY_RUNS=N makes N of the latter kind, and
  * PROPERTY_SEED=S begins with that seed (and is one run unless PROPERTY_RUNS says more).
  */
@@ -26,8 +26,8 @@
 
 Suite *storage_property_suite(void);
 
-#define FIXED_RUNS 100
-#define RANDOM_RUNS 100
+#define FIXED_RUNS 50
+#define RANDOM_RUNS 25
 
 static uint64_t first_seed;
 

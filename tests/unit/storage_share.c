@@ -369,7 +369,7 @@ START_TEST(links_swapped_in)
 
 	done = false;
 	ck_assert_int_eq(pthread_create(&t, NULL, swapper, NULL), 0);
-	for (i = 0; i < 3000; i++) {
+	for (i = 0; i < (int)kit_rounds(600) || !found; i++) {
 		uint64_t dir = look(ROOT, "dir", &error);
 
 		if (!dir)
@@ -409,7 +409,7 @@ START_TEST(created_through_a_link)
 	ck_assert_int_gt(st.st_size, 0);
 	done = false;
 	ck_assert_int_eq(pthread_create(&t, NULL, file_swapper, NULL), 0);
-	for (i = 0; i < 2000; i++) {
+	for (i = 0; i < (int)kit_rounds(300) || !made; i++) {
 		a.rq.flags = O_RDWR | O_TRUNC;
 		a.rq.mode = 0644;
 		made += !ask_name(SHARE_CREATE, ROOT, "file");
