@@ -195,6 +195,8 @@ one() {
 	[ "$kind" != second ] || from_and_to_pod 10-podvm-bridge eth0 4
 	from_and_to_pod "$example" $if 4
 	from_and_to_pod "$example" $if 6
+	# Whatever passes packets must not be called a fault.
+	ok "$what: podvm-netplug check finds nothing" podvm-netplug check pod --root "$WORK/none"
 	ok "$what: MAC and MTU" is \
 		"$(in_guest cat /sys/class/net/$if/address /sys/class/net/$if/mtu)" \
 		"$(ip netns exec pod cat /sys/class/net/$if/address /sys/class/net/$if/mtu)"
