@@ -15,6 +15,7 @@ int cmd_plan(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_sync(int argc, char **argv);
 int cmd_capture(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 
 void plan_print(const struct netplug_plan *p, const char *netns, FILE *f);
 int cni_run(const char *command, int in, FILE *out);

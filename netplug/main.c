@@ -25,6 +25,7 @@ static const struct {
 	{ "check", cmd_check, "what keeps packets from a pod, and the command that mends it" },
 	{ "sync", cmd_sync, "give the guest again what the pod's namespace has" },
 	{ "plan", cmd_plan, "what joining would do, and what the guest would be given" },
+	{ "trace", cmd_trace, "where a flow of a pod dies: veth, tc, tap, virtio queue, guest" },
 	{ "capture", cmd_capture, "a pod's packets at each hop, as pcapng" },
 };
 

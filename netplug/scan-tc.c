@@ -22,8 +22,9 @@
 
 static int on_qdisc(const struct nlmsghdr *h, void *arg, struct err *e)
 {
-	const struct nlattr *tb[TCA_MAX + 1];
+	const struct nlattr *tb[TCA_MAX + 1], *st[TCA_STATS_MAX + 1];
 	const struct tcmsg *m = nl_attrs(h, sizeof(*m), tb, TCA_MAX + 1);
+	struct gnet_stats_queue queue;
 	struct scan *s = arg;
 	struct scan_qdisc *q;
 
@@ -37,6 +38,9 @@ static int on_qdisc(const struct nlmsghdr *h, void *arg, struct err *e)
 	q->handle = m->tcm_handle;
 	q->parent = m->tcm_parent;
 	nl_str(tb[TCA_KIND], q->kind, sizeof(q->kind));
+	nl_nested(tb[TCA_STATS2], st, TCA_STATS_MAX + 1);
+	nl_struct(st[TCA_STATS_QUEUE], &queue, sizeof(queue));
+	q->drops = queue.drops;
 	return 0;
 }
 

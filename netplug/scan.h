@@ -156,6 +156,7 @@ struct scan_rule {
 struct scan_qdisc {
 	uint32_t ifindex, handle, parent;
 	char kind[SCAN_NAME_BYTES];
+	uint64_t drops;
 };
 
 /**

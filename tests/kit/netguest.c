@@ -81,6 +81,7 @@ static void *machine(void *arg)
 			continue;
 		if (p[0].revents)
 			carry(g->outer, g->inner, g->deaf, &g->to_guest);
+		g->device.requests = g->to_guest; /* what the guest says by itself does not count */
 		if (p[1].revents)
 			carry(g->inner, g->outer, g->mute, &g->from_guest);
 	}
@@ -102,12 +103,13 @@ static bool answer(void *arg, const Podvm__Request *rq, Podvm__Response *rs)
 	if ((rq->trace_ask->probe && probe_send(rq->trace_ask->probe, &e) < 0) ||
 	    capture_counters(&rq->trace_ask->mac, &g->told, &e) < 0) {
 		rs->error = e.code;
+		snprintf(g->failure, sizeof(g->failure), "%.250s", e.text);
+		rs->text = g->failure;
 		return true;
 	}
 	clock_gettime(CLOCK_REALTIME, &now);
 	g->told.realtime_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec +
 			      (uint64_t)g->ahead_ns;
-	g->device.requests = g->to_guest + g->from_guest;
 	rs->body_case = PODVM__RESPONSE__BODY_TOLD;
 	rs->told = &g->told;
 	return true;

@@ -28,7 +28,7 @@ struct netguest {
 	pthread_t thread;
 	Podvm__Pod__NetDevice device, *devices[1];
 	Podvm__TraceTold told;
-	char mac[18];
+	char mac[18], failure[256];
 	atomic_bool stop, deaf, mute, stuck;
 	atomic_uint to_guest, from_guest;
 };

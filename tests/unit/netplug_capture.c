@@ -33,7 +33,7 @@
 #include "netplug/order.h"
 #include "netplug/pcapng.h"
 #include "tests/kit/kit.h"
-#include "tests/kit/netguest.h"
+#include "tests/kit/netpod.h"
 #include "tests/kit/tap.h"
 
 Suite *netplug_capture_suite(void);
@@ -196,15 +196,20 @@ static size_t tcpdump(const char *path, const char *filter)
 
 static char dir[32];
 
-static const char *file(const char *name)
+static const char *dir_of_files(void)
 {
-	static char path[64];
-
 	if (!*dir) {
 		snprintf(dir, sizeof(dir), "/tmp/netplug-capture.XXXXXX");
 		ck_assert_ptr_nonnull(mkdtemp(dir));
 	}
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return dir;
+}
+
+static const char *file(const char *name)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "%s/%s", dir_of_files(), name);
 	return path;
 }
 
@@ -636,136 +641,10 @@ END_TEST
 
 /* ---- the command --------------------------------------------------------------------------- */
 
-/* Processes that a test may start: before its threads, for a fork copies their locks. */
-#define RUNNERS 2
-
-/**
- * struct joined - a pod that is joined to a guest; the test is in the host's namespace
- * @runner: each waits at @go for what it shall run
- */
-struct joined {
-	struct kit_net n;
-	struct journal *j;
-	struct netplug_plan *p;
-	struct netplug_port port[NETPLUG_PORTS_MAX];
-	size_t n_ports;
-	struct netguest g;
-	pid_t runner[RUNNERS];
-	int go[RUNNERS];
-	size_t n_run;
-};
-
-/* Runs the command; its standard error goes to the file "err", its output to "out". */
-static void run(int argc, char **argv)
-{
-	int err = open(file("err"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	int out = open(file("out"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-	dup2(out, 1);
-	dup2(err, 2);
-	_exit(cmd_capture(argc, argv));
-}
-
-static void runner(int go)
-{
-	char text[4096], *argv[32], *at = text;
-	ssize_t n = read(go, text, sizeof(text));
-	int argc = 0;
-
-	if (n <= 0)
-		_exit(1);
-	for (; at < text + n; at += strlen(at) + 1)
-		argv[argc++] = at;
-	argv[argc] = NULL;
-	run(argc, argv);
-}
-
-static void runners_start(struct joined *t)
-{
-	size_t i;
-	int pair[2];
-
-	file("err");
-	fflush(NULL);
-	for (i = 0; i < RUNNERS; i++) {
-		ck_assert(!pipe2(pair, O_CLOEXEC));
-		t->runner[i] = fork();
-		if (!t->runner[i]) {
-			close(pair[1]);
-			runner(pair[0]);
-		}
-		close(pair[0]);
-		t->go[i] = pair[1];
-	}
-}
-
-static void joined_start(struct joined *t)
-{
-	struct err e = { 0 };
-
-	memset(t, 0, sizeof(*t));
-	kit_tap_netns();
-	kit_net_new(&t->n);
-	kit_run("ip addr add 10.1.0.2/24 dev eth0");
-	kit_run_in(t->n.host, "ip addr add 10.1.0.1/24 dev h0");
-	ck_assert_int_eq(journal_open(AT_FDCWD, "/dev/null", &t->j, &e), 0);
-	ck_assert_msg(!netplug_plan(t->n.pod, &t->p, &e), "%s", e.text);
-	ck_assert_msg(!netplug_apply(t->p, t->n.pod, t->n.path, 1, t->j, t->port, &t->n_ports, &e),
-		      "%s", e.text);
-	kit_net_enter(t->n.host);
-	runners_start(t);
-	netguest_start(&t->g, &t->n, t->port[0].tap_fd[0], t->port[0].mac,
-		       "ip addr add 10.1.0.2/24 dev eth0");
-}
-
-static void joined_end(struct joined *t)
-{
-	size_t i;
-
-	for (i = 0; i < RUNNERS; i++)
-		close(t->go[i]);
-	netguest_stop(&t->g);
-	while (t->n_ports)
-		netplug_port_close(&t->port[--t->n_ports]);
-	journal_free(t->j);
-	netplug_plan_free(t->p);
-}
-
-static pid_t capture_in(struct joined *t, char **argv)
-{
-	char text[4096];
-	size_t len = 0;
-
-	for (; *argv; argv++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s", *argv) + 1;
-	ck_assert_int_eq(write(t->go[t->n_run], text, len), (ssize_t)len);
-	return t->runner[t->n_run++];
-}
-
 /* Where there are no threads. */
 static pid_t capture(char **argv)
 {
-	int argc = 0;
-	pid_t pid;
-
-	while (argv[argc])
-		argc++;
-	file("err");
-	fflush(NULL);
-	pid = fork();
-	if (!pid)
-		run(argc, argv);
-	ck_assert_int_gt(pid, 0);
-	return pid;
-}
-
-static int status_of(pid_t pid)
-{
-	int status;
-
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert(WIFEXITED(status));
-	return WEXITSTATUS(status);
+	return netpod_spawn(dir_of_files(), argv);
 }
 
 /* Until the file describes its interfaces: then everything listens. */
@@ -785,19 +664,19 @@ START_TEST(all_hops_of_a_pod)
 {
 	static const char *const names[] = { "host:h0", "pod:eth0", "tap:tap2", "guest:eth0" };
 	char *path = strdup(file("x"));
-	struct joined t;
+	struct netpod t;
 	struct reading r;
 	pid_t pid;
 	int i;
 
-	joined_start(&t);
+	netpod_start(&t, dir_of_files());
 	t.g.ahead_ns = 3600ll * 1000000000;
-	pid = capture_in(&t, (char *[]){ ARG("capture"), ARG("web"), ARG("--root"), t.g.pod.root, ARG("-w"),
+	pid = netpod_run(&t, (char *[]){ ARG("capture"), ARG("web"), ARG("--root"), t.g.pod.root, ARG("-w"),
 				  path, ARG("--filter"), ARG("icmp"), ARG("--json"), NULL });
 	wait_for_file(path);
 	kit_run("ping -q -c 3 -i 0.05 -W 5 10.1.0.2 >&2");
 	kill(pid, SIGINT);
-	ck_assert_msg(!status_of(pid), "%s", kit_output("cat %s", file("err")));
+	ck_assert_msg(!netpod_status(pid), "%s", kit_output("cat %s", file("err")));
 	read_file(&r, path);
 	ck_assert_uint_eq(r.interfaces, 4);
 	ck_assert_uint_eq(r.stats, 4);
@@ -815,7 +694,7 @@ START_TEST(all_hops_of_a_pod)
 	ck_assert(r.times);
 	ck_assert_uint_eq(tcpdump(path, "icmp[0] == 8"), 12);
 	ck_assert(kit_try("grep -q '\"written\": 24' %s", file("err")));
-	joined_end(&t);
+	netpod_end(&t);
 	free(path);
 }
 END_TEST
@@ -823,23 +702,23 @@ END_TEST
 START_TEST(count_snaplen_and_a_pipe)
 {
 	char *path = strdup(file("out"));
-	struct joined t;
+	struct netpod t;
 	struct reading r;
 	pid_t pid;
 
-	joined_start(&t);
-	pid = capture_in(&t, (char *[]){ ARG("capture"), t.n.path, ARG("--root"), t.g.pod.root, ARG("-w"),
+	netpod_start(&t, dir_of_files());
+	pid = netpod_run(&t, (char *[]){ ARG("capture"), t.n.path, ARG("--root"), t.g.pod.root, ARG("-w"),
 				  ARG("-"), ARG("--hop"), ARG("guest"), ARG("--count"), ARG("2"),
 				  ARG("--snaplen"), ARG("60"), ARG("-f"), ARG("icmp"), NULL });
 	wait_for_file(path);
 	kit_run("ping -q -c 4 -i 0.05 -s 1000 -W 5 10.1.0.2 >&2");
-	ck_assert_int_eq(status_of(pid), 0);
+	ck_assert_int_eq(netpod_status(pid), 0);
 	read_file(&r, path);
 	ck_assert_uint_eq(r.interfaces, 1);
 	ck_assert_uint_eq(r.packets, 2);
 	ck_assert_uint_eq(r.caplen, 60);
 	ck_assert_uint_eq(r.len, 1042);
-	joined_end(&t);
+	netpod_end(&t);
 	free(path);
 }
 END_TEST
@@ -848,21 +727,21 @@ END_TEST
 START_TEST(guest_is_missing)
 {
 	char *path = strdup(file("x")), *err;
-	struct joined t;
+	struct netpod t;
 	struct reading r;
 
-	joined_start(&t);
+	netpod_start(&t, dir_of_files());
 	t.g.pod.agent = NULL;
-	ck_assert_int_eq(status_of(capture_in(&t, (char *[]){ ARG("capture"), ARG("web"), ARG("--root"), t.g.pod.root, ARG("-w"),
+	ck_assert_int_eq(netpod_status(netpod_run(&t, (char *[]){ ARG("capture"), ARG("web"), ARG("--root"), t.g.pod.root, ARG("-w"),
 			path, ARG("--seconds"), ARG("0"), NULL })), 0);
 	read_file(&r, path);
 	ck_assert_uint_eq(r.interfaces, 3);
 	err = kit_output("cat %s", file("err"));
 	ck_assert_msg(strstr(err, "guest eth0: the pod's machine has ended"), "%s", err);
 	free(err);
-	ck_assert_int_eq(status_of(capture_in(&t, (char *[]){ ARG("capture"), ARG("web"), ARG("--root"), t.g.pod.root, ARG("-w"),
+	ck_assert_int_eq(netpod_status(netpod_run(&t, (char *[]){ ARG("capture"), ARG("web"), ARG("--root"), t.g.pod.root, ARG("-w"),
 			path, ARG("--hop"), ARG("guest"), NULL })), 1);
-	joined_end(&t);
+	netpod_end(&t);
 	free(path);
 }
 END_TEST
@@ -903,7 +782,7 @@ START_TEST(refusals)
 		argv[4 + i] = ARG("-w");
 		argv[5 + i] = ARG(file("x"));
 	}
-	ck_assert_int_eq(status_of(capture(argv)), 1);
+	ck_assert_int_eq(netpod_status(capture(argv)), 1);
 	err = kit_output("cat %s", file("err"));
 	ck_assert_msg(strstr(err, refused[_i].want), "%s", err);
 	ck_assert_msg(strchr(err, '\n') == err + strlen(err) - 1, "%s", err);
