@@ -27,6 +27,8 @@
 #include "lib/pump.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -323,7 +325,7 @@ int pump_new(struct loop *l, int tcp, int link, pump_fn *ended, void *arg, struc
 	     struct err *e)
 {
 	struct pump *p = mem_new(struct pump);
-	int rc;
+	int rc, on = 1;
 
 	if (!p)
 		return err_set(e, ENOMEM, "out of memory");
@@ -337,6 +339,8 @@ int pump_new(struct loop *l, int tcp, int link, pump_fn *ended, void *arg, struc
 		pump_free(p);
 		return rc;
 	}
+	/* Chunks go as they come: who wrote them has decided how much is one. */
+	setsockopt(tcp, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	p->tcp.fd = tcp;
 	p->link.fd = link;
 	*ret = p;

@@ -32,9 +32,19 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/proc.h"
 
-/* A change is looked at after this time, together with those that follow it. */
+/*
+ * A change is looked at after this time, together with those that follow it; and after
+ * SETTLE_FACTOR times what the last look took, so that many changes of many sockets leave
+ * the agent time for others.
+ */
 #define SETTLE_MS 10
+#define SETTLE_FACTOR 10
+
+/* Listeners of a family that are looked at; so many are somebody's mischief. */
+#define LINES_MAX 8192
+
 #define POLL_MS 250
 
 /* As the kernel prints an address: words of 32 bits in the host's order. */
@@ -65,6 +75,7 @@ struct ports_watch {
 	unsigned long *consumer;
 	const unsigned long *producer;
 	struct ports last;
+	uint64_t took_ms;	/* by the last look */
 };
 
 static void set_port(struct ports *p, int family6, unsigned int port)
@@ -110,11 +121,12 @@ static int read_list(const char *path, struct ports *p, struct err *e)
 	char addr[33], *line = NULL;
 	unsigned int port, state;
 	FILE *f = fopen(path, "re");
+	int left = LINES_MAX;
 	size_t room = 0;
 
 	if (!f)
 		return err_sys(e, "%s", path);
-	while (getline(&line, &room, f) > 0) {
+	while (left-- && getline(&line, &room, f) > 0) {
 		if (sscanf(line, " %*u: %32[0-9A-F]:%4x %*[0-9A-F:] %2x", addr, &port, &state) != 3)
 			continue; /* its heading */
 		if (state != STATE_LISTEN)
@@ -250,14 +262,16 @@ static void on_ring(void *arg, uint32_t events)
 	__atomic_store_n(w->consumer, __atomic_load_n(w->producer, __ATOMIC_ACQUIRE),
 			 __ATOMIC_RELEASE);
 	loop_mod(w->ring_src, 0);
-	timer_set(w->timer, SETTLE_MS, &e);
+	timer_set(w->timer, SETTLE_MS + SETTLE_FACTOR * w->took_ms, &e);
 }
 
 static void on_timer(void *arg, uint32_t events)
 {
 	struct ports_watch *w = arg;
+	uint64_t begin = clock_ms();
 	struct ports now;
 	struct err e;
+	int rc;
 
 	(void)events;
 	timer_ack(w->timer);
@@ -265,7 +279,9 @@ static void on_timer(void *arg, uint32_t events)
 		loop_mod(w->ring_src, EPOLLIN);
 	else
 		timer_set(w->timer, POLL_MS, &e);
-	if (ports_read(&now, &e) < 0) {
+	rc = ports_read(&now, &e);
+	w->took_ms = clock_ms() - begin;
+	if (rc < 0) {
 		log_warn("agent: listening sockets: %s", e.text);
 		return;
 	}

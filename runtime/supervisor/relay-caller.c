@@ -3,8 +3,8 @@
  * DOC: Theory of operation
  *
  * One caller of a port, from accept to its end. States, each a list of the relay:
- * waiting (for a turn: RELAYD_OPENING_MAX are served at a time, and the others' bytes stay
- * in the kernel), opening (the supervisor has to make a connection to the agent, then the
+ * waiting (for a turn: RELAYD_OPENING_MAX are served at a time, RELAYD_OPENING_PORT_MAX of
+ * a port; the others' bytes stay in the kernel), opening (the supervisor has to make a connection to the agent, then the
  * agent one to the guest's localhost), carried (lib/pump.c). What fails gets RST: the
  * kernel has accepted for us, so it is too late to refuse.
  */
@@ -181,11 +181,29 @@ static void on_link(void *arg, int fd, const struct err *why)
 	caller_next(c);
 }
 
+/* Return: who comes next; NULL: nobody now */
+static struct caller *next_of(struct relayd *d)
+{
+	struct caller *c, *o;
+	unsigned int n;
+
+	if (d->n_opening >= RELAYD_OPENING_MAX || d->failed)
+		return NULL;
+	TAILQ_FOREACH(c, &d->waiting, all) {
+		n = 0;
+		TAILQ_FOREACH(o, &d->opening, all)
+			n += o->port == c->port && o->ipv6 == c->ipv6;
+		if (n < RELAYD_OPENING_PORT_MAX)
+			break;
+	}
+	return c;
+}
+
 static void serve(struct relayd *d)
 {
 	struct caller *c;
 
-	while (d->n_opening < RELAYD_OPENING_MAX && !d->failed && (c = TAILQ_FIRST(&d->waiting))) {
+	while ((c = next_of(d))) {
 		relayd_tick(d);
 		c->since_ms = clock_ms();
 		c->wanted = true;

@@ -19,8 +19,12 @@
 /* Callers at a time; further ones wait in the kernel's queues of their ports. */
 #define RELAYD_CALLERS_MAX 512
 
-/* Of these, that the agent has not answered yet; its own queue is not much longer. */
-#define RELAYD_OPENING_MAX 32
+/*
+ * Of these, that the agent has not answered yet, in all and of one port, so that a port
+ * which accepts nobody does not hold up others. The agent's own queue has 128 places.
+ */
+#define RELAYD_OPENING_MAX 64
+#define RELAYD_OPENING_PORT_MAX 16
 
 /* A caller whose connection in the guest is not made by then gets RST. */
 #define RELAYD_OPEN_MS 30000
