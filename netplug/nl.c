@@ -209,6 +209,13 @@ static int send_request(struct nl *nl, struct err *e)
 	return 0;
 }
 
+/* Whether a whole message is there; mnl_nlmsg_ok() takes lengths from 2 GiB for negative ones. */
+static bool message_ok(const struct nlmsghdr *h, int left)
+{
+	return left >= (int)sizeof(*h) && h->nlmsg_len >= sizeof(*h) &&
+	       h->nlmsg_len <= (uint32_t)left;
+}
+
 /* Reads the answer to its end, also when @fn has failed on the way. */
 static int read_answer(struct nl *nl, nl_fn *fn, void *arg, bool dump,
 		       struct err *e)
@@ -225,7 +232,7 @@ static int read_answer(struct nl *nl, nl_fn *fn, void *arg, bool dump,
 			continue;
 		if (n < 0)
 			return err_sys(e, "netlink: receive");
-		for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+		for (; message_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
 			if (h->nlmsg_seq != nl->seq)
 				continue;
 			changed |= !!(h->nlmsg_flags & NLM_F_DUMP_INTR);

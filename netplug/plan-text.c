@@ -18,7 +18,8 @@
 
 static const char *ip(const ProtobufCBinaryData *b, char text[48])
 {
-	return scan_ip_text(b->len == 16 ? AF_INET6 : AF_INET, b->data, text);
+	return scan_ip_text(b->len == 16 ? AF_INET6 : b->len == 4 ? AF_INET : AF_UNSPEC, b->data,
+			    text);
 }
 
 static void print_address(const Podvm__Address *a, FILE *f)

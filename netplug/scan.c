@@ -523,13 +523,15 @@ int scan_messages(const void *data, size_t len, struct scan **ret, struct err *e
 	size_t at, left;
 	int rc = s ? 0 : err_set(e, ENOMEM, "out of memory");
 
-	for (at = 0; at < len && !rc; at += NLMSG_ALIGN((size_t)h->nlmsg_len)) {
+	for (at = 0; at < len && !rc;) {
 		h = (const void *)((const char *)data + at);
 		left = len - at;
 		if (left < sizeof(*h) || h->nlmsg_len < sizeof(*h) || h->nlmsg_len > left)
 			rc = short_message(e);
 		else
 			rc = on_message(h, s, e);
+		if (!rc)
+			at += NLMSG_ALIGN((size_t)h->nlmsg_len);
 	}
 	if (rc < 0) {
 		scan_free(s);

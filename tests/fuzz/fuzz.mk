@@ -16,14 +16,19 @@ FUZZ_KIT  := $(patsubst %,$(B)/obj/tests/fuzz/%.o,drive fakekvm home image maket
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/replay.o)
 
 $(B)/tests/fuzz-%: $(B)/obj/tests/fuzz/fuzz_%.o $(FUZZ_KIT) $(FUZZ_MAIN) \
-		   $(B)/libruntime.a $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
+		   $(B)/libruntime.a $(B)/libnetplug.a $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(call link,$(FUZZ_WRAP) $(FUZZ_LINK) $(LIBS_STORAGE) $(LIBS_VMM) $(LIBS_RUNTIME) $(LIBS_LIB))
+	$(call link,$(FUZZ_WRAP) $(FUZZ_LINK) $(LIBS_NETPLUG) $(LIBS_STORAGE) $(LIBS_VMM) $(LIBS_RUNTIME) $(LIBS_LIB))
 
 # Calls that fuzz_control.c stands in front of.
 CONTROL_WRAPPED := calloc malloc eventfd timerfd_create pthread_create sandbox_enter
 $(B)/tests/fuzz-control: FUZZ_WRAP = $(CONTROL_WRAPPED:%=-Wl,--wrap=%)
+
+# Calls that fuzz_netlink.c stands for.
+NETLINK_WRAPPED := mnl_socket_open2 mnl_socket_bind mnl_socket_setsockopt mnl_socket_get_fd \
+		   mnl_socket_close mnl_socket_sendto mnl_socket_recvfrom netns_enter netns_leave
+$(B)/tests/fuzz-netlink: FUZZ_WRAP = $(NETLINK_WRAPPED:%=-Wl,--wrap=%)
 
 .SECONDARY:
 
