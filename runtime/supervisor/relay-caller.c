@@ -181,21 +181,27 @@ static void on_link(void *arg, int fd, const struct err *why)
 	caller_next(c);
 }
 
+/* How many of a port are opening. */
+static unsigned int opening_of(const struct relayd *d, uint16_t port, bool ipv6)
+{
+	const struct caller *c;
+	unsigned int n = 0;
+
+	for (c = TAILQ_FIRST(&d->opening); c; c = TAILQ_NEXT(c, all))
+		n += c->port == port && c->ipv6 == ipv6;
+	return n;
+}
+
 /* Return: who comes next; NULL: nobody now */
 static struct caller *next_of(struct relayd *d)
 {
-	struct caller *c, *o;
-	unsigned int n;
+	struct caller *c;
 
 	if (d->n_opening >= RELAYD_OPENING_MAX || d->failed)
 		return NULL;
-	TAILQ_FOREACH(c, &d->waiting, all) {
-		n = 0;
-		TAILQ_FOREACH(o, &d->opening, all)
-			n += o->port == c->port && o->ipv6 == c->ipv6;
-		if (n < RELAYD_OPENING_PORT_MAX)
+	for (c = TAILQ_FIRST(&d->waiting); c; c = TAILQ_NEXT(c, all))
+		if (opening_of(d, c->port, c->ipv6) < RELAYD_OPENING_PORT_MAX)
 			break;
-	}
 	return c;
 }
 
