@@ -315,7 +315,7 @@ static void on_timer(void *arg, uint32_t events)
 	for (at = &all->list; (m = *at);) {
 		if (!m->tries && is_new(m))
 			m->tries = TRIES;
-		again |= clock_ms() < end ? look(all, m) : m->tries;
+		again |= (m->tries && clock_ms() >= end) || look(all, m);
 		poll |= m->refs && m->watch < 0;
 		if (m->refs || m->tries) {
 			at = &m->next;

@@ -6,7 +6,7 @@
 # shellcheck disable=SC2016,SC2012
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 27
+plan 29
 
 story_begin
 make_layers
@@ -92,6 +92,11 @@ jq 'del(.annotations["io.podvm.write-back"])' "$WORK/good" > "$BUNDLE/config.jso
 echo '{"writeBack": "off"}' > "$WORK/off.json"
 PODVM_CONFIG=$WORK/off.json podvm run --bundle "$BUNDLE" wb < /dev/null
 ok 'so does the configuration' test ! -e "$up/fifth"
+echo '{"writeBackTimeoutMs": 1}' > "$WORK/short.json"
+: > "$WORK/log"
+PODVM_CONFIG=$WORK/short.json podvm --log "$WORK/log" run --bundle "$BUNDLE" wb < /dev/null
+ok 'what takes longer than it may leaves the old state' test ! -e "$up/fifth"
+ok 'and says so' grep -q 'as before the start: .*longer than they may' "$WORK/log"
 jq ".root.readonly = true | .process.args = [\"true\"]" "$BUNDLE/config.json" > "$WORK/c"
 cp "$BUNDLE/config.json" "$WORK/good"; cp "$WORK/c" "$BUNDLE/config.json"
 ok 'a read-only root has nothing to bring' podvm run --bundle "$BUNDLE" wb < /dev/null

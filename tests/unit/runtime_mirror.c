@@ -29,6 +29,7 @@ static int call_agent(struct agent *a, const Podvm__Request *rq, int timeout_ms,
 int mirror_put_in(int base, const Podvm__MirrorPut *m, struct err *e);
 
 #include "tests/kit/dir.h"
+#include "tests/kit/fakehost.h"
 #include "tests/kit/fault.h"
 #include "tests/kit/kit.h"
 #include "tests/kit/storage.h"
@@ -300,11 +301,22 @@ static uint32_t add_other(const char *dir)
 	return key;
 }
 
+static void new_version(unsigned int i)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "s%u/..v2", i);
+	kit_dirs(path);
+	snprintf(path, sizeof(path), "s%u/..data", i);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(symlink("..v2", path), 0);
+}
+
 /* Many mirrors and an agent that says nothing: one call is waited for, not one for each. */
 START_TEST(agent_is_silent)
 {
-	char dir[16], path[32];
 	struct mirror *m;
+	char dir[16];
 	unsigned int i;
 
 	for (i = 0; i < 20; i++) {
@@ -313,13 +325,8 @@ START_TEST(agent_is_silent)
 	}
 	for (m = pod.mirrors->list; m; m = m->next)
 		m->tries = TRIES;
-	for (i = 0; i < 20; i++) {
-		snprintf(path, sizeof(path), "s%u/..v2", i);
-		kit_dirs(path);
-		snprintf(path, sizeof(path), "s%u/..data", i);
-		ck_assert_int_eq(unlink(path), 0);
-		ck_assert_int_eq(symlink("..v2", path), 0);
-	}
+	for (i = 0; i < 20; i++)
+		new_version(i);
 	silent = true;
 	calls = 0;
 	for (i = 0; i < 50; i++)
@@ -336,6 +343,47 @@ START_TEST(agent_is_silent)
 	ck_assert_uint_eq(calls, 21);
 	ck_assert_ptr_null(pod.mirrors->list);
 	ck_assert_uint_eq(kit_count("guest"), 0);
+}
+END_TEST
+
+/* One that answers slowly: after some time the loop has its turn, and then it goes on. */
+START_TEST(agent_is_slow)
+{
+	static char big[4000000];
+	static struct fakehost slow = { .point = "nowhere" };
+	unsigned int i, rounds, left = 1;
+	struct err e = { 0 };
+	struct mirror *m;
+	char name[32];
+	uint32_t key;
+
+	for (i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		add_other(name);
+		new_version(i);
+	}
+	for (m = pod.mirrors->list; m; m = m->next)
+		m->tries = TRIES;
+	for (rounds = 0; left; rounds++) {
+		kit_host = &slow;
+		on_timer(pod.mirrors, EPOLLIN);
+		kit_host = NULL;
+		for (left = 0, m = pod.mirrors->list; m; m = m->next)
+			left += m->tries != 0;
+	}
+	ck_assert_uint_gt(rounds, 1);
+	ck_assert_uint_lt(rounds, 20);
+	/* One content that takes too long by itself. */
+	kit_file("c/..v1/big", big, sizeof(big));
+	for (i = 0; i < 1900; i++) {
+		snprintf(name, sizeof(name), "c/..v1/f%u", i);
+		kit_file(name, "x", 1);
+	}
+	kit_host = &slow;
+	ck_assert_int_eq(add_mirror(&key, &e), -ETIMEDOUT);
+	kit_host = NULL;
+	ck_assert_ptr_nonnull(strstr(e.text, "too slow"));
+	ck_assert_uint_eq(pod.mirrors->n, 20);
 }
 END_TEST
 
@@ -751,6 +799,7 @@ Suite *runtime_mirror_suite(void)
 	tcase_add_test(t, overflow);
 	tcase_add_test(t, agent_fails);
 	tcase_add_test(t, agent_is_silent);
+	tcase_add_test(t, agent_is_slow);
 	tcase_add_test(t, removal_fails);
 	tcase_add_test(t, given_up);
 	tcase_add_test(t, sent_again);
