@@ -27,6 +27,7 @@
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "netplug/check.h"
+#include "netplug/joined.h"
 
 /* Of these a guest can have any number: so many are told. */
 #define TOLD_MAX 8
@@ -92,11 +93,12 @@ static void device_broken(const struct check_state *s, struct check_findings *f)
 
 static const struct scan_link *in_guest(const struct check_state *s, const struct scan_link *l)
 {
+	const uint8_t *mac = joined_mac(s->pod.scan, l);
 	const struct scan *g = s->guest.scan;
 	size_t i;
 
 	for (i = 0; i < g->n_links; i++)
-		if (g->link[i].arphrd == ARPHRD_ETHER && !memcmp(g->link[i].mac, l->mac, 6))
+		if (g->link[i].arphrd == ARPHRD_ETHER && !memcmp(g->link[i].mac, mac, 6))
 			return &g->link[i];
 	return NULL;
 }
@@ -104,6 +106,7 @@ static const struct scan_link *in_guest(const struct check_state *s, const struc
 static void guest_no_link(const struct check_state *s, struct check_findings *f)
 {
 	EACH_JOINED(s) {
+		const uint8_t *mac = joined_mac(s->pod.scan, p->link);
 		const struct scan_link *named;
 
 		if (in_guest(s, p->link))
@@ -118,8 +121,7 @@ static void guest_no_link(const struct check_state *s, struct check_findings *f)
 		}
 		mend_inside(s, f);
 		check_mend(f, "ip link set dev %s address %02x:%02x:%02x:%02x:%02x:%02x",
-			   check_word(named->name).s, p->link->mac[0], p->link->mac[1],
-			   p->link->mac[2], p->link->mac[3], p->link->mac[4], p->link->mac[5]);
+			   check_word(named->name).s, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 	}
 }
 

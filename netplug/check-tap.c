@@ -86,7 +86,8 @@ static void tap_no_machine(const struct check_state *s, struct check_findings *f
 		const struct check_word link = check_word(p->link->name);
 		const struct scan_filter *flt = joined_filter(s->pod.scan, p->link->ifindex);
 
-		if (!p->tap || !(p->tap->flags & IFF_UP) || p->tap->flags & IFF_RUNNING)
+		if (!p->tap || joined_is_macvtap(p->tap) || !(p->tap->flags & IFF_UP) ||
+		    p->tap->flags & IFF_RUNNING)
 			continue;
 		check_found(f, p->link->name, "its tap %s has no carrier: no machine holds it, and what is sent to it is lost", p->tap->name);
 		check_mend(f, "%sip link del dev %s", s->in, check_word(p->tap->name).s);
@@ -137,7 +138,7 @@ static void link_qdisc(const struct check_state *s, struct check_findings *f)
 	CHECK_EACH_PORT(s) {
 		const char *kind = root_qdisc(s->pod.scan, p->link->ifindex);
 
-		if (!p->tap || (strcmp(kind, "fq") && strcmp(kind, "etf") && strcmp(kind, "taprio") &&
+		if (!p->tap || joined_is_macvtap(p->tap) || (strcmp(kind, "fq") && strcmp(kind, "etf") && strcmp(kind, "taprio") &&
 				strcmp(kind, "netem")))
 			continue;
 		check_found(f, p->link->name, "the queueing discipline %s holds back or drops what the guest sends: redirected packets have no time stamps to send by", kind);
@@ -197,7 +198,7 @@ static void put_filter(const struct check_state *s, struct check_findings *f,
 static void filter_missing(const struct check_state *s, struct check_findings *f)
 {
 	CHECK_EACH_PORT(s) {
-		if (!p->tap || joined_filter(s->pod.scan, p->link->ifindex))
+		if (!p->tap || joined_is_macvtap(p->tap) || joined_filter(s->pod.scan, p->link->ifindex))
 			continue;
 		check_found(f, p->link->name, "its ingress filter is gone: what arrives is not redirected to %s, and the guest hears nothing", p->tap->name);
 		put_filter(s, f, p->link, p->tap, 1);
@@ -207,7 +208,7 @@ static void filter_missing(const struct check_state *s, struct check_findings *f
 static void filter_missing_back(const struct check_state *s, struct check_findings *f)
 {
 	CHECK_EACH_PORT(s) {
-		if (!p->tap || joined_filter(s->pod.scan, p->tap->ifindex))
+		if (!p->tap || joined_is_macvtap(p->tap) || joined_filter(s->pod.scan, p->tap->ifindex))
 			continue;
 		check_found(f, p->link->name, "the ingress filter of its tap %s is gone: what the guest sends does not get out", p->tap->name);
 		put_filter(s, f, p->tap, p->link, 1);
@@ -232,7 +233,7 @@ static void one_elsewhere(const struct check_state *s, struct check_findings *f,
 static void filter_elsewhere(const struct check_state *s, struct check_findings *f)
 {
 	CHECK_EACH_PORT(s) {
-		if (!p->tap)
+		if (!p->tap || joined_is_macvtap(p->tap))
 			continue;
 		one_elsewhere(s, f, p->link->name, p->link, p->tap);
 		one_elsewhere(s, f, p->link->name, p->tap, p->link);

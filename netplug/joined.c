@@ -37,6 +37,30 @@ const struct scan_link *joined_tap(const struct scan *s, const struct scan_link 
 }
 
 /**
+ * joined_is_macvtap() - whether an interface is joined by a macvtap on it
+ * @tap: from joined_tap(), or NULL
+ *
+ * There are no redirects then; the guest has the MAC of the macvtap, and the addresses
+ * have left the interface.
+ */
+bool joined_is_macvtap(const struct scan_link *tap)
+{
+	return tap && !strcmp(tap->kind, "macvtap");
+}
+
+/**
+ * joined_mac() - the MAC that the guest has for an interface
+ *
+ * Return: 6 bytes, borrowed from @s
+ */
+const uint8_t *joined_mac(const struct scan *s, const struct scan_link *l)
+{
+	const struct scan_link *tap = joined_tap(s, l);
+
+	return joined_is_macvtap(tap) ? tap->mac : l->mac;
+}
+
+/**
  * joined_filter() - our filter on an interface
  *
  * Return: borrowed from @s, or NULL

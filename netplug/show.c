@@ -6,7 +6,7 @@
  * interface of the namespace, its tap, both redirects between them, the queues of the
  * virtual machine, and the guest's interface, all with counters. A port is a tap that
  * bears our alias; an interface is joined if our filter on it leads to such a tap, and
- * that tap's filter leads back. A half that is missing is shown as such: it is where
+ * that tap's filter leads back; or by a macvtap on it, without filters. A half that is missing is shown as such: it is where
  * the packets get lost.
  *
  * The machine's half comes from the pod's supervisor, the guest's from the agent; both
@@ -98,6 +98,8 @@ static const char *joined_state(const struct scan *s, const struct scan_link *l)
 
 	if (!tap)
 		return in ? "broken" : "not joined";
+	if (joined_is_macvtap(tap))
+		return tap->flags & l->flags & IFF_UP ? "joined" : "broken";
 	out = joined_filter(s, tap->ifindex);
 	return strcmp(path_state(l, tap, in), "ok") ||
 	       strcmp(path_state(tap, l, out), "ok") ? "broken" : "joined";
@@ -116,10 +118,11 @@ static const char *mac_text(const uint8_t *m, size_t len, char dst[18])
 static const struct scan_link *link_in_guest(const struct show_view *v, const struct scan_link *l)
 {
 	const struct scan *g = v->guest.scan;
+	const uint8_t *mac = joined_mac(v->scan, l);
 	size_t i;
 
 	for (i = 0; g && l->mac_len == 6 && i < g->n_links; i++)
-		if (g->link[i].arphrd == ARPHRD_ETHER && !memcmp(g->link[i].mac, l->mac, 6))
+		if (g->link[i].arphrd == ARPHRD_ETHER && !memcmp(g->link[i].mac, mac, 6))
 			return &g->link[i];
 	return NULL;
 }
@@ -129,7 +132,7 @@ static const Podvm__Pod__NetDevice *device_of(const struct show_view *v, const s
 	char mac[18];
 	size_t i;
 
-	mac_text(l->mac, l->mac_len, mac);
+	mac_text(joined_mac(v->scan, l), l->mac_len, mac);
 	for (i = 0; v->machine && i < v->machine->network->n_devices; i++)
 		if (!strcmp(v->machine->network->devices[i]->mac, mac))
 			return v->machine->network->devices[i];
@@ -242,7 +245,7 @@ static void text_port(const struct printer *p, const struct scan_link *l)
 		text_link(p, tap->kind, tap, link_before(was, tap));
 	text_queue(p, l);
 	text_guest(p, l);
-	if (!tap && !joined_filter(s, l->ifindex))
+	if ((!tap && !joined_filter(s, l->ifindex)) || joined_is_macvtap(tap))
 		return;
 	fprintf(p->f, "  %-9s %-15s %-30s %-15s %10s %14s %8s  %s\n", "PATH", "FROM",
 		"VIA", "TO", "PACKETS", "BYTES", "DROPPED", "STATE");
@@ -395,7 +398,7 @@ static void json_port(struct json_out *o, const struct printer *p, const struct 
 	json_device(o, "device", p, l);
 	if (tap)
 		json_device(o, "tap", p, tap);
-	if (tap || joined_filter(s, l->ifindex)) {
+	if ((tap && !joined_is_macvtap(tap)) || joined_filter(s, l->ifindex)) {
 		json_path(o, "toGuest", p, l, tap);
 		json_path(o, "toNetwork", p, tap, l);
 	}

@@ -34,8 +34,9 @@ static int plan_joined(const struct target *t, Podvm__Network **ret, struct err 
 	for (i = 0; !rc && i < s->n_links && p.n_ports < NETPLUG_PORTS_MAX; i++) {
 		struct plan_port *port = &p.port[p.n_ports];
 
+		/* What is joined by a macvtap has its addresses in the guest alone. */
 		if (s->link[i].arphrd != ARPHRD_ETHER || joined_is_tap(&s->link[i]) ||
-		    !joined_tap(s, &s->link[i]))
+		    !joined_tap(s, &s->link[i]) || joined_is_macvtap(joined_tap(s, &s->link[i])))
 			continue;
 		memcpy(port->name, s->link[i].name, sizeof(port->name));
 		memcpy(port->mac, s->link[i].mac, sizeof(port->mac));
@@ -44,7 +45,7 @@ static int plan_joined(const struct target *t, Podvm__Network **ret, struct err 
 		p.n_ports++;
 	}
 	if (!rc && !p.n_ports)
-		rc = err_set(e, ENOENT, "no interface is joined to a VM");
+		rc = err_set(e, ENOENT, "no interface is joined to a VM by tc");
 	if (!rc)
 		rc = plan_network(s, &p, ret, e);
 	scan_free(s);

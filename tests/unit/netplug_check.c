@@ -297,8 +297,8 @@ static const struct {
 	{ "mac-duplicate", "ip link set d1 address " MAC, PLAIN },
 	{ "neighbour-wrong", "ip neigh replace 10.1.0.2 lladdr 02:00:00:00:00:99 dev br0 nud permanent",
 	  PLAIN },
-	{ "address-taken", "ip neigh replace 10.1.0.2 lladdr 02:00:00:00:00:99 dev br0 nud reachable", PLAIN },
-	{ "mac-elsewhere", "ip link set d0 master br0 && bridge fdb replace " MAC " dev d0 master static",
+	{ "address-taken", "ip neigh replace 10.1.0.2 lladdr 02:00:00:00:00:99 dev d0 nud reachable", PLAIN },
+	{ "mac-elsewhere", "ip link set d0 master br0 && bridge fdb replace " MAC " dev d0 master static sticky",
 	  PLAIN },
 	{ "forward-drop", "nft add table ip filter && nft 'add chain ip filter FORWARD "
 	  "{ type filter hook forward priority 0; policy drop; }'", PLAIN },
