@@ -3,7 +3,7 @@
  * DOC: Theory of operation
  *
  * Carries a plan out and takes it back. What is done to one port, and the
- * journal's records, are described in tc.c. Between plan and apply the
+ * journal's records, are described in tc.c, macvtap.c and park.c. Between plan and apply the
  * namespace may have changed: what is made is made exclusively, so a clash is
  * an error and nothing of anybody else is replaced, and an interface is checked
  * to be still the planned one.
@@ -15,13 +15,17 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/rtnetlink.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "lib/fd.h"
+#include "lib/mem.h"
 #include "lib/str.h"
+#include "netplug/macvtap.h"
 #include "netplug/netns.h"
+#include "netplug/park.h"
 #include "netplug/tc.h"
 
 #define ID_BYTES 80
@@ -132,17 +136,16 @@ static int apply_hook(const struct apply *a, const struct plan_port *p,
 	return rc;
 }
 
-static int apply_port(const struct apply *a, const struct plan_port *p,
-		      struct netplug_port *out, struct err *e)
+static int apply_tc(const struct apply *a, const struct plan_port *p, uint32_t queue_len,
+		    struct netplug_port *out, struct err *e)
 {
 	char index[16];
-	uint32_t tap, queue_len;
-	int rc = check_port(a->nl, p, &queue_len, e);
+	uint32_t tap;
+	int rc;
 
 	snprintf(index, sizeof(index), "%u", p->ifindex);
-	if (!rc)
-		rc = journal_add(a->j, e, "netplug", "tap", a->path, a->id, p->tap,
-				 (const char *)NULL);
+	rc = journal_add(a->j, e, "netplug", "tap", a->path, a->id, p->tap,
+			 (const char *)NULL);
 	if (rc < 0)
 		return rc;
 	rc = tc_tap_open(a->netns_fd, p->tap, out->tap_fd, a->taps, e);
@@ -159,8 +162,56 @@ static int apply_port(const struct apply *a, const struct plan_port *p,
 	if (!rc)
 		rc = journal_add(a->j, e, "netplug", "filter", a->path, a->id,
 				 p->name, index, (const char *)NULL);
+	return rc < 0 ? rc : tc_filter_add(a->nl, p, tap, e);
+}
+
+/* One of that name that somebody else has made may be where ours would be: not ours. */
+static int create_macvtap(const struct apply *a, const struct plan_port *p, struct err *e)
+{
+	size_t mark = journal_mark(a->j);
+	struct err cut = { 0 };
+	char index[16];
+	int rc;
+
+	snprintf(index, sizeof(index), "%u", p->ifindex);
+	rc = journal_add(a->j, e, "netplug", "macvtap", a->path, a->id, p->tap, index,
+			 (const char *)NULL);
+	if (rc < 0)
+		return rc;
+	rc = macvtap_create(a->nl, p, a->taps, e);
+	if (rc == -EEXIST)
+		journal_undo_to(a->j, mark, undo_nothing, NULL, &cut);
+	return rc;
+}
+
+static int apply_macvtap(const struct apply *a, const struct plan_port *p,
+			 struct netplug_port *out, struct err *e)
+{
+	const struct park_place at = { .nl = a->nl, .netns_fd = a->netns_fd, .path = a->path,
+				       .id = a->id, .j = a->j };
+	uint32_t tap = 0;
+	int rc = park_leave(&at, p, e);
+
 	if (!rc)
-		rc = tc_filter_add(a->nl, p, tap, e);
+		rc = create_macvtap(a, p, e);
+	if (!rc)
+		rc = macvtap_setup(a->nl, p, &tap, e);
+	if (!rc)
+		rc = macvtap_open(a->netns_fd, tap, out->tap_fd, a->taps, e);
+	if (!rc)
+		out->n_taps = a->taps;
+	return rc;
+}
+
+static int apply_port(const struct apply *a, const struct plan_port *p,
+		      struct netplug_port *out, struct err *e)
+{
+	uint32_t queue_len;
+	int rc = check_port(a->nl, p, &queue_len, e);
+
+	if (!rc)
+		rc = p->model == NETPLUG_TC ? apply_tc(a, p, queue_len, out, e) :
+					      apply_macvtap(a, p, out, e);
 	if (rc < 0)
 		return rc;
 	memcpy(out->name, p->name, sizeof(out->name));
@@ -250,9 +301,9 @@ void netplug_port_close(struct netplug_port *p)
 
 /*
  * Opens the namespace of a record.
- * Return: 1 with @ret_nl; 0 if it is gone; minus errno
+ * Return: 1 with @ret_nl and @ret_fd; 0 if it is gone; minus errno
  */
-static int find_netns(const char *path, const char *id, struct nl **ret_nl,
+static int find_netns(const char *path, const char *id, struct nl **ret_nl, int *ret_fd,
 		      struct err *e)
 {
 	_cleanup_close_ int fd = netns_open(path, e);
@@ -284,7 +335,37 @@ static int find_netns(const char *path, const char *id, struct nl **ret_nl,
 		return 0;
 	}
 	*ret_nl = nl;
+	*ret_fd = fd_steal(&fd);
 	return 1;
+}
+
+static bool knows(const char *action)
+{
+	static const char *const known[] = { "tap", "queue", "ingress", "filter", "macvtap" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(known); i++)
+		if (!strcmp(action, known[i]))
+			return true;
+	return park_knows(action);
+}
+
+static int undo_in(struct nl *nl, int netns_fd, uint32_t ifindex, const struct journal_rec *r,
+		   struct err *e)
+{
+	const char *action = r->word[1];
+
+	if (!strcmp(action, "tap"))
+		return tc_tap_del(nl, r->word[4], e);
+	if (!strcmp(action, "queue"))
+		return tc_queue_none(nl, ifindex, e);
+	if (!strcmp(action, "ingress"))
+		return tc_hook_del(nl, ifindex, e);
+	if (!strcmp(action, "filter"))
+		return tc_filter_del(nl, ifindex, e);
+	if (!strcmp(action, "macvtap"))
+		return macvtap_del(nl, r->word[4], ifindex, e);
+	return park_return(nl, netns_fd, ifindex, r, e);
 }
 
 /**
@@ -299,6 +380,7 @@ static int find_netns(const char *path, const char *id, struct nl **ret_nl,
  */
 int netplug_undo(const struct journal_rec *r, struct err *e)
 {
+	_cleanup_close_ int netns_fd = -1;
 	struct nl *nl = NULL;
 	const char *action;
 	uint64_t ifindex = 0;
@@ -309,25 +391,17 @@ int netplug_undo(const struct journal_rec *r, struct err *e)
 		return err_set(e, EINVAL, "journal: this is no record of netplug");
 	action = r->word[1];
 	str_quote(shown, sizeof(shown), action);
-	if (strcmp(action, "tap") && strcmp(action, "queue") &&
-	    strcmp(action, "ingress") && strcmp(action, "filter"))
+	if (!knows(action))
 		return err_set(e, EINVAL, "journal: netplug: unknown action %s", shown);
 	if (strcmp(action, "tap") &&
 	    (r->n < 6 || parse_u64(r->word[5], &ifindex) < 0 ||
 	     ifindex > INT32_MAX))
 		return err_set(e, EINVAL, "journal: netplug: %s without an interface",
 			       shown);
-	rc = find_netns(r->word[2], r->word[3], &nl, e);
+	rc = find_netns(r->word[2], r->word[3], &nl, &netns_fd, e);
 	if (rc <= 0)
 		return rc;
-	if (!strcmp(action, "tap"))
-		rc = tc_tap_del(nl, r->word[4], e);
-	else if (!strcmp(action, "queue"))
-		rc = tc_queue_none(nl, (uint32_t)ifindex, e);
-	else if (!strcmp(action, "ingress"))
-		rc = tc_hook_del(nl, (uint32_t)ifindex, e);
-	else
-		rc = tc_filter_del(nl, (uint32_t)ifindex, e);
+	rc = undo_in(nl, netns_fd, (uint32_t)ifindex, r, e);
 	nl_free(nl);
 	return rc < 0 ? err_wrap(e, "undo %s of %s", shown, r->word[4]) : 0;
 }

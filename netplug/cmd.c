@@ -177,23 +177,30 @@ int cmd_plan(int argc, char **argv)
 		"\n"
 		"Tells what joining a network namespace to a VM would do on the host, and\n"
 		"what addresses, routes and neighbours the guest would be given. Changes\n"
-		"nothing. If something cannot be joined, the error names it.\n"
+		"nothing. If something cannot be joined, the error names it. --model asks for\n"
+		"a way of joining; with auto the plan says which one it took, and why.\n"
 		"\n"
 		"  podvm-netplug plan cni-1234\n"
 		"  podvm-netplug plan --pid 4711 --json\n"
 		"\n";
 	struct target t = TARGET_INIT;
-	const struct opt table[] = { TARGET_OPTIONS(t), OPT_END };
+	const char *model = "auto";
+	const struct opt table[] = { TARGET_OPTIONS(t),
+		OPT_STR(0, "model", &model, "NAME",
+			"auto, tc, macvtap or macvtap-passthru (auto)"), OPT_END };
+	struct netplug_options o = { 0 };
 	struct netplug_plan *p = NULL;
 	struct err e = { 0 };
 	int rc = target_parse(table, &t, argc, argv, help, &e);
 
 	if (rc == 1)
 		return finish("plan", &e);
+	if (!rc && netplug_model_parse(model, &o.model, &e) < 0)
+		rc = err_wrap(&e, "--model");
 	if (!rc)
 		rc = target_open(&t, &e);
 	if (rc >= 0)
-		rc = netplug_plan(t.netns_fd, &p, &e);
+		rc = netplug_plan(t.netns_fd, &o, &p, &e);
 	if (rc >= 0 && t.json)
 		rc = print_plan(p, &e);
 	else if (rc >= 0)

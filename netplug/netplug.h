@@ -17,6 +17,23 @@
 
 struct netplug_plan;
 
+/* How an interface is joined. */
+enum netplug_model {
+	NETPLUG_AUTO,			/* tc, or macvtap where something is in tc's way */
+	NETPLUG_TC,			/* a tap beside it, and redirects between them */
+	NETPLUG_MACVTAP,		/* a macvtap on it, in bridge mode */
+	NETPLUG_MACVTAP_PASSTHRU,	/* the same, in passthru mode */
+	NETPLUG_MODELS
+};
+
+/**
+ * struct netplug_options - what the caller chooses
+ * @model: for each interface
+ */
+struct netplug_options {
+	enum netplug_model model;
+};
+
 /**
  * struct netplug_port - one interface of the pod, joined to the VM
  * @name:   of the interface in the pod's network namespace
@@ -34,7 +51,10 @@ struct netplug_port {
 	int tap_fd[NETPLUG_TAPS_MAX];
 };
 
-int netplug_plan(int netns_fd, struct netplug_plan **ret, struct err *e);
+const char *netplug_model_name(enum netplug_model m);
+int netplug_model_parse(const char *text, enum netplug_model *ret, struct err *e);
+int netplug_plan(int netns_fd, const struct netplug_options *o, struct netplug_plan **ret,
+		 struct err *e);
 void netplug_plan_free(struct netplug_plan *p);
 const Podvm__Network *netplug_plan_network(const struct netplug_plan *p);
 int netplug_plan_json(const struct netplug_plan *p, char **ret, struct err *e);

@@ -62,8 +62,10 @@ static void put_port(struct json_out *o, const struct plan_port *p)
 	json_out_str(o, "interface", p->name);
 	json_out_u64(o, "ifindex", p->ifindex);
 	json_out_str(o, "kind", p->kind);
-	json_out_str(o, "method", "tc");
-	json_out_str(o, "hook", hooks[p->hook]);
+	json_out_str(o, "model", netplug_model_name(p->model));
+	json_out_str(o, "why", p->why);
+	if (p->model == NETPLUG_TC)
+		json_out_str(o, "hook", hooks[p->hook]);
 	json_out_str(o, "tap", p->tap);
 	put_mac(o, p->mac);
 	json_out_u64(o, "mtu", p->mtu);

@@ -151,6 +151,23 @@ static void print_route(const Podvm__Route *r, FILE *f)
 	fprintf(f, "%s\n", r->flags & RTNH_F_ONLINK ? " onlink" : "");
 }
 
+static void print_port(const struct plan_port *p, FILE *f)
+{
+	static const char *const tc[] = {
+		[PLAN_HOOK_NONE] = "adds ingress", [PLAN_HOOK_INGRESS] = "shares ingress",
+		[PLAN_HOOK_CLSACT] = "shares clsact",
+	};
+
+	fprintf(f, "  %s (%s): ", p->name, p->kind);
+	if (p->model == NETPLUG_TC)
+		fprintf(f, "tap %s, mtu %u; %s; u32 redirects both ways\n", p->tap, p->mtu,
+			tc[p->hook]);
+	else
+		fprintf(f, "macvtap %s (%s), mtu %u; addresses and routes leave the interface meanwhile\n",
+			p->tap, p->model == NETPLUG_MACVTAP ? "bridge" : "passthru", p->mtu);
+	fprintf(f, "    model %s: %s\n", netplug_model_name(p->model), p->why);
+}
+
 /**
  * plan_print() - print a plan for people
  * @netns: what to call the namespace
@@ -162,11 +179,7 @@ void plan_print(const struct netplug_plan *p, const char *netns, FILE *f)
 
 	fprintf(f, "network namespace %s\n\non the host:\n", netns);
 	for (i = 0; i < p->n_ports; i++)
-		fprintf(f, "  %s (%s): tap %s, mtu %u; %s; u32 redirects both ways\n",
-			p->port[i].name, p->port[i].kind, p->port[i].tap, p->port[i].mtu,
-			p->port[i].hook == PLAN_HOOK_CLSACT ? "shares clsact" :
-			p->port[i].hook == PLAN_HOOK_INGRESS ? "shares ingress" :
-			"adds ingress");
+		print_port(&p->port[i], f);
 	if (!p->n_ports)
 		fprintf(f, "  nothing: the pod has no interface beside the loopback\n");
 	fprintf(f, "\nto the guest:\n");

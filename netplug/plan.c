@@ -4,21 +4,19 @@
  *
  * Decides, from what scan.c read and nothing else, what becomes of each
  * interface of a pod's network namespace: the same namespace gives the same
- * plan. Ethernet interfaces whose other side is outside of the namespace are joined
- * by tc (tc.c): veth; macvlan, in any mode; vlan; ipvlan in L2 mode, whose lower
- * interface knows the guest by its addresses, which stay on the host's side. The loopback interface and the fallback
- * devices that tunnel modules put into every namespace are left alone. Any
- * other interface is refused by name: a pod that silently lacks one of its
- * networks is worse than one that does not start.
+ * plan. Ethernet interfaces whose other side is outside of the namespace are joined,
+ * each by the model that plan-model.c chooses: veth; macvlan, in any mode; vlan; ipvlan
+ * in L2 mode, whose lower interface knows the guest by its addresses, which stay on
+ * the host's side. The loopback interface and the fallback devices that tunnel
+ * modules put into every namespace are left alone. Any other interface is refused by
+ * name: a pod that silently lacks one of its networks is worse than one that does not
+ * start.
  *
  * An interface on top of another one of the same namespace is refused: what
  * arrives at the lower one goes to the guest before the upper one sees it. So are two
  * interfaces of one MAC, which the guest could not tell apart.
  *
- * Refused as well: proxied neighbours, addresses on lo, and, on the interfaces that are joined, ingress filters
- * that exist already (a packet that they accept would go to the host's stack,
- * not to the guest) and disciplines that send by the packet's time stamp (a
- * redirected packet may still have that of its arrival: fq, etf, taprio).
+ * Refused as well: proxied neighbours, and addresses on lo.
  *
  * What the guest gets is put together in plan-network.c, plan-routes.c and
  * plan-rules.c.
@@ -28,7 +26,6 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
-#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -84,18 +81,15 @@ static void pick_tap(const struct scan *s, const struct netplug_plan *p,
 	}
 }
 
-static int already_joined(const struct scan_link *l, struct err *e)
-{
-	return err_set(e, EEXIST, "interface %s: this network namespace is joined to a "
-		       "VM already; end that pod first", l->name);
-}
-
 static int check_kind(const struct scan *s, const struct scan_link *l, struct err *e)
 {
 	static const char *const kinds[] = { "veth", "macvlan", "ipvlan", "vlan" };
 	const struct scan_link *lower = l->lower_here ? scan_link_at(s, l->peer) : NULL;
 	size_t i;
 
+	if (!strcmp(l->kind, "netkit"))
+		return err_set(e, EOPNOTSUPP, "interface %s: netkit has no link layer, and programs of its own in the place of tc's; let the CNI plugin make a veth (Cilium: bpf.datapathMode=veth)",
+			       l->name);
 	for (i = 0; i < ARRAY_LEN(kinds) && strcmp(l->kind, kinds[i]); i++)
 		;
 	if (i == ARRAY_LEN(kinds))
@@ -112,11 +106,10 @@ static int check_kind(const struct scan *s, const struct scan_link *l, struct er
 
 static int check_link(const struct scan *s, const struct scan_link *l, struct err *e)
 {
-	int rc;
+	int rc = plan_unjoined(s, l, e);
 
-	if (!strcmp(l->kind, "tun") && str_starts(l->alias, SCAN_TAP_ALIAS))
-		return already_joined(l, e);
-	rc = check_kind(s, l, e);
+	if (!rc)
+		rc = check_kind(s, l, e);
 	if (rc < 0)
 		return rc;
 	if (!(l->flags & IFF_UP))
@@ -129,40 +122,6 @@ static int check_link(const struct scan *s, const struct scan_link *l, struct er
 		return err_set(e, EINVAL, "interface %s: MTU %u; a tap has at most %d: "
 			       "set the MTU in the CNI configuration", l->name, l->mtu,
 			       TAP_MTU_MAX);
-	return 0;
-}
-
-static int check_tc(const struct scan *s, const struct scan_link *l,
-		    enum plan_hook *ret, struct err *e)
-{
-	size_t i;
-
-	*ret = PLAN_HOOK_NONE;
-	for (i = 0; i < s->n_filters; i++)
-		if (s->filter[i].ifindex == l->ifindex && s->filter[i].ours)
-			return already_joined(l, e);
-	for (i = 0; i < s->n_filters; i++)
-		if (s->filter[i].ifindex == l->ifindex)
-			return err_set(e, EBUSY, "interface %s: it has an ingress filter "
-				       "already (%s, pref %u); remove it: tc filter del "
-				       "dev %s ingress", l->name, s->filter[i].kind,
-				       s->filter[i].pref, l->name);
-	for (i = 0; i < s->n_qdiscs; i++) {
-		const struct scan_qdisc *q = &s->qdisc[i];
-
-		if (q->ifindex != l->ifindex)
-			continue;
-		if (!strcmp(q->kind, "fq") || !strcmp(q->kind, "etf") ||
-		    !strcmp(q->kind, "taprio"))
-			return err_set(e, EBUSY, "interface %s: queueing discipline %s "
-				       "sends by time stamps, which redirected packets "
-				       "do not have; replace it, with fq_codel for one",
-				       l->name, q->kind);
-		if (!strcmp(q->kind, "ingress"))
-			*ret = PLAN_HOOK_INGRESS;
-		else if (!strcmp(q->kind, "clsact"))
-			*ret = PLAN_HOOK_CLSACT;
-	}
 	return 0;
 }
 
@@ -179,7 +138,7 @@ static int check_mac(const struct scan_link *l, const struct netplug_plan *p, st
 }
 
 static int add_port(const struct scan *s, const struct scan_link *l,
-		    struct netplug_plan *p, struct err *e)
+		    enum netplug_model wanted, struct netplug_plan *p, struct err *e)
 {
 	struct plan_port *port = &p->port[p->n_ports];
 	int rc;
@@ -192,7 +151,7 @@ static int add_port(const struct scan *s, const struct scan_link *l,
 	if (p->n_ports == NETPLUG_PORTS_MAX)
 		return err_set(e, E2BIG, "interface %s: more than %d interfaces in one "
 			       "pod", l->name, NETPLUG_PORTS_MAX);
-	rc = check_tc(s, l, &port->hook, e);
+	rc = plan_model(s, l, wanted, port, e);
 	if (rc < 0)
 		return rc;
 	memcpy(port->name, l->name, sizeof(port->name));
@@ -258,7 +217,8 @@ const struct plan_port *plan_port_at(const struct netplug_plan *p,
 	return NULL;
 }
 
-static int decide(const struct scan *s, struct netplug_plan *p, struct err *e)
+static int decide(const struct scan *s, enum netplug_model wanted, struct netplug_plan *p,
+		  struct err *e)
 {
 	size_t i, bytes;
 	int rc;
@@ -268,7 +228,7 @@ static int decide(const struct scan *s, struct netplug_plan *p, struct err *e)
 
 		if (l->arphrd == ARPHRD_LOOPBACK || is_fallback(l))
 			continue;
-		rc = add_port(s, l, p, e);
+		rc = add_port(s, l, wanted, p, e);
 		if (rc < 0)
 			return rc;
 	}
@@ -289,19 +249,21 @@ static int decide(const struct scan *s, struct netplug_plan *p, struct err *e)
 /**
  * plan_make() - decide what to do with a namespace; touches nothing
  * @s:   what is in it, borrowed
+ * @o:   NULL: all defaults
  * @ret: owned by the caller, netplug_plan_free()
  *
  * Return: 0; -EOPNOTSUPP, -ENETDOWN, -EBUSY, -EEXIST, -EINVAL, -E2BIG with
  * the name of what cannot be joined; -ENOMEM
  */
-int plan_make(const struct scan *s, struct netplug_plan **ret, struct err *e)
+int plan_make(const struct scan *s, const struct netplug_options *o,
+	      struct netplug_plan **ret, struct err *e)
 {
 	struct netplug_plan *p = mem_new(struct netplug_plan);
 	int rc;
 
 	if (!p)
 		return err_set(e, ENOMEM, "out of memory");
-	rc = decide(s, p, e);
+	rc = decide(s, o ? o->model : NETPLUG_AUTO, p, e);
 	if (rc < 0) {
 		netplug_plan_free(p);
 		return rc;
@@ -313,6 +275,7 @@ int plan_make(const struct scan *s, struct netplug_plan **ret, struct err *e)
 /**
  * netplug_plan() - read a pod's network namespace and decide how to join it to a VM
  * @netns_fd: the namespace, borrowed
+ * @o:        what the caller chooses; NULL: all defaults
  * @ret:      owned by the caller, netplug_plan_free()
  *
  * Nothing is changed in the namespace.
@@ -321,7 +284,8 @@ int plan_make(const struct scan *s, struct netplug_plan **ret, struct err *e)
  * Context: the calling thread is in the namespace for the while of single system calls,
  * and while it reads sysctls
  */
-int netplug_plan(int netns_fd, struct netplug_plan **ret, struct err *e)
+int netplug_plan(int netns_fd, const struct netplug_options *o, struct netplug_plan **ret,
+		 struct err *e)
 {
 	struct nl *nl = NULL;
 	struct scan *s = NULL;
@@ -334,7 +298,7 @@ int netplug_plan(int netns_fd, struct netplug_plan **ret, struct err *e)
 	if (!rc)
 		rc = sysctl_read(netns_fd, s, e);
 	if (!rc)
-		rc = plan_make(s, ret, e);
+		rc = plan_make(s, o, ret, e);
 	scan_free(s);
 	nl_free(nl);
 	return rc;

@@ -12,12 +12,14 @@
 enum plan_hook { PLAN_HOOK_NONE, PLAN_HOOK_INGRESS, PLAN_HOOK_CLSACT };
 
 /**
- * struct plan_port - one interface that gets a tap beside it
+ * struct plan_port - one interface that gets a tap beside it, or a macvtap on it
  * @name:    of the interface
  * @kind:    of it, as IFLA_INFO_KIND
  * @ifindex: of the interface
- * @tap:     name that the tap gets
- * @hook:    shared where there is one, else an ingress qdisc is made
+ * @tap:     name that the tap or macvtap gets
+ * @model:   any but NETPLUG_AUTO
+ * @why:     that model, for people
+ * @hook:    of tc: shared where there is one, else an ingress qdisc is made
  */
 struct plan_port {
 	char name[SCAN_NAME_BYTES];
@@ -26,6 +28,8 @@ struct plan_port {
 	uint32_t ifindex;
 	uint32_t mtu;
 	uint8_t mac[6];
+	enum netplug_model model;
+	char why[256];
 	enum plan_hook hook;
 };
 
@@ -39,7 +43,11 @@ struct netplug_plan {
 	Podvm__Network *network;
 };
 
-int plan_make(const struct scan *s, struct netplug_plan **ret, struct err *e);
+int plan_make(const struct scan *s, const struct netplug_options *o,
+	      struct netplug_plan **ret, struct err *e);
+int plan_unjoined(const struct scan *s, const struct scan_link *l, struct err *e);
+int plan_model(const struct scan *s, const struct scan_link *l, enum netplug_model wanted,
+	       struct plan_port *port, struct err *e);
 int plan_network(const struct scan *s, const struct netplug_plan *p,
 		 Podvm__Network **ret, struct err *e);
 int plan_routes(const struct scan *s, const struct netplug_plan *p,

@@ -62,6 +62,7 @@
 
 #include "lib/fd.h"
 #include "lib/mem.h"
+#include "netplug/link.h"
 #include "netplug/netns.h"
 
 /* Our filter comes first: one that is added later takes nothing from the guest. */
@@ -118,61 +119,6 @@ int tc_tap_open(int netns_fd, const char *name, int *ret_fds, size_t n, struct e
 	for (i = 0; i < n; i++)
 		fd_close(&ret_fds[i]);
 	return rc;
-}
-
-static int on_index(const struct nlmsghdr *h, void *arg, struct err *e)
-{
-	const struct nlattr *tb[1];
-	const struct ifinfomsg *m = nl_attrs(h, sizeof(*m), tb, 1);
-	uint32_t *ret = arg;
-
-	if (!m)
-		return err_set(e, EBADMSG, "netlink: message is cut short");
-	*ret = (uint32_t)m->ifi_index;
-	return 0;
-}
-
-static int link_index(struct nl *nl, const char *name, uint32_t *ret,
-		      struct err *e)
-{
-	struct ifinfomsg m = { .ifi_family = AF_UNSPEC };
-	struct nlmsghdr *h = nl_msg(nl, RTM_GETLINK, 0, &m, sizeof(m));
-
-	mnl_attr_put_strz(h, IFLA_IFNAME, name);
-	return nl_get(nl, on_index, ret, e);
-}
-
-/* Alias, MTU, no ARP, and no IPv6 address of the kernel's making. */
-static int tap_quiet(struct nl *nl, uint32_t tap, const struct plan_port *p,
-		     bool ipv6, struct err *e)
-{
-	struct ifinfomsg m = { .ifi_family = AF_UNSPEC, .ifi_index = (int)tap,
-			       .ifi_flags = IFF_NOARP, .ifi_change = IFF_NOARP };
-	struct nlmsghdr *h = nl_msg(nl, RTM_NEWLINK, 0, &m, sizeof(m));
-	char alias[sizeof(SCAN_TAP_ALIAS) + SCAN_NAME_BYTES];
-	struct nlattr *spec, *inet6;
-
-	snprintf(alias, sizeof(alias), "%s%s", SCAN_TAP_ALIAS, p->name);
-	mnl_attr_put_strz(h, IFLA_IFALIAS, alias);
-	mnl_attr_put_u32(h, IFLA_MTU, p->mtu);
-	if (ipv6) {
-		spec = mnl_attr_nest_start(h, IFLA_AF_SPEC);
-		inet6 = mnl_attr_nest_start(h, AF_INET6);
-		mnl_attr_put_u8(h, IFLA_INET6_ADDR_GEN_MODE,
-				IN6_ADDR_GEN_MODE_NONE);
-		mnl_attr_nest_end(h, inet6);
-		mnl_attr_nest_end(h, spec);
-	}
-	return nl_talk(nl, e);
-}
-
-static int link_up(struct nl *nl, uint32_t ifindex, struct err *e)
-{
-	struct ifinfomsg m = { .ifi_family = AF_UNSPEC, .ifi_index = (int)ifindex,
-			       .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
-
-	nl_msg(nl, RTM_NEWLINK, 0, &m, sizeof(m));
-	return nl_talk(nl, e);
 }
 
 static int qdisc_add(struct nl *nl, uint32_t ifindex, uint32_t parent,
@@ -254,9 +200,7 @@ int tc_tap_setup(struct nl *nl, const struct plan_port *p, uint32_t *ret_tap,
 	int rc = link_index(nl, p->tap, &tap, e);
 
 	if (!rc)
-		rc = tap_quiet(nl, tap, p, true, e);
-	if (rc == -EAFNOSUPPORT) /* no IPv6 in this kernel or on this link */
-		rc = tap_quiet(nl, tap, p, false, e);
+		rc = link_quiet(nl, tap, p->name, p->mtu, 0, e);
 	if (!rc)
 		rc = qdisc_add(nl, tap, TC_H_ROOT, 0, NLM_F_REPLACE, "noqueue", e);
 	if (!rc)
@@ -298,23 +242,6 @@ static int gone_is_fine(int rc)
 	return rc == -ENODEV || rc == -ENOENT || rc == -EINVAL ? 0 : rc;
 }
 
-static int on_tap(const struct nlmsghdr *h, void *arg, struct err *e)
-{
-	const struct nlattr *tb[IFLA_MAX + 1], *info[IFLA_INFO_MAX + 1];
-	const struct ifinfomsg *m = nl_attrs(h, sizeof(*m), tb, IFLA_MAX + 1);
-	char kind[SCAN_NAME_BYTES], alias[sizeof(SCAN_TAP_ALIAS)];
-	uint32_t *ret = arg;
-
-	if (!m)
-		return err_set(e, EBADMSG, "netlink: message is cut short");
-	nl_nested(tb[IFLA_LINKINFO], info, IFLA_INFO_MAX + 1);
-	nl_str(info[IFLA_INFO_KIND], kind, sizeof(kind));
-	nl_str(tb[IFLA_IFALIAS], alias, sizeof(alias));
-	if (!strcmp(kind, "tun") && !strcmp(alias, SCAN_TAP_ALIAS))
-		*ret = (uint32_t)m->ifi_index;
-	return 0;
-}
-
 /**
  * tc_tap_del() - remove our tap, if it is there and ours
  *
@@ -322,19 +249,7 @@ static int on_tap(const struct nlmsghdr *h, void *arg, struct err *e)
  */
 int tc_tap_del(struct nl *nl, const char *name, struct err *e)
 {
-	struct ifinfomsg m = { .ifi_family = AF_UNSPEC };
-	struct nlmsghdr *h = nl_msg(nl, RTM_GETLINK, 0, &m, sizeof(m));
-	uint32_t tap = 0;
-	int rc;
-
-	mnl_attr_put_strz(h, IFLA_IFNAME, name);
-	rc = nl_get(nl, on_tap, &tap, e);
-	if (!rc && tap) {
-		m.ifi_index = (int)tap;
-		nl_msg(nl, RTM_DELLINK, 0, &m, sizeof(m));
-		rc = nl_talk(nl, e);
-	}
-	return rc == -ENODEV ? 0 : rc;
+	return link_del(nl, name, "tun", 0, e);
 }
 
 /* Filters at an interface's ingress hook; none if there is no hook. */

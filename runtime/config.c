@@ -150,6 +150,18 @@ static int get_write_back(const struct jnode *n, const char *key, enum config_wr
 	return rc;
 }
 
+static int get_model(const struct jnode *n, const char *key, enum netplug_model *ret,
+		     struct err *e)
+{
+	const char *v;
+	struct err word;
+	int rc = json_str(n, key, &v, e);
+
+	if (rc == 1 && netplug_model_parse(v, ret, &word) < 0)
+		return json_fail(n, key, e, "%s", word.text);
+	return rc < 0 ? rc : 0;
+}
+
 static int get_block(const struct jnode *n, const char *key, enum config_block *ret,
 		     struct err *e)
 {
@@ -237,6 +249,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
 		"layerCache", "blockRootfs", "writeBack", "writeBackTimeoutMs", "relay",
+		"networkModel",
 	};
 	struct jnode memory;
 	int rc;
@@ -260,6 +273,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    get_cache(n, "layerCache", c->layer_cache, sizeof(c->layer_cache), e) < 0 ||
 	    get_write_back(n, "writeBack", &c->write_back, e) < 0 ||
 	    json_u64(n, "writeBackTimeoutMs", &c->write_back_ms, e) < 0 ||
+	    get_model(n, "networkModel", &c->network_model, e) < 0 ||
 	    get_block(n, "blockRootfs", &c->block_rootfs, e) < 0 ||
 	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||

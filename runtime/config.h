@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "lib/err.h"
+#include "netplug/netplug.h"
 #include "vmm/vmm.h"
 
 /* Read when PODVM_CONFIG is not in the environment; it need not exist. */
@@ -44,6 +45,7 @@ enum config_block {
  * @write_back_ms: what it may take
  * @boot_timeout_ms: until the agent must have called
  * @vhost_net:     let the kernel move a pod's packets where it can
+ * @network_model: how a pod's interfaces are joined, where its annotation does not say
  * @block_rootfs:  see enum config_block
  * @relay:         what listens on a guest's localhost is reached on its pod's
  */
@@ -65,6 +67,7 @@ struct config {
 	uint64_t write_back_ms;
 	uint64_t boot_timeout_ms;
 	bool vhost_net;
+	enum netplug_model network_model;
 	enum config_block block_rootfs;
 	bool relay;
 };

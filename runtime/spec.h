@@ -8,6 +8,7 @@
 
 #include "lib/agent.pb-c.h"
 #include "lib/err.h"
+#include "netplug/netplug.h"
 
 /* What the annotations of CRI-O and containerd say a container is. */
 enum spec_role {
@@ -22,6 +23,9 @@ enum spec_role {
 
 /* Whether the guest's localhost is reached from the pod's (spec_relay.c). */
 #define SPEC_RELAY "io.podvm.relay"
+
+/* How the pod's interfaces are joined (spec_network.c). */
+#define SPEC_NETWORK_MODEL "io.podvm.network-model"
 
 /* What a writable disk can have (storage/scratch.c). */
 #define SPEC_SCRATCH_BYTES_MIN (4ull << 20)
@@ -58,6 +62,7 @@ struct spec_hooks {
  * @annotations:  all of them, for the state's JSON
  * @ram_bytes:    that the pod's VM should have by its annotations and limits; 0: default
  * @vcpus:        as above
+ * @network_model: of its annotation; NETPLUG_MODELS: as the configuration says
  * @write_back:   of its annotation
  * @throwaway:    its engine removes it when it ends
  * @scratch_bytes: of its annotation; 0: as the configuration says
@@ -76,6 +81,7 @@ struct spec {
 	size_t n_annotations;
 	uint64_t ram_bytes;
 	uint32_t vcpus;
+	enum netplug_model network_model;
 	enum spec_write_back write_back;
 	bool throwaway;
 	uint64_t scratch_bytes;

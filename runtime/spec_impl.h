@@ -62,6 +62,7 @@ const char *spec_annotation(const struct spec *s, const char *key);
 int spec_relay(struct spec *s, struct err *e);
 
 /* spec_storage.c */
+int spec_network(struct spec *s, struct err *e);
 int spec_storage(struct spec *s, struct err *e);
 
 /* spec_process.c */

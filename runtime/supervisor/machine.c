@@ -302,6 +302,12 @@ static void stamp_vmm(struct pod *p)
 		pod_stamp(p, st.connect_ns, "monitor: guest's first vsock call");
 }
 
+static enum netplug_model network_model(const struct pod *p, const struct spec *spec)
+{
+	return spec->network_model < NETPLUG_MODELS ? spec->network_model :
+						      p->config.network_model;
+}
+
 /**
  * machine_start() - make the pod's machine, up to a guest that is set up
  * @spec: of the container that starts the pod, borrowed
@@ -311,6 +317,7 @@ static void stamp_vmm(struct pod *p)
 int machine_start(struct pod *p, const struct spec *spec, struct err *e)
 {
 	struct netplug_port ports[NETPLUG_PORTS_MAX];
+	struct netplug_options how = { .model = network_model(p, spec) };
 	struct netplug_plan *plan = NULL;
 	size_t n_ports = 0;
 	int rc;
@@ -318,7 +325,7 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e)
 	rc = pod_netns(p, spec, e);
 	if (rc < 0)
 		return rc;
-	rc = netplug_plan(p->netns_fd, &plan, e);
+	rc = netplug_plan(p->netns_fd, &how, &plan, e);
 	if (rc < 0)
 		return err_wrap(e, "network");
 	rc = netplug_apply(plan, p->netns_fd, spec->netns_path ? spec->netns_path : "",

@@ -216,7 +216,7 @@ static int probe(bool tc)
 		return 0;
 	fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
-	rc = netplug_plan(fd, &p, &e);
+	rc = netplug_plan(fd, NULL, &p, &e);
 	if (!rc)
 		rc = journal_open(AT_FDCWD, "/dev/null", &j, &e);
 	if (!rc)

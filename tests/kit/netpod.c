@@ -84,7 +84,7 @@ void netpod_start(struct netpod *t, const char *dir)
 	kit_run_in(t->n.host, "ip addr add 10.1.0.1/24 dev h0 && "
 		   "ip addr add 2001:db8::1/64 dev h0 nodad");
 	ck_assert_int_eq(journal_open(AT_FDCWD, "/dev/null", &t->j, &e), 0);
-	ck_assert_msg(!netplug_plan(t->n.pod, &t->p, &e), "%s", e.text);
+	ck_assert_msg(!netplug_plan(t->n.pod, NULL, &t->p, &e), "%s", e.text);
 	ck_assert_msg(!netplug_apply(t->p, t->n.pod, t->n.path, 1, t->j, t->port, &t->n_ports, &e),
 		      "%s", e.text);
 	kit_net_enter(t->n.host);

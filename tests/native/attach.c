@@ -78,7 +78,7 @@ static int attach(const struct options *o, struct pod *p, struct err *e)
 	if (rc < 0)
 		return rc;
 	t = now_us();
-	rc = netplug_plan(p->netns, &plan, e);
+	rc = netplug_plan(p->netns, NULL, &plan, e);
 	if (!rc)
 		rc = netplug_apply(plan, p->netns, p->path, o->queues, p->j, p->port, &p->n_ports, e);
 	p->attach_us = p->n_ports ? (now_us() - t) / (double)p->n_ports : 0;

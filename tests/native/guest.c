@@ -137,7 +137,7 @@ static int join(struct guest *g, struct err *e)
 
 	if (netns < 0)
 		return err_sys(e, "namespace %s", g->pod);
-	rc = netplug_plan(netns, &p, e);
+	rc = netplug_plan(netns, NULL, &p, e);
 	if (!rc)
 		rc = netplug_apply(p, netns, g->pod, g->queues, g->j, g->port, &g->n_ports, e);
 	if (!rc)

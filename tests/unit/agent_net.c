@@ -143,7 +143,7 @@ static struct netplug_plan *plan_of(int netns)
 	struct netplug_plan *p = NULL;
 	struct err e = { 0 };
 
-	ck_assert_msg(!netplug_plan(netns, &p, &e), "%s", e.text);
+	ck_assert_msg(!netplug_plan(netns, NULL, &p, &e), "%s", e.text);
 	return p;
 }
 
@@ -168,7 +168,7 @@ static struct netplug_plan *told_plan(void)
 	struct err e = { 0 };
 
 	netplug_plan_free(p);
-	ck_assert_msg(!plan_make(s, &p, &e), "%s", e.text);
+	ck_assert_msg(!plan_make(s, NULL, &p, &e), "%s", e.text);
 	ck_assert(!ns->truncated);
 	scan_free(s);
 	podvm__net_state__free_unpacked(ns, NULL);

@@ -66,6 +66,7 @@ struct joined {
 	char dir[32];
 	int dirfd;
 	struct journal *j;
+	struct netplug_options options;
 	struct netplug_plan *p;
 	struct netplug_port port[NETPLUG_PORTS_MAX];
 	size_t n_ports;
@@ -94,7 +95,7 @@ static void joined_prepare(struct joined *t, const char *setup)
 	t->dirfd = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ck_assert_int_eq(journal_open(t->dirfd, "journal", &t->j, &e), 0);
 	t->before = kit_net_state();
-	ck_assert_msg(!netplug_plan(t->n.pod, &t->p, &e), "%s", e.text);
+	ck_assert_msg(!netplug_plan(t->n.pod, &t->options, &t->p, &e), "%s", e.text);
 }
 
 static int joined_try(struct joined *t, struct err *e)
@@ -288,7 +289,7 @@ START_TEST(joined_twice)
 
 	joined_prepare(&t, NULL);
 	joined_apply(&t);
-	ck_assert_int_eq(netplug_plan(t.n.pod, &p, &e), -EEXIST);
+	ck_assert_int_eq(netplug_plan(t.n.pod, NULL, &p, &e), -EEXIST);
 	ck_assert_msg(strstr(e.text, "eth0: this network namespace is joined"), "%s",
 		      e.text);
 	joined_undo(&t);
@@ -378,7 +379,7 @@ START_TEST(nothing_to_join)
 
 	ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
 	fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	ck_assert_int_eq(netplug_plan(fd, &p, &e), 0);
+	ck_assert_int_eq(netplug_plan(fd, NULL, &p, &e), 0);
 	ck_assert_int_eq(journal_open(AT_FDCWD, "/dev/null", &j, &e), 0);
 	ck_assert_msg(!netplug_apply(p, fd, "", 1, j, port, &n, &e), "%s", e.text);
 	ck_assert_uint_eq(n, 0);

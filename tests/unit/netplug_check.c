@@ -99,7 +99,7 @@ static void join(void)
 	struct journal *j = NULL;
 	struct err e = { 0 };
 
-	ck_assert_msg(!netplug_plan(net.pod, &p, &e), "%s", e.text);
+	ck_assert_msg(!netplug_plan(net.pod, NULL, &p, &e), "%s", e.text);
 	ck_assert_str_eq(p->port[0].tap, "tap2");
 	ck_assert(!journal_open(AT_FDCWD, "/dev/null", &j, &e));
 	ck_assert_msg(!netplug_apply(p, net.pod, net.path, 1, j, port, &n_ports, &e), "%s", e.text);

@@ -59,7 +59,7 @@ static void pod_open(struct pod *t)
 	ck_assert_ptr_nonnull(mkdtemp(t->dir));
 	t->dirfd = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ck_assert_int_eq(journal_open(t->dirfd, "journal", &t->j, &e), 0);
-	ck_assert_msg(!netplug_plan(t->n.pod, &t->p, &e), "%s", e.text);
+	ck_assert_msg(!netplug_plan(t->n.pod, NULL, &t->p, &e), "%s", e.text);
 	t->before = state();
 }
 

@@ -221,7 +221,7 @@ START_TEST(not_a_netns)
 	ck_assert_int_eq(nl_open(null_fd, &nl, &e), -EINVAL);
 	ck_assert_int_eq(nl_open(uts, &nl, &e), -EINVAL);
 	ck_assert_int_eq(nl_open(-1, &nl, &e), -EBADF);
-	ck_assert_int_eq(netplug_plan(null_fd, &p, &e), -EINVAL);
+	ck_assert_int_eq(netplug_plan(null_fd, NULL, &p, &e), -EINVAL);
 	ck_assert_ptr_null(nl);
 	ck_assert_ptr_null(p);
 	ck_assert_uint_eq(here(), before);
@@ -238,7 +238,7 @@ static void *plan_in_thread(void *arg)
 	/* A thread that is elsewhere than the process's first one. */
 	ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
 	own = here();
-	ck_assert_msg(!netplug_plan(n->pod, &p, &e), "%s", e.text);
+	ck_assert_msg(!netplug_plan(n->pod, NULL, &p, &e), "%s", e.text);
 	ck_assert_uint_eq(netplug_plan_network(p)->n_links, 1);
 	netplug_plan_free(p);
 	ck_assert_uint_eq(here(), own);

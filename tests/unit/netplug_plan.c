@@ -43,7 +43,7 @@ static struct netplug_plan *plan_of(int netns)
 	struct netplug_plan *p = NULL;
 	struct err e = { 0 };
 
-	ck_assert_msg(!netplug_plan(netns, &p, &e), "%s", e.text);
+	ck_assert_msg(!netplug_plan(netns, NULL, &p, &e), "%s", e.text);
 	return p;
 }
 
@@ -389,6 +389,7 @@ static const struct {
 
 START_TEST(refused_by_name)
 {
+	const struct netplug_options tc = { .model = NETPLUG_TC };
 	struct netplug_plan *p = NULL;
 	struct err e = { 0 };
 	struct kit_net n;
@@ -396,7 +397,7 @@ START_TEST(refused_by_name)
 
 	kit_net_new(&n);
 	kit_run("HOST=/proc/%d/fd/%d; %s", getpid(), n.host, refused[_i].setup);
-	rc = netplug_plan(n.pod, &p, &e);
+	rc = netplug_plan(n.pod, &tc, &p, &e);
 	ck_assert_msg(rc < 0, "not refused: %s", refused[_i].setup);
 	ck_assert_msg(strstr(e.text, refused[_i].want), "want \"%s\", got \"%s\"",
 		      refused[_i].want, e.text);
@@ -415,6 +416,7 @@ static const struct {
 	{ "ipvlan", "eth1", NULL, IFF_UP, 0, NULL },
 	{ "dummy", "eth1", NULL, IFF_UP, 0, "interface eth1: kind dummy cannot" },
 	{ "vlan", "eth1", NULL, IFF_UP, 0, NULL },
+	{ "netkit", "eth1", NULL, IFF_UP, 0, "let the CNI plugin make a veth" },
 	{ "wireguard", "wg0", NULL, 0, 0, "interface wg0: kind wireguard cannot" },
 	{ "", "eth1", NULL, IFF_UP, 0, "interface eth1: kind none (a device of the host)" },
 	{ "ipip", "tunl0", NULL, IFF_UP, 0, "interface tunl0: kind ipip cannot" },
@@ -431,6 +433,7 @@ static const struct {
 
 START_TEST(pure_decision)
 {
+	const struct netplug_options tc = { .model = NETPLUG_TC };
 	struct scan_link links[] = {
 		{ .name = "lo", .ifindex = 1, .arphrd = ARPHRD_LOOPBACK },
 		{ .ifindex = 2, .mtu = 1500, .mac_len = 6, .arphrd = ARPHRD_ETHER,
@@ -450,11 +453,11 @@ START_TEST(pure_decision)
 		ck_assert_int_eq(str_copy(qdisc.kind, sizeof(qdisc.kind),
 					  pure[_i].qdisc), 0);
 	if (pure[_i].want) {
-		ck_assert_int_lt(plan_make(&s, &p, &e), 0);
+		ck_assert_int_lt(plan_make(&s, &tc, &p, &e), 0);
 		ck_assert_msg(strstr(e.text, pure[_i].want), "want \"%s\", got \"%s\"",
 			      pure[_i].want, e.text);
 	} else {
-		ck_assert_msg(!plan_make(&s, &p, &e), "%s", e.text);
+		ck_assert_msg(!plan_make(&s, &tc, &p, &e), "%s", e.text);
 	}
 	netplug_plan_free(p);
 }
@@ -491,7 +494,7 @@ START_TEST(kinds_in_part)
 	int rc;
 
 	ck_assert_int_eq(str_copy(links[0].kind, sizeof(links[0].kind), rows[_i].kind), 0);
-	rc = plan_make(&s, &p, &e);
+	rc = plan_make(&s, NULL, &p, &e);
 	ck_assert_msg(rc < 0 ? rows[_i].want && strstr(e.text, rows[_i].want) : !rows[_i].want,
 		      "row %d: %s", _i, e.text);
 	if (!rc)
@@ -524,7 +527,7 @@ START_TEST(too_much)
 		r->oif = 2;
 		memcpy(r->dst, &i, sizeof(i));
 	}
-	ck_assert_int_eq(plan_make(&s, &p, &e), -E2BIG);
+	ck_assert_int_eq(plan_make(&s, NULL, &p, &e), -E2BIG);
 	ck_assert_msg(strstr(e.text, "16000 routes"), "%s", e.text);
 	free(s.route);
 }

@@ -491,7 +491,7 @@ static char *view_after(const char *setup)
 static struct netplug_plan *plan_of(const struct made *m, int netns, struct err *e)
 {
 	struct netplug_plan *p = NULL;
-	int rc = netplug_plan(netns, &p, e);
+	int rc = netplug_plan(netns, NULL, &p, e);
 
 	if (!rc)
 		return p;

@@ -29,7 +29,7 @@ START_TEST(all_members)
 
 	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
 			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
-			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"relay\":\"off\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
+			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"relay\":\"off\",\"networkModel\":\"macvtap-passthru\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
 			  "\"hugepages\":\"always\",\"prefault\":true}}");
 	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
 	ck_assert_str_eq(c.vmm, "/v");
@@ -44,6 +44,7 @@ START_TEST(all_members)
 	ck_assert_str_eq(c.layer_cache, "/c");
 	ck_assert_int_eq(c.write_back, CONFIG_WRITE_BACK_ON);
 	ck_assert_uint_eq(c.write_back_ms, 7);
+	ck_assert_int_eq(c.network_model, NETPLUG_MACVTAP_PASSTHRU);
 	ck_assert_uint_eq(c.vcpus_max, 8);
 	ck_assert_uint_eq(c.ram_max_bytes, 2ull << 30);
 	ck_assert(c.merge && c.prefault);
@@ -108,6 +109,9 @@ static const struct {
 } bad[] = {
 	{ "", "not valid JSON" },
 	{ "{\"ram\":\"1G\"", "not valid JSON" },
+	{ "{\"networkModel\":1}", "/networkModel: must be" },
+	{ "{\"networkModel\":\"bridge\"}",
+	  "/networkModel: must be auto, tc, macvtap or macvtap-passthru, not \"bridge\"" },
 	{ "null", "/: must be an object, not null" },
 	{ "[]", "/: must be an object, not array" },
 	{ "{\"Ram\":1}", "/Ram: unknown setting" },

@@ -179,6 +179,8 @@ static const struct refusal {
 	  "\"io.kubernetes.cri.sandbox-id\":\"a\","
 	  "\"io.kubernetes.cri-o.ContainerType\":\"container\","
 	  "\"io.kubernetes.cri-o.SandboxID\":\"b\"}", "disagree" },
+	{ "/annotations", "{\"io.podvm.network-model\":\"bridge\"}",
+	  "/annotations/io.podvm.network-model: must be auto, tc, macvtap or macvtap-passthru, not \"bridge\"" },
 	{ "/annotations", "{\"io.podvm.write-back\":\"yes\"}",
 	  "/annotations/io.podvm.write-back: must be auto, on or off" },
 	{ "/annotations", "{\"io.podvm.relay\":\"on\"}",
