@@ -194,7 +194,7 @@ static int add_route(const struct scan_route *r, const struct netplug_plan *p,
 		return err_set(e, ENOMEM, "out of memory");
 	for (i = 1; i <= RTAX_MAX && !rc; i++)
 		rc = add_metric(m, (uint32_t)i, r->metric[i], e);
-	for (i = 0; i < r->n_hops && !rc; i++)
+	for (i = 0; i < r->n_hops && !is_refusal(r->type) && !rc; i++)
 		rc = add_hop(m, &r->hop[i], plan_port_at(p, r->hop[i].oif), len, e);
 	return rc;
 }
