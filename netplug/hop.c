@@ -26,6 +26,7 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "netplug/joined.h"
 #include "netplug/netns.h"
 
 static const char *const sides[] = { "host", "pod", "tap", "guest" };
@@ -108,24 +109,10 @@ static bool is_kind(const struct scan_link *l, const char *kind)
 	return !strcmp(l->kind, kind);
 }
 
-/* A tap or macvtap that was put beside or on an interface. */
-static bool is_tap(const struct scan_link *l)
-{
-	return (is_kind(l, "tun") || is_kind(l, "macvtap")) &&
-	       str_starts(l->alias, SCAN_TAP_ALIAS);
-}
-
 static const struct scan_link *tap_of(const struct scan *s, const struct scan_link *l)
 {
-	size_t i;
-
-	if (is_kind(l, "tun") || is_kind(l, "macvtap"))
-		return l; /* the interface is one itself */
-	for (i = 0; i < s->n_links; i++)
-		if (is_tap(&s->link[i]) &&
-		    !strcmp(s->link[i].alias + strlen(SCAN_TAP_ALIAS), l->name))
-			return &s->link[i];
-	return NULL;
+	/* The interface may be one itself. */
+	return is_kind(l, "tun") || is_kind(l, "macvtap") ? l : joined_tap(s, l);
 }
 
 static void add(struct hops *h, enum hop_side side, const char *port,
@@ -155,8 +142,9 @@ static void add_port(struct hops *h, const struct scan *pod, const struct scan *
 		add(h, HOP_POD, l->name, l, true);
 	if (tap)
 		add(h, HOP_TAP, l->name, tap, is_kind(tap, "macvtap"));
-	/* The guest's has the same name and address. */
+	/* The guest's has the same name. */
 	add(h, HOP_GUEST, l->name, l, true);
+	memcpy(h->hop[h->n - 1].mac, joined_mac(pod, l), 6);
 }
 
 /**
@@ -179,7 +167,7 @@ int hops_find(const struct scan *pod, const struct scan *host, int32_t host_nsid
 	for (i = 0; i < pod->n_links; i++) {
 		const struct scan_link *l = &pod->link[i];
 
-		if (l->arphrd != ARPHRD_ETHER || is_tap(l) || (port && strcmp(port, l->name)))
+		if (l->arphrd != ARPHRD_ETHER || joined_is_tap(l) || (port && strcmp(port, l->name)))
 			continue;
 		if (ret->n + HOP_SIDES > HOPS_MAX)
 			return err_set(e, E2BIG, "more than %d interfaces; name one by --interface",
