@@ -167,7 +167,7 @@ static int load_prog(int ring)
 	const struct bpf_insn prog[] = { INSN(BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0),
 		INSN(BPF_LDX | BPF_MEM | BPF_W, 2, 6, offsetof(struct bpf_sock_ops, op), 0),
 		INSN(BPF_JMP | BPF_JEQ | BPF_K, 2, 0, 3, BPF_SOCK_OPS_TCP_LISTEN_CB),
-		INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 13, BPF_SOCK_OPS_STATE_CB),
+		INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 14, BPF_SOCK_OPS_STATE_CB),
 		INSN(BPF_LDX | BPF_MEM | BPF_W, 2, 6, offsetof(struct bpf_sock_ops, args), 0),
 		INSN(BPF_JMP | BPF_JA, 0, 0, 3, 0),
 		/* It listens: its changes of state are wanted, too. */
@@ -175,7 +175,7 @@ static int load_prog(int ring)
 		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_sock_ops_cb_flags_set),
 		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, STATE_LISTEN),
 		/* The state that it was in. */
-		INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 7, STATE_LISTEN),
+		INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 8, STATE_LISTEN),
 		INSN(BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, 0),
 		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, ring),
 		INSN(0, 0, 0, 0, 0),

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -519,6 +520,43 @@ START_TEST(reached_as_in_the_guest)
 	dial_until("::1", 80, false);
 	close(mark4);
 	close(mark6);
+}
+END_TEST
+
+static void on_change(void *arg, const struct ports *now)
+{
+	*(struct ports *)arg = *now;
+}
+
+/* The program and its ring, which need a cgroup2 where the agent has it. */
+START_TEST(told_by_the_kernel)
+{
+	struct ports now = { 0 };
+	struct ports_watch *w = NULL;
+	struct agent a = { 0 };
+	struct err e = { 0 };
+	int l, i;
+
+	pod_ns = new_netns();
+	ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+	ck_assert_int_eq(syscall(SYS_mount, NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	ck_assert_int_eq(syscall(SYS_mount, "cgroup2", AGENT_CGROUP, "cgroup2", 0, NULL), 0);
+	ck_assert_int_eq(loop_new(&a.loop, &e), 0);
+	ck_assert_msg(!ports_watch_new(&a, on_change, &now, &w, &e), "%s", e.text);
+	ck_assert_msg(w->ring_src != NULL, "it is polled");
+	/* Nothing comes by itself. */
+	ck_assert_int_eq(loop_step(a.loop, 2 * POLL_MS, &e), 0);
+	l = serve_in(pod_ns, "127.0.0.1", 8080, SOCK_STREAM, false);
+	for (i = 0; i < 10 && !ports_has(&now, 0, 8080); i++)
+		ck_assert_int_ge(loop_step(a.loop, WAIT_MS, &e), 1);
+	ck_assert(ports_has(&now, 0, 8080));
+	close(dial_in(pod_ns, "127.0.0.1", 8080, SOCK_STREAM));
+	close(l);
+	for (i = 0; i < 10 && ports_has(&now, 0, 8080); i++)
+		ck_assert_int_ge(loop_step(a.loop, WAIT_MS, &e), 1);
+	ck_assert(!ports_has(&now, 0, 8080));
+	ports_watch_free(w);
+	loop_free(a.loop);
 }
 END_TEST
 
@@ -1467,6 +1505,7 @@ Suite *runtime_relay_suite(void)
 	tcase_add_test(hostile, agent_that_floods);
 	suite_add_tcase(s, hostile);
 	tcase_set_timeout(other, 60);
+	tcase_add_test(other, told_by_the_kernel);
 	tcase_add_loop_test(other, everything_else_is_fatal, 0, 7);
 	tcase_add_loop_test(other, memory_that_is_short, 0, 2);
 	tcase_add_loop_test(other, resolv_conf_names_the_stub, 0, ARRAY_LEN(confs));
