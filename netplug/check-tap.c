@@ -66,7 +66,11 @@ static void not_joined(const struct check_state *s, struct check_findings *f)
 		if (p->tap)
 			continue;
 		check_found(f, p->link->name, "the interface has no tap beside it, so the guest does not have it: it appeared later, or the machine has ended");
-		check_mend(f, "podvm-netplug attach %s", s->name);
+		if (*s->t->pod)
+			check_mend(f, "podvm delete --force %s",
+				   check_word(*s->container ? s->container : s->t->pod).s);
+		else
+			check_mend(f, "podvm-netplug attach %s", s->name);
 	}
 }
 

@@ -413,7 +413,7 @@ static const struct {
 	{ "guest-silent", make_silent, "podvm delete --force nginx" },
 	{ "guest-silent", make_dead, "podvm delete --force nginx" },
 	{ "device-broken", make_broken, "podvm delete --force nginx" },
-	{ "not-joined", make_late, "podvm-netplug attach web-0" },
+	{ "not-joined", make_late, "podvm delete --force nginx" },
 	{ "no-interface", make_empty, "podvm delete --force nginx" },
 	{ "stale-pod", make_stale, "podvm --root" },
 	{ "no-vhost", make_slow, "modprobe vhost_net" },
