@@ -54,7 +54,7 @@
 #define RESOLVER_BYTES 4096
 
 /* For the files of all containers together. */
-#define RESOLVERS_MS 500
+#define RESOLVERS_MS 1500
 
 static int dump_family(int nl, uint8_t family, struct rtm_dump *d, struct err *e)
 {
@@ -161,7 +161,7 @@ static int add_links(int nl, Podvm__NetState *s, struct err *e)
 	return s->links && i == n ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 
-/* In a child: copies the file's beginning into the pipe, behind a byte that says it is there. */
+/* In a child: copies the file's beginning into the pipe, behind a byte that says it is there ('+'). */
 static void tell_resolver(pid_t pid, int out)
 {
 	char path[48], buf[RESOLVER_BYTES + 1] = "+";
@@ -175,8 +175,8 @@ static void tell_resolver(pid_t pid, int out)
 		fd = fd_openat2(root, "etc/resolv.conf", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
 				0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return;
-	n = read(fd, buf + 1, RESOLVER_BYTES);
+		buf[0] = '-';
+	n = buf[0] == '+' ? read(fd, buf + 1, RESOLVER_BYTES) : 0;
 	if (n >= 0)
 		n = write(out, buf, (size_t)n + 1);
 }
@@ -232,8 +232,14 @@ static int add_resolver(const struct container *c, Podvm__NetState *s, uint64_t 
 	fd_close(&wr);
 	len = hear(rd, buf, sizeof(buf), end_ms);
 	kill(pid, SIGKILL);
-	r->present = len;
-	if (len <= 1)
+	/* Of one that is late nothing is known, and nothing is said. */
+	if (!len) {
+		podvm__resolver__free_unpacked(r, NULL);
+		s->n_resolvers--;
+		return 0;
+	}
+	r->present = buf[0] == '+';
+	if (len == 1)
 		return 0;
 	r->text.data = malloc(len - 1);
 	if (!r->text.data)
