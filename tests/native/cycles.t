@@ -61,6 +61,7 @@ ok 'and so are the interfaces of the node' diff "$WORK/host.before" "$WORK/host.
 ok 'no journal has a record' sh -c "[ -z \"\$(find $WORK -name 'journal*' -size +0)\" ]"
 
 # killed - a guest that has no time to undo anything
+# shellcheck disable=SC2154 # guest_up sets it
 killed() {
 	guest_up pod1 guest "$@"
 	kill -9 "$guest_pid"
