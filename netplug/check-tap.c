@@ -126,7 +126,8 @@ static const char *root_qdisc(const struct scan *s, uint32_t ifindex)
 static void tap_qdisc(const struct check_state *s, struct check_findings *f)
 {
 	CHECK_EACH_PORT(s) {
-		const char *kind = p->tap ? root_qdisc(s->pod.scan, p->tap->ifindex) : "noqueue";
+		const char *kind = p->tap && !joined_is_macvtap(p->tap) ?
+				   root_qdisc(s->pod.scan, p->tap->ifindex) : "noqueue";
 
 		if (!strcmp(kind, "noqueue"))
 			continue;

@@ -13,11 +13,12 @@
 #include "lib/str.h"
 
 /**
- * joined_is_tap() - whether an interface is a tap of ours
+ * joined_is_tap() - whether an interface is a tap or macvtap of ours
  */
 bool joined_is_tap(const struct scan_link *l)
 {
-	return !strcmp(l->kind, "tun") && str_starts(l->alias, SCAN_TAP_ALIAS);
+	return (!strcmp(l->kind, "tun") || !strcmp(l->kind, "macvtap")) &&
+	       str_starts(l->alias, SCAN_TAP_ALIAS);
 }
 
 /**
