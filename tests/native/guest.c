@@ -52,6 +52,7 @@ struct pipe {
 
 struct guest {
 	const char *dir, *pod, *guest;
+	const char *model;
 	uint64_t queues;
 	bool undo, help;
 	struct journal *j;
@@ -131,13 +132,16 @@ static int enter(const char *path, struct err *e)
 static int join(struct guest *g, struct err *e)
 {
 	_cleanup_close_ int netns = open(g->pod, O_RDONLY | O_CLOEXEC);
+	struct netplug_options o = { .model = NETPLUG_TC };
 	struct netplug_plan *p = NULL;
 	size_t i;
 	int rc;
 
 	if (netns < 0)
 		return err_sys(e, "namespace %s", g->pod);
-	rc = netplug_plan(netns, NULL, &p, e);
+	rc = netplug_model_parse(g->model, &o.model, e);
+	if (!rc)
+		rc = netplug_plan(netns, &o, &p, e);
 	if (!rc)
 		rc = netplug_apply(p, netns, g->pod, g->queues, g->j, g->port, &g->n_ports, e);
 	if (!rc)
@@ -251,8 +255,9 @@ static int with_journal(struct guest *g, struct err *e)
 
 int main(int argc, char **argv)
 {
-	static struct guest g = {.queues = 1, .dir = "."};
+	static struct guest g = {.queues = 1, .dir = ".", .model = "tc"};
 	const struct opt table[] = {OPT_STR(0, "dir", &g.dir, "DIR", "where the journal is"),
+				    OPT_STR(0, "model", &g.model, "MODEL", "as podvm.json says it (tc)"),
 				    OPT_U64(0, "queues", &g.queues, "N", "pairs of queues (1)"),
 				    OPT_FLAG(0, "undo", &g.undo, "only undo the journal"),
 				    OPT_FLAG('h', "help", &g.help, "this text"), OPT_END};

@@ -169,6 +169,10 @@ one() {
 	near=node
 	near_ns=$NODE
 	pods='pod pod2'
+	case $model:$kind in
+	# They are on an interface of the node's already, and take no other on top.
+	macvtap:macvlan | macvtap:ipvlan) return ;;
+	esac
 	case $kind in
 	macvlan | ipvlan | vlan)
 		near=net
@@ -191,7 +195,8 @@ one() {
 	done
 	wait_for 10 settled pod
 	netns_state pod > "$WORK/before"
-	ok "$what: joined" guest_up pod guest
+	mac_mtu=$(ip netns exec pod cat "/sys/class/net/$if/address" "/sys/class/net/$if/mtu")
+	ok "$what: joined" guest_up pod guest --model "$model"
 	[ "$kind" != second ] || from_and_to_pod 10-podvm-bridge eth0 4
 	from_and_to_pod "$example" $if 4
 	from_and_to_pod "$example" $if 6
@@ -199,7 +204,7 @@ one() {
 	ok "$what: podvm-netplug check finds nothing" podvm-netplug check pod --root "$WORK/none"
 	ok "$what: MAC and MTU" is \
 		"$(in_guest cat /sys/class/net/$if/address /sys/class/net/$if/mtu)" \
-		"$(ip netns exec pod cat /sys/class/net/$if/address /sys/class/net/$if/mtu)"
+		"$mac_mtu"
 	ok "$what: the guest ends" guest_down guest
 	netns_state pod > "$WORK/after"
 	ok "$what: the namespace is as it was" diff "$WORK/before" "$WORK/after"
