@@ -12,7 +12,8 @@
  *
  * What was made may be taken back long before the end, and must not be undone then:
  * its name may mean something else by now. Such a record is retired: the first
- * letter of its kind is overwritten in place, which no crash can leave half done.
+ * letter of its kind is overwritten in place, which no crash can leave half done. At the
+ * journal's end such records are cut off, so that what comes and goes does not make it grow.
  *
  * A last line without its newline is a write that was cut off by a crash: the
  * thing was not made yet, and the line is ignored.
@@ -29,6 +30,7 @@
 #include "lib/fd.h"
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "lib/str.h"
 
 #define JOURNAL_MAX_BYTES (16u << 20)
 
@@ -181,6 +183,74 @@ static int undo_line(const char *line, size_t len, journal_undo_fn *fn,
 	return rc;
 }
 
+/* Cuts off what is at the end and retired. @text: all of the journal, @end bytes */
+static int cut_retired(struct journal *j, const char *text, size_t end, struct err *e)
+{
+	size_t start, whole = end;
+
+	for (;; end = start) {
+		for (start = end ? end - 1 : 0; start && text[start - 1] != '\n';)
+			start--;
+		if (!end || !str_starts(text + start, "{\"r\":[\"-"))
+			break;
+	}
+	return end < whole && ftruncate(j->fd, (off_t)end) < 0 ?
+	       err_sys(e, "journal: truncate") : 0;
+}
+
+/* @ret: malloc'd, with a NUL behind it */
+static int read_all(const struct journal *j, char **ret, size_t *ret_len, struct err *e)
+{
+	size_t len = journal_mark(j);
+	_cleanup_free_ char *text = NULL;
+
+	if (len > JOURNAL_MAX_BYTES)
+		return err_set(e, EFBIG, "journal: longer than %u bytes", JOURNAL_MAX_BYTES);
+	text = malloc(len + 1);
+	if (!text)
+		return err_set(e, ENOMEM, "out of memory");
+	if (len && pread(j->fd, text, len, 0) != (ssize_t)len)
+		return err_sys(e, "journal: read");
+	text[len] = 0;
+	*ret = mem_steal(text);
+	*ret_len = len;
+	return 0;
+}
+
+/**
+ * journal_undo_span() - undo some records, last first, while later ones stay
+ * @from: from journal_mark() right before the first of them was added
+ * @to:   from journal_mark() right after the last one
+ * @fn:   called once per record; those that it has undone are retired
+ *
+ * Return: 0; -EINVAL for marks of another journal; the first failure of @fn: the records up
+ * to the failed one stay
+ */
+int journal_undo_span(struct journal *j, size_t from, size_t to, journal_undo_fn *fn,
+		      void *arg, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len, start, end;
+	int rc = read_all(j, &text, &len, e);
+
+	if (rc < 0)
+		return rc;
+	if (from > to || to > len || (from && text[from - 1] != '\n') ||
+	    (to && text[to - 1] != '\n'))
+		return err_set(e, EINVAL, "journal: no records from %zu to %zu", from, to);
+	for (end = to; end > from; end = start) {
+		for (start = end - 1; start > from && text[start - 1] != '\n';)
+			start--;
+		rc = undo_line(text + start, end - 1 - start, fn, arg, e);
+		if (!rc)
+			rc = journal_retire(j, start, e);
+		if (rc < 0)
+			return rc;
+		text[start + sizeof("{\"r\":[\"") - 1] = '-';
+	}
+	return cut_retired(j, text, len, e);
+}
+
 /**
  * journal_undo_to() - undo, last first, what was recorded behind a mark, and cut it off
  * @mark: from journal_mark(); 0 undoes everything
@@ -193,24 +263,17 @@ int journal_undo_to(struct journal *j, size_t mark, journal_undo_fn *fn,
 		    void *arg, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t end = journal_mark(j), start;
+	size_t end, start;
+	int rc = read_all(j, &text, &end, e);
 
-	if (end > JOURNAL_MAX_BYTES)
-		return err_set(e, EFBIG, "journal: longer than %u bytes",
-			       JOURNAL_MAX_BYTES);
-	text = malloc(end + 1);
-	if (!text)
-		return err_set(e, ENOMEM, "out of memory");
-	if (end && pread(j->fd, text, end, 0) != (ssize_t)end)
-		return err_sys(e, "journal: read");
+	if (rc < 0)
+		return rc;
 	for (start = end; end > mark && text[end - 1] != '\n';)
 		end--;
 	/* Else the next record would be appended to the cut line. */
 	if (end < start && ftruncate(j->fd, (off_t)end) < 0)
 		return err_sys(e, "journal: truncate");
 	while (end > mark) {
-		int rc;
-
 		for (start = end - 1; start > mark && text[start - 1] != '\n';)
 			start--;
 		rc = undo_line(text + start, end - 1 - start, fn, arg, e);

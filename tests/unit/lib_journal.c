@@ -242,6 +242,50 @@ START_TEST(retired)
 }
 END_TEST
 
+static void expect_span(size_t from, size_t to, int rc, int fail_at, const char *text)
+{
+	struct log l = { .fail_at = fail_at };
+	struct err e = { 0 };
+
+	ck_assert_int_eq(journal_undo_span(j, from, to, undo, &l, &e), rc);
+	ck_assert_str_eq(l.text.text ? l.text.text : "", text);
+	strbuf_done(&l.text);
+}
+
+/* What is undone in the middle stays away; at the end it leaves nothing. */
+START_TEST(span)
+{
+	size_t a, b, c, d;
+
+	a = journal_mark(j);
+	add("a", "1");
+	b = journal_mark(j);
+	add("b", "2");
+	add("b", "3");
+	c = journal_mark(j);
+	add("c", "4");
+	d = journal_mark(j);
+	expect_span(b, c + 1, -EINVAL, 0, "");
+	expect_span(b + 1, c, -EINVAL, 0, "");
+	expect_span(c, b, -EINVAL, 0, "");
+	expect_span(b, d + 9, -EINVAL, 0, "");
+	expect_span(b, b, 0, 0, "");
+	/* The first of the two fails: it stays, and comes again. */
+	expect_span(b, c, -EBUSY, 2, "b,3;");
+	expect_span(b, c, 0, 0, "b,2;");
+	expect_span(b, c, 0, 0, "");
+	ck_assert_uint_eq(journal_mark(j), d);
+	add("d", "5");
+	expect_span(d, journal_mark(j), 0, 0, "d,5;");
+	ck_assert_uint_eq(journal_mark(j), d);
+	/* Now the end: all that is retired before it goes as well. */
+	expect_span(c, d, 0, 0, "c,4;");
+	ck_assert_uint_eq(journal_mark(j), b);
+	reopen();
+	expect(a, 0, "a,1;");
+}
+END_TEST
+
 START_TEST(no_memory)
 {
 	struct err e = { 0 };
@@ -295,6 +339,7 @@ Suite *lib_journal_suite(void)
 	tcase_add_loop_test(t, damage, 0, (int)(sizeof(damaged) / sizeof(*damaged)));
 	tcase_add_test(t, refused_records);
 	tcase_add_test(t, retired);
+	tcase_add_test(t, span);
 	tcase_add_test(t, no_memory);
 	tcase_add_test(t, bad_places);
 	tcase_set_timeout(t, 20);
