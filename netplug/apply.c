@@ -209,6 +209,7 @@ static int apply_port(const struct apply *a, const struct plan_port *p,
 	uint32_t queue_len;
 	int rc = check_port(a->nl, p, &queue_len, e);
 
+	out->from = journal_mark(a->j);
 	if (!rc)
 		rc = p->model == NETPLUG_TC ? apply_tc(a, p, queue_len, out, e) :
 					      apply_macvtap(a, p, out, e);
@@ -217,6 +218,8 @@ static int apply_port(const struct apply *a, const struct plan_port *p,
 	memcpy(out->name, p->name, sizeof(out->name));
 	memcpy(out->mac, p->mac, sizeof(out->mac));
 	out->mtu = p->mtu;
+	out->ifindex = p->ifindex;
+	out->to = journal_mark(a->j);
 	return 0;
 }
 
@@ -288,6 +291,66 @@ int netplug_apply(const struct netplug_plan *p, int netns_fd,
 	memcpy(ret_ports, out, p->n_ports * sizeof(out[0]));
 	*ret_n_ports = p->n_ports;
 	return 0;
+}
+
+/**
+ * netplug_apply_port() - join one interface of a plan to a tap
+ * @p:   from netplug_plan_again()
+ * @i:   one that is not joined
+ * @ret: owned by the caller, netplug_port_close(), netplug_leave()
+ *
+ * The rest as for netplug_apply().
+ */
+int netplug_apply_port(struct netplug_plan *p, size_t i, int netns_fd, const char *netns_path,
+		       size_t taps, struct journal *j, struct netplug_port *ret, struct err *e)
+{
+	struct netplug_port out[NETPLUG_PORTS_MAX];
+	struct netplug_plan one = { .port = { p->port[i] }, .n_ports = 1 };
+	size_t n;
+	int rc = netplug_apply(&one, netns_fd, netns_path, taps, j, out, &n, e);
+
+	if (rc < 0)
+		return rc;
+	p->port[i].joined = true;
+	p->port[i].plug_mtu = p->port[i].mtu;
+	*ret = out[0];
+	return 0;
+}
+
+/**
+ * netplug_leave() - take back what joins one interface, while the VM goes on
+ * @port: as it was joined; nobody has its tap any more
+ * @j:    in which its records are; they are not undone again
+ *
+ * Return: 0; minus errno: what could not be undone stays for the end
+ * Context: as netplug_undo()
+ */
+int netplug_leave(const struct netplug_port *port, struct journal *j, struct err *e)
+{
+	if (journal_undo_span(j, port->from, port->to, undo_record, NULL, e) < 0)
+		return err_wrap(e, "interface %s", port->name);
+	return 0;
+}
+
+/**
+ * netplug_set_mtu() - give the tap of an interface its MTU, which has changed
+ * @p: from netplug_plan_again()
+ * @i: one that is joined
+ *
+ * Return: 0 or minus errno
+ */
+int netplug_set_mtu(const struct netplug_plan *p, size_t i, int netns_fd, struct err *e)
+{
+	const struct plan_port *port = &p->port[i];
+	struct nl *nl = NULL;
+	int rc = nl_open(netns_fd, &nl, e);
+
+	if (rc < 0)
+		return rc;
+	rc = tc_tap_mtu(nl, port, e);
+	nl_free(nl);
+	return rc < 0 ? err_wrap(e, "interface %s: tap %s: MTU %u", port->name, port->tap,
+				 port->mtu) : 0;
 }
 
 /**

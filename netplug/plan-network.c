@@ -226,7 +226,7 @@ static bool has_label(const struct scan_addr *a, const struct plan_port *port)
 }
 
 static int add_addr(const struct scan *s, const struct scan_addr *a,
-		    const struct plan_port *port, uint8_t *taken,
+		    const struct netplug_plan *p, const struct plan_port *port, uint8_t *taken,
 		    Podvm__Link *l, struct err *e)
 {
 	size_t len = ip_len(a->family);
@@ -236,9 +236,9 @@ static int add_addr(const struct scan *s, const struct scan_addr *a,
 
 	if (announced(a) || (a->limited && !a->valid))
 		return 0;
-	rc = check_addr(a, port, e);
-	if (rc < 0)
-		return rc;
+	rc = plan_noted(p, check_addr(a, port, e), e);
+	if (rc)
+		return rc < 0 ? rc : 0;
 	m = plan_append(&l->addresses, &l->n_addresses, mem_new(Podvm__Address));
 	if (!m)
 		return err_set(e, ENOMEM, "out of memory");
@@ -291,8 +291,8 @@ static uint32_t gen_mode(const struct scan *s, const struct scan_link *l)
 	return (uint32_t)mode;
 }
 
-static int add_link(const struct scan *s, const struct plan_port *port,
-		    uint8_t *taken, Podvm__Network *n, struct err *e)
+static int add_link(const struct scan *s, const struct netplug_plan *p,
+		    const struct plan_port *port, uint8_t *taken, Podvm__Network *n, struct err *e)
 {
 	Podvm__Link *l = plan_append(&n->links, &n->n_links, mem_new(Podvm__Link));
 	const struct scan_link *from = scan_link_at(s, port->ifindex);
@@ -313,11 +313,11 @@ static int add_link(const struct scan *s, const struct plan_port *port,
 	for (i = 0; i < s->n_addrs && !rc; i++)
 		if (s->addr[i].family == AF_INET &&
 		    s->addr[i].ifindex == port->ifindex)
-			rc = add_addr(s, &s->addr[i], port, taken, l, e);
+			rc = add_addr(s, &s->addr[i], p, port, taken, l, e);
 	for (i = s->n_addrs; i-- && !rc;)
 		if (s->addr[i].family == AF_INET6 &&
 		    s->addr[i].ifindex == port->ifindex)
-			rc = add_addr(s, &s->addr[i], port, taken, l, e);
+			rc = add_addr(s, &s->addr[i], p, port, taken, l, e);
 	return rc;
 }
 
@@ -403,12 +403,14 @@ int plan_network(const struct scan *s, const struct netplug_plan *p,
 	}
 	podvm__network__init(n);
 	for (i = 0; i < p->n_ports && !rc; i++)
-		rc = add_link(s, &p->port[i], taken, n, e);
+		rc = add_link(s, p, &p->port[i], taken, n, e);
 	for (i = 0; i < s->n_neighs && !rc; i++) {
 		const struct plan_port *port = plan_port_at(p, s->neigh[i].ifindex);
 
 		if (port && (s->neigh[i].state & NUD_PERMANENT || is_gateway(s, &s->neigh[i])))
-			rc = add_neigh(&s->neigh[i], port, n, e);
+			rc = plan_noted(p, add_neigh(&s->neigh[i], port, n, e), e);
+		if (rc > 0)
+			rc = 0;
 	}
 	if (!rc && n->n_neighbours)
 		qsort(n->neighbours, n->n_neighbours, sizeof(*n->neighbours),

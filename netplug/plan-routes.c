@@ -212,20 +212,25 @@ int plan_routes(const struct scan *s, const struct netplug_plan *p,
 	_cleanup_free_ const struct scan_route **list =
 		mem_new_n(const struct scan_route *, s->n_routes + 1);
 	size_t i, n_list = 0;
-	int rc = 0;
+	int rc;
 
 	if (!list)
 		return err_set(e, ENOMEM, "out of memory");
 	for (i = 0; i < s->n_routes; i++) {
 		if (taken[i] || own_business(s, &s->route[i]))
 			continue;
-		rc = check_route(s, p, &s->route[i], e);
+		/* What leads to an interface that a later plan leaves out goes with it. */
+		if (p->notes && !leads_to_ports(p, &s->route[i]))
+			continue;
+		rc = plan_noted(p, check_route(s, p, &s->route[i], e), e);
 		if (rc < 0)
 			return rc;
+		if (rc)
+			continue;
 		list[n_list++] = &s->route[i];
 	}
 	qsort(list, n_list, sizeof(*list), compare);
-	for (i = 0; i < n_list && !rc; i++)
+	for (i = 0, rc = 0; i < n_list && !rc; i++)
 		rc = add_route(list[i], p, n, e);
 	return rc;
 }

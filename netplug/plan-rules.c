@@ -160,12 +160,14 @@ int plan_rules(const struct scan *s, const struct netplug_plan *p, Podvm__Networ
 			there[k] = true;
 			continue;
 		}
-		if (r->odd)
-			return err_set(e, EOPNOTSUPP, "%s rule %u (table %u): it asks for %s, which cannot be given to the guest yet; remove the rule",
-				       family_name(r->family), r->priority, r->table, r->odd);
-		rc = check_names(s, p, r, e);
+		rc = r->odd ? err_set(e, EOPNOTSUPP, "%s rule %u (table %u): it asks for %s, which cannot be given to the guest yet; remove the rule",
+				      family_name(r->family), r->priority, r->table, r->odd) :
+		     check_names(s, p, r, e);
+		rc = plan_noted(p, rc, e);
 		if (!rc)
 			rc = add_rule(r, n, e);
+		if (rc > 0)
+			rc = 0;
 	}
 	/* A kernel without policy routing or IPv6 has none at all. */
 	for (i = 0; i < N_OWN && !rc; i++)

@@ -35,6 +35,7 @@
 
 #include "lib/frame.h"
 #include "lib/mem.h"
+#include "lib/proc.h"
 #include "lib/str.h"
 #include "netplug/netns.h"
 #include "netplug/nl.h"
@@ -159,6 +160,7 @@ static int add_port(const struct scan *s, const struct scan_link *l,
 	memcpy(port->mac, l->mac, sizeof(port->mac));
 	port->ifindex = l->ifindex;
 	port->mtu = l->mtu;
+	port->carrier = plan_carrier(l);
 	pick_tap(s, p, port);
 	p->n_ports++;
 	return 0;
@@ -180,25 +182,32 @@ static int check_rest(const struct scan *s, const struct netplug_plan *p,
 {
 	char ip[48];
 	size_t i;
+	int rc = 0;
 
-	for (i = 0; i < s->n_addrs; i++) {
+	for (i = 0; i < s->n_addrs && rc >= 0; i++) {
 		const struct scan_addr *a = &s->addr[i];
 		const struct scan_link *l = scan_link_at(s, a->ifindex);
 
 		if (plan_port_at(p, a->ifindex) || loopback_own(a))
 			continue;
-		return err_set(e, EOPNOTSUPP, "interface %s: address %s/%u cannot be "
-			       "given to the guest yet; remove it",
-			       l ? l->name : "?", scan_ip_text(a->family, a->ip, ip),
-			       a->prefix_len);
+		/* A later plan has said so of the interface. */
+		if (p->notes && l && l->arphrd != ARPHRD_LOOPBACK)
+			continue;
+		rc = err_set(e, EOPNOTSUPP, "interface %s: address %s/%u cannot be "
+			     "given to the guest yet; remove it",
+			     l ? l->name : "?", scan_ip_text(a->family, a->ip, ip),
+			     a->prefix_len);
+		rc = plan_noted(p, rc, e);
 	}
-	for (i = 0; i < s->n_neighs; i++)
-		if (s->neigh[i].proxy)
-			return err_set(e, EOPNOTSUPP, "neighbour proxy for %s cannot be "
-				       "given to the guest yet; remove it",
-				       scan_ip_text(s->neigh[i].family,
-						    s->neigh[i].ip, ip));
-	return 0;
+	for (i = 0; i < s->n_neighs && rc >= 0; i++)
+		if (s->neigh[i].proxy) {
+			rc = err_set(e, EOPNOTSUPP, "neighbour proxy for %s cannot be "
+				     "given to the guest yet; remove it",
+				     scan_ip_text(s->neigh[i].family,
+						  s->neigh[i].ip, ip));
+			rc = plan_noted(p, rc, e);
+		}
+	return rc < 0 ? rc : 0;
 }
 
 /**
@@ -217,8 +226,15 @@ const struct plan_port *plan_port_at(const struct netplug_plan *p,
 	return NULL;
 }
 
-static int decide(const struct scan *s, enum netplug_model wanted, struct netplug_plan *p,
-		  struct err *e)
+/**
+ * plan_decide() - decide about what has no port yet, and what the guest gets
+ * @wanted: how interfaces are to be joined
+ * @p: gets it; may have ports of interfaces that are joined already
+ *
+ * Return: as plan_make()
+ */
+int plan_decide(const struct scan *s, enum netplug_model wanted, struct netplug_plan *p,
+		struct err *e)
 {
 	size_t i, bytes;
 	int rc;
@@ -226,9 +242,9 @@ static int decide(const struct scan *s, enum netplug_model wanted, struct netplu
 	for (i = 0; i < s->n_links; i++) {
 		const struct scan_link *l = &s->link[i];
 
-		if (l->arphrd == ARPHRD_LOOPBACK || is_fallback(l))
+		if (l->arphrd == ARPHRD_LOOPBACK || is_fallback(l) || plan_port_at(p, l->ifindex))
 			continue;
-		rc = add_port(s, l, wanted, p, e);
+		rc = plan_noted(p, add_port(s, l, wanted, p, e), e);
 		if (rc < 0)
 			return rc;
 	}
@@ -263,7 +279,7 @@ int plan_make(const struct scan *s, const struct netplug_options *o,
 
 	if (!p)
 		return err_set(e, ENOMEM, "out of memory");
-	rc = decide(s, o ? o->model : NETPLUG_AUTO, p, e);
+	rc = plan_decide(s, o ? o->model : NETPLUG_AUTO, p, e);
 	if (rc < 0) {
 		netplug_plan_free(p);
 		return rc;
@@ -299,6 +315,8 @@ int netplug_plan(int netns_fd, const struct netplug_options *o, struct netplug_p
 		rc = sysctl_read(netns_fd, s, e);
 	if (!rc)
 		rc = plan_make(s, o, ret, e);
+	if (!rc)
+		(*ret)->read_ms = clock_ms();
 	scan_free(s);
 	nl_free(nl);
 	return rc;
@@ -313,6 +331,7 @@ void netplug_plan_free(struct netplug_plan *p)
 		return;
 	if (p->network)
 		podvm__network__free_unpacked(p->network, NULL);
+	plan_notes_free(p->notes);
 	free(p);
 }
 

@@ -20,6 +20,9 @@ enum plan_hook { PLAN_HOOK_NONE, PLAN_HOOK_INGRESS, PLAN_HOOK_CLSACT };
  * @model:   any but NETPLUG_AUTO
  * @why:     that model, for people
  * @hook:    of tc: shared where there is one, else an ingress qdisc is made
+ * @carrier: it is up, and so is what it is connected with
+ * @joined:  it has its tap; @plug_mtu is the MTU that it was joined with
+ * @settled: the guest has been told all that the plan has of it
  */
 struct plan_port {
 	char name[SCAN_NAME_BYTES];
@@ -31,16 +34,35 @@ struct plan_port {
 	enum netplug_model model;
 	char why[256];
 	enum plan_hook hook;
+	bool carrier, joined, settled;
+	uint32_t plug_mtu;
+};
+
+/* Reasons that are kept of what a later plan leaves out. */
+#define PLAN_NOTES_MAX 32
+
+/**
+ * struct plan_notes - what a later plan leaves out, and why
+ * @text: owned, @n of them; there may be more reasons
+ */
+struct plan_notes {
+	char *text[PLAN_NOTES_MAX];
+	size_t n;
 };
 
 /**
  * struct netplug_plan - what will be done and what the guest gets
  * @network: owned, malloc'd as protobuf-c unpacks it
+ * @read_ms: when the namespace was read, of clock_ms()
+ * @notes:   of a plan for a namespace that is joined already (plan-again.c), owned; NULL: what
+ *           cannot be done is an error
  */
 struct netplug_plan {
 	struct plan_port port[NETPLUG_PORTS_MAX];
 	size_t n_ports;
 	Podvm__Network *network;
+	struct plan_notes *notes;
+	uint64_t read_ms;
 };
 
 int plan_make(const struct scan *s, const struct netplug_options *o,
@@ -48,6 +70,13 @@ int plan_make(const struct scan *s, const struct netplug_options *o,
 int plan_unjoined(const struct scan *s, const struct scan_link *l, struct err *e);
 int plan_model(const struct scan *s, const struct scan_link *l, enum netplug_model wanted,
 	       struct plan_port *port, struct err *e);
+int plan_decide(const struct scan *s, enum netplug_model wanted, struct netplug_plan *p,
+		struct err *e);
+int plan_make_again(struct scan *s, const struct netplug_plan *now, const uint32_t *apart,
+		    size_t n_apart, struct netplug_plan **ret, struct err *e);
+bool plan_carrier(const struct scan_link *l);
+void plan_notes_free(struct plan_notes *n);
+int plan_noted(const struct netplug_plan *p, int rc, const struct err *e);
 int plan_network(const struct scan *s, const struct netplug_plan *p,
 		 Podvm__Network **ret, struct err *e);
 int plan_routes(const struct scan *s, const struct netplug_plan *p,

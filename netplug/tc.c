@@ -216,6 +216,21 @@ int tc_tap_setup(struct nl *nl, const struct plan_port *p, uint32_t *ret_tap,
 }
 
 /**
+ * tc_tap_mtu() - give a tap the MTU of its interface
+ *
+ * Return: 0 or minus errno
+ */
+int tc_tap_mtu(struct nl *nl, const struct plan_port *p, struct err *e)
+{
+	struct ifinfomsg m = { .ifi_family = AF_UNSPEC };
+	struct nlmsghdr *h = nl_msg(nl, RTM_NEWLINK, 0, &m, sizeof(m));
+
+	mnl_attr_put_strz(h, IFLA_IFNAME, p->tap);
+	mnl_attr_put_u32(h, IFLA_MTU, p->mtu);
+	return nl_talk(nl, e);
+}
+
+/**
  * tc_hook_add() - give an interface an ingress discipline
  *
  * Return: 0; -EEXIST if it has one, or a clsact; minus errno

@@ -8,6 +8,7 @@
 int tc_tap_open(int netns_fd, const char *name, int *ret_fds, size_t n, struct err *e);
 int tc_tap_setup(struct nl *nl, const struct plan_port *p, uint32_t *ret_tap,
 		 struct err *e);
+int tc_tap_mtu(struct nl *nl, const struct plan_port *p, struct err *e);
 int tc_hook_add(struct nl *nl, const struct plan_port *p, struct err *e);
 int tc_filter_add(struct nl *nl, const struct plan_port *p, uint32_t tap,
 		  struct err *e);

@@ -290,6 +290,7 @@ int mounts_mask(int root, const Podvm__ContainerCreate *c, struct err *e);
 
 /* net.c, netroute.c, nl.c */
 int net_setup(const Podvm__Network *n, struct err *e);
+int net_update(const Podvm__NetworkUpdate *m, struct err *e);
 int net_remove(const ProtobufCBinaryData *mac, struct err *e);
 int net_loopback_up(struct err *e);
 
@@ -345,6 +346,7 @@ size_t rtm_nest(struct rtm_msg *m, uint16_t type);
 size_t rtm_put_head(struct rtm_msg *m, const void *head, size_t len);
 void rtm_nest_end(struct rtm_msg *m, size_t at);
 int rtm_talk(int fd, struct rtm_msg *m, struct err *e);
+void rtm_failed(int *rc, int one, const struct err *why, struct err *e);
 int rtm_links(int fd, struct rtm_link **ret, size_t *ret_n, struct err *e);
 int rtm_dump(int fd, uint16_t type, const void *head, size_t head_len, struct rtm_dump *d,
 	     struct err *e);

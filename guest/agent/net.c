@@ -449,6 +449,77 @@ int net_setup(const Podvm__Network *n, struct err *e)
 	return add(n, 0, e);
 }
 
+static int take_addresses(int nl, const Podvm__Network *n, struct err *e)
+{
+	_cleanup_free_ struct rtm_link *v = NULL;
+	size_t n_v, i, k;
+	struct err why;
+	int rc = rtm_links(nl, &v, &n_v, e);
+
+	for (i = 0; v && i < n->n_links; i++) {
+		const Podvm__Link *l = n->links[i];
+		const struct rtm_link *found = NULL;
+		int one = check_link(l, &why);
+
+		if (one >= 0)
+			found = find_link(v, n_v, l);
+		rtm_failed(&rc, one, &why, e);
+		for (k = 0; found && k < l->n_addresses; k++) {
+			one = address(nl, found->index, l->addresses[k], true, &why);
+			if (one < 0)
+				address_failed(l, k, &why);
+			rtm_failed(&rc, one, &why, e);
+		}
+	}
+	return rc;
+}
+
+/* What fails does not keep the rest. Return: 0 or minus errno of the first failure */
+static int take_back(const Podvm__Network *n, struct err *e)
+{
+	_cleanup_close_ int nl = rtm_open(e);
+	struct rtm_names names = { 0 };
+	struct err why;
+	int rc;
+
+	if (nl < 0)
+		return nl;
+	rc = read_names(nl, &names, e);
+	if (rc < 0)
+		return rc;
+	rc = rules_del(nl, n, e);
+	rtm_failed(&rc, routes_del(nl, &names, n, &why), &why, e);
+	rtm_failed(&rc, neighbours_del(nl, &names, n, &why), &why, e);
+	rtm_failed(&rc, take_addresses(nl, n, &why), &why, e);
+	free(names.v);
+	return rc;
+}
+
+static bool is_empty(const Podvm__Network *n)
+{
+	return !n || (!n->n_links && !n->n_routes && !n->n_rules && !n->n_neighbours);
+}
+
+/**
+ * net_update() - carry out NetworkUpdate
+ *
+ * Return: 0; minus errno of the first that failed: what can be done besides is done
+ * Context: blocks for a missing device, bounded
+ */
+int net_update(const Podvm__NetworkUpdate *m, struct err *e)
+{
+	struct err why;
+	int rc = m->add ? add(m->add, NLM_F_EXCL, e) : 0;
+
+	if (is_empty(m->remove))
+		return rc;
+	/* What was in the way of the first addition may go now: the second one counts. */
+	rc = take_back(m->remove, e);
+	if (m->add)
+		rtm_failed(&rc, add(m->add, NLM_F_EXCL, &why), &why, e);
+	return rc;
+}
+
 /**
  * net_remove() - take a device off its bus, so that the host can unplug it
  * @mac: that it is found by

@@ -90,15 +90,12 @@ int neighbours_add(int nl, const struct rtm_names *l, const Podvm__Network *n, s
  */
 int neighbours_del(int nl, const struct rtm_names *l, const Podvm__Network *n, struct err *e)
 {
-	struct err later;
+	struct err why;
 	size_t i;
 	int rc = 0;
 
-	for (i = 0; i < n->n_neighbours; i++) {
-		int one = neighbour(nl, l, n->neighbours[i], true, rc ? &later : e);
-
-		rc = rc ? rc : one;
-	}
+	for (i = 0; i < n->n_neighbours; i++)
+		rtm_failed(&rc, neighbour(nl, l, n->neighbours[i], true, &why), &why, e);
 	return rc;
 }
 
@@ -302,7 +299,7 @@ static bool went_with_link(const struct rtm_names *l, const Podvm__Route *r)
 int routes_del(int nl, const struct rtm_names *l, const Podvm__Network *n, struct err *e)
 {
 	_cleanup_free_ Podvm__Route **list = mem_new_n(Podvm__Route *, n->n_routes + 1);
-	struct err later;
+	struct err why;
 	size_t i;
 	int rc = 0;
 
@@ -312,14 +309,13 @@ int routes_del(int nl, const struct rtm_names *l, const Podvm__Network *n, struc
 		memcpy(list, n->routes, n->n_routes * sizeof(*list));
 	order_routes(list, n->n_routes);
 	for (i = n->n_routes; i--;) {
-		struct err *to = rc ? &later : e;
-		int one = check_route(list[i], to);
+		int one = check_route(list[i], &why);
 
 		if (one >= 0 && !went_with_link(l, list[i]))
-			one = route(nl, list[i], l, true, to);
+			one = route(nl, list[i], l, true, &why);
 		if (one < 0)
-			route_failed(list[i], to);
-		rc = rc ? rc : one;
+			route_failed(list[i], &why);
+		rtm_failed(&rc, one, &why, e);
 	}
 	return rc;
 }
@@ -377,16 +373,16 @@ int rules_add(int nl, const Podvm__Network *n, uint16_t how, struct err *e)
  */
 int rules_del(int nl, const Podvm__Network *n, struct err *e)
 {
-	struct err later;
+	struct err why;
 	size_t i;
 	int rc = 0;
 
 	for (i = 0; i < n->n_rules; i++) {
-		int one = rule(nl, n->rules[i], true, NLM_F_EXCL, rc ? &later : e);
+		int one = rule(nl, n->rules[i], true, NLM_F_EXCL, &why);
 
 		if (one < 0)
-			rule_failed(n, i, rc ? &later : e);
-		rc = rc ? rc : one;
+			rule_failed(n, i, &why);
+		rtm_failed(&rc, one, &why, e);
 	}
 	return rc;
 }

@@ -202,6 +202,21 @@ int rtm_talk(int fd, struct rtm_msg *m, struct err *e)
 		       why ? ": " : "", why ? why : "");
 }
 
+/**
+ * rtm_failed() - of several failures the first is told
+ * @rc:  of all so far
+ * @one: of the next one, with @why
+ * @e:   of the first that failed
+ */
+void rtm_failed(int *rc, int one, const struct err *why, struct err *e)
+{
+	if (*rc < 0 || one >= 0)
+		return;
+	*rc = one;
+	if (e)
+		*e = *why;
+}
+
 static void take_link(const struct nlmsghdr *h, struct rtm_link *l)
 {
 	const struct ifinfomsg *ifi = NLMSG_DATA(h);

@@ -50,6 +50,15 @@ static int on_links(struct conn *c, const Podvm__LinksAdd *m, struct err *e)
 	return rc;
 }
 
+static int on_update(struct conn *c, const Podvm__NetworkUpdate *m, struct err *e)
+{
+	int rc = net_update(m, e);
+
+	if (rc >= 0)
+		conn_answer(c, NULL);
+	return rc;
+}
+
 static int on_unlink(struct conn *c, const Podvm__LinkRemove *m, struct err *e)
 {
 	int rc = net_remove(&m->mac, e);
@@ -297,6 +306,8 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return on_links(c, r->links_add, e);
 	case PODVM__REQUEST__BODY_LINK_REMOVE:
 		return on_unlink(c, r->link_remove, e);
+	case PODVM__REQUEST__BODY_NETWORK_UPDATE:
+		return on_update(c, r->network_update, e);
 	case PODVM__REQUEST__BODY_NET_STATE_GET:
 		return on_net_state(c, e);
 	case PODVM__REQUEST__BODY_CONTAINER_CREATE:

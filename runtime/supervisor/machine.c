@@ -319,30 +319,36 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e)
 	struct netplug_port ports[NETPLUG_PORTS_MAX];
 	struct netplug_options how = { .model = network_model(p, spec) };
 	struct netplug_plan *plan = NULL;
-	size_t n_ports = 0;
+	size_t n_ports = 0, taps, i;
 	int rc;
 
 	rc = pod_netns(p, spec, e);
 	if (rc < 0)
 		return rc;
+	taps = nic_taps(machine_vcpus(p, spec));
+	rc = netwatch_open(p, spec->netns_path, taps, e);
+	if (rc < 0)
+		return rc;
 	rc = netplug_plan(p->netns_fd, &how, &plan, e);
 	if (rc < 0)
 		return err_wrap(e, "network");
-	rc = netplug_apply(plan, p->netns_fd, spec->netns_path ? spec->netns_path : "",
-			   nic_taps(machine_vcpus(p, spec)), p->journal, ports, &n_ports, e);
+	rc = netplug_apply(plan, p->netns_fd, spec->netns_path ? spec->netns_path : "", taps,
+			   p->journal, ports, &n_ports, e);
 	if (rc < 0)
 		err_wrap(e, "network");
 	else
 		pod_stamp(p, 0, "network joined (%zu interfaces)", n_ports);
 	if (!rc)
 		rc = boot(p, spec, ports, n_ports, e);
-	while (n_ports)
-		netplug_port_close(&ports[--n_ports]);
+	for (i = 0; i < n_ports; i++)
+		netplug_port_close(&ports[i]);
 	if (!rc)
 		rc = setup_guest(p, spec, netplug_plan_network(plan), e);
-	netplug_plan_free(plan);
-	if (rc < 0)
+	if (rc < 0) {
+		netplug_plan_free(plan);
 		return rc;
+	}
+	netwatch_begin(p, plan, ports, n_ports);
 	stamp_vmm(p);
 	pod_stamp(p, 0, "guest set up: pod is ready");
 	return 0;
@@ -441,6 +447,7 @@ void machine_stop(struct pod *p, bool gently)
 	broker_stop(&p->broker);
 	share_broker_stop(&p->share);
 	mirrors_done(p);
+	netwatch_done(p);
 	agent_done(&p->agent);
 	fd_close(&p->netns_fd);
 	free(p->netns_path);

@@ -41,6 +41,7 @@
 /* Of these, what a share takes: its configuration's, and one for each of its queues. */
 #define POD_SHARE_VECTORS 10
 
+struct netwatch;
 struct rawvol;
 
 struct stamp {
@@ -189,6 +190,7 @@ struct pod {
 	struct share_broker share;	/* for volumes, from the first one on */
 	struct mirrors *mirrors;	/* owned; NULL: there was none yet */
 	struct relay_child relay;
+	struct netwatch *netwatch;	/* owned; NULL: the namespace is not watched */
 	struct container *containers;
 	struct rawvol *rawvols;		/* plugged raw block volumes, owned */
 	int uevent_fd;			/* owned; the kernel's events, while there are some */
@@ -235,6 +237,11 @@ int nic_add(struct pod *p, const struct netplug_port *port, const Podvm__Network
 	    struct err *e);
 int nic_remove(struct pod *p, const uint8_t mac[6], struct err *e);
 int nic_link(struct pod *p, const uint8_t mac[6], bool up, struct err *e);
+
+int netwatch_open(struct pod *p, const char *path, size_t taps, struct err *e);
+void netwatch_begin(struct pod *p, struct netplug_plan *plan, const struct netplug_port *ports,
+		    size_t n);
+void netwatch_done(struct pod *p);
 
 int broker_start(struct broker *b, int *ret_vmm_end, struct err *e);
 void broker_add(struct broker *b, uint32_t disk, const struct storage_map *m);
