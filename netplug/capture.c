@@ -36,7 +36,7 @@
 #define CLOCK_AGAIN_MS 10000
 
 /* How long a guest has for its last packets. */
-#define FINISH_MS 2000
+#define FINISH_MS 5000
 
 /* Reads of a socket at the end; under a flood there is always one more. */
 #define FINISH_READS 64
@@ -475,11 +475,13 @@ int capture_finish(struct capture *c, struct err *e)
 		else
 			finish_socket(s);
 	}
-	while (!rc && !c->rc && guests_wait(c) && (now = clock_ms()) < end)
+	while (rc >= 0 && !c->rc && guests_wait(c) && (now = clock_ms()) < end)
 		rc = loop_step(c->loop, (int)(end - now), e);
 	for (i = 0; i < c->n; i++) {
 		struct source *s = &c->source[i];
 
+		if (s->src && s->fd < 0 && rc >= 0 && !c->rc)
+			say(s, "the guest does not end its capture; its last packets may be missing");
 		if (s->guest.odd)
 			say(s, "the times of some packets cannot be true; has the guest's clock been set?");
 		loop_del(s->src);

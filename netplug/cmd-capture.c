@@ -134,9 +134,11 @@ static void on_tick(void *arg, uint32_t events)
 static void on_signal(void *arg, uint32_t events)
 {
 	struct recorder *r = arg;
+	struct signalfd_siginfo si;
 
 	(void)events;
-	loop_stop(capture_loop(r->capture));
+	if (read(r->signals, &si, sizeof(si)) > 0)
+		loop_stop(capture_loop(r->capture));
 }
 
 static int watch(struct recorder *r, struct err *e)

@@ -279,9 +279,11 @@ static struct trace_path *path_named(struct tracer *t, const char *port)
 static void on_signal(void *arg, uint32_t events)
 {
 	struct tracer *t = arg;
+	struct signalfd_siginfo si;
 
 	(void)events;
-	loop_stop(capture_loop(t->capture));
+	if (read(t->signals, &si, sizeof(si)) > 0)
+		loop_stop(capture_loop(t->capture));
 }
 
 static int watch(struct tracer *t, struct err *e)

@@ -682,8 +682,8 @@ START_TEST(all_hops_of_a_pod)
 	ck_assert_uint_eq(r.stats, 4);
 	for (i = 0; i < 4; i++) {
 		ck_assert_str_eq(r.name[i], names[i]);
-		ck_assert_uint_eq(r.in[i], 3);
-		ck_assert_uint_eq(r.out[i], 3);
+		ck_assert_msg(r.in[i] == 3 && r.out[i] == 3, "%s: %zu in, %zu out: %s", names[i],
+			      r.in[i], r.out[i], kit_output("cat %s", file("err")));
 		ck_assert_uint_eq(r.dropped[i], 0);
 	}
 	/* One clock: on the guest's interface it was a moment later, not an hour. */
