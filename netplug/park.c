@@ -58,6 +58,9 @@
 /* Longest message that is kept; a route with 8 ways has some 300 bytes. */
 #define MESSAGE_MAX 2000
 
+/* How long addresses that are back may be without effect, milliseconds. */
+#define SETTLE_MS 1000
+
 /* Flags of a route that can be asked for. */
 #define ROUTE_FLAGS (RTNH_F_ONLINK | RTNH_F_PERVASIVE)
 
@@ -584,15 +587,57 @@ static int on_made(const struct nlmsghdr *h, void *arg, struct err *e)
 	return m && m->rtm_protocol == RTPROT_KERNEL ? on_route(h, arg, e) : 0;
 }
 
+struct tentative {
+	uint32_t ifindex;
+	bool any;
+};
+
+static int on_tentative(const struct nlmsghdr *h, void *arg, struct err *e)
+{
+	const struct nlattr *tb[IFA_MAX + 1];
+	const struct ifaddrmsg *m = nl_attrs(h, sizeof(*m), tb, IFA_MAX + 1);
+	struct tentative *t = arg;
+
+	if (!m)
+		return err_set(e, EBADMSG, "netlink: message is cut short");
+	t->any |= m->ifa_index == t->ifindex && !(m->ifa_flags & IFA_F_DADFAILED) &&
+		  m->ifa_flags & IFA_F_TENTATIVE;
+	return 0;
+}
+
+/*
+ * Until then an IPv6 address has no local route, and cannot be a route's source. It has
+ * nothing to detect (IFF_NOARP), so this is a matter of the kernel's work queue, but
+ * for a link that is down: that one is not waited for longer than SETTLE_MS.
+ */
+static int wait_settled(struct nl *nl, uint32_t ifindex, struct err *e)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	int i, rc = 0;
+
+	for (i = 0; i < SETTLE_MS && !rc; i++) {
+		struct ifaddrmsg m = { .ifa_family = AF_INET6 };
+		struct tentative t = { .ifindex = ifindex };
+
+		nl_msg(nl, RTM_GETADDR, 0, &m, sizeof(m));
+		rc = nl_dump(nl, on_tentative, &t, e);
+		if (!rc && !t.any)
+			return 0;
+		nanosleep(&ms, NULL);
+	}
+	return rc == -EAFNOSUPPORT || rc == -EOPNOTSUPP ? 0 : rc;
+}
+
 /* Routes that the kernel has made for the addresses that are back. */
 static int drop_made(struct nl *nl, uint32_t ifindex, struct err *e)
 {
 	struct park p = { .ifindex = ifindex };
 	struct rtmsg v4 = { .rtm_family = AF_INET }, v6 = { .rtm_family = AF_INET6 };
-	int rc;
+	int rc = wait_settled(nl, ifindex, e);
 
 	nl_msg(nl, RTM_GETROUTE, 0, &v4, sizeof(v4));
-	rc = nl_dump(nl, on_made, &p, e);
+	if (!rc)
+		rc = nl_dump(nl, on_made, &p, e);
 	nl_msg(nl, RTM_GETROUTE, 0, &v6, sizeof(v6));
 	if (!rc)
 		rc = nl_dump(nl, on_made, &p, e);

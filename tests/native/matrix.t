@@ -10,7 +10,7 @@ set -eu
 
 native_begin
 node_up
-MODELS=${MODELS:-tc}
+MODELS=${MODELS:-tc macvtap}
 export PORTMAP POD_MAC NETNS CNI_ID CNI_IF
 PORTMAP='[{"hostPort": 18080, "containerPort": 7777, "protocol": "tcp"}]'
 POD_MAC=02:70:6f:64:76:01
