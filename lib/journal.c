@@ -154,7 +154,7 @@ int journal_retire(struct journal *j, size_t mark, struct err *e)
 	return rc;
 }
 
-static int undo_line(const char *line, size_t len, journal_undo_fn *fn,
+static int use_line(const char *line, size_t len, journal_undo_fn *fn,
 		     void *arg, struct err *e)
 {
 	struct journal_rec r = { .n = 0 };
@@ -241,7 +241,7 @@ int journal_undo_span(struct journal *j, size_t from, size_t to, journal_undo_fn
 	for (end = to; end > from; end = start) {
 		for (start = end - 1; start > from && text[start - 1] != '\n';)
 			start--;
-		rc = undo_line(text + start, end - 1 - start, fn, arg, e);
+		rc = use_line(text + start, end - 1 - start, fn, arg, e);
 		if (!rc)
 			rc = journal_retire(j, start, e);
 		if (rc < 0)
@@ -249,6 +249,29 @@ int journal_undo_span(struct journal *j, size_t from, size_t to, journal_undo_fn
 		text[start + sizeof("{\"r\":[\"") - 1] = '-';
 	}
 	return cut_retired(j, text, len, e);
+}
+
+/**
+ * journal_each() - look at the records, first to last; nothing is undone
+ * @fn: called once per record; what it returns, if not 0, ends the walk
+ *
+ * Return: 0; what @fn returned; minus errno
+ */
+int journal_each(struct journal *j, journal_undo_fn *fn, void *arg, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t end = 0, start = 0;
+	int rc = read_all(j, &text, &end, e);
+
+	while (!rc && start < end) {
+		char *nl = memchr(text + start, '\n', end - start);
+
+		if (!nl) /* cut off by a crash */
+			break;
+		rc = use_line(text + start, (size_t)(nl - text) - start, fn, arg, e);
+		start = (size_t)(nl - text) + 1;
+	}
+	return rc;
 }
 
 /**
@@ -276,7 +299,7 @@ int journal_undo_to(struct journal *j, size_t mark, journal_undo_fn *fn,
 	while (end > mark) {
 		for (start = end - 1; start > mark && text[start - 1] != '\n';)
 			start--;
-		rc = undo_line(text + start, end - 1 - start, fn, arg, e);
+		rc = use_line(text + start, end - 1 - start, fn, arg, e);
 		if (rc < 0)
 			return rc;
 		end = start;

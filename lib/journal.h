@@ -32,6 +32,7 @@ int journal_add(struct journal *j, struct err *e, ...)
 	__attribute__((sentinel));
 int journal_undo(struct journal *j, journal_undo_fn *fn, void *arg,
 		 struct err *e);
+int journal_each(struct journal *j, journal_undo_fn *fn, void *arg, struct err *e);
 size_t journal_mark(const struct journal *j);
 int journal_retire(struct journal *j, size_t mark, struct err *e);
 int journal_undo_span(struct journal *j, size_t from, size_t to, journal_undo_fn *fn,

@@ -201,6 +201,15 @@ int json_fail(const struct jnode *n, const char *key, struct err *e,
 	return err_set(e, EINVAL, "%s: %s", path, text);
 }
 
+/**
+ * json_show() - a value as JSON, for a message; cut to fit
+ * @room: at least 1 byte
+ */
+void json_show(const struct jnode *n, char *dst, size_t room)
+{
+	snprintf(dst, room, "%s", json_object_to_json_string_ext(n->obj, JSON_C_TO_STRING_PLAIN));
+}
+
 /* Finds a member; 1 found, 0 absent or null, -EINVAL wrong type. */
 static int member(const struct jnode *n, const char *key, enum json_type want,
 		  struct json_object **ret, struct err *e)
@@ -600,6 +609,16 @@ void json_out_double(struct json_out *o, const char *key, double v)
 void json_out_bool(struct json_out *o, const char *key, bool v)
 {
 	put(o, key, json_object_new_boolean(v));
+}
+
+/**
+ * json_out_copy() - add a parsed value as it is; null adds nothing
+ * @n: its document may be freed before @o
+ */
+void json_out_copy(struct json_out *o, const char *key, const struct jnode *n)
+{
+	if (n->obj)
+		put(o, key, json_object_get(n->obj));
 }
 
 /**

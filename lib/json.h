@@ -54,6 +54,7 @@ int json_as_str(const struct jnode *n, const char **ret, struct err *e);
 int json_as_u64(const struct jnode *n, uint64_t *ret, struct err *e);
 int json_strv(const struct jnode *n, const char *key, char ***ret,
 	      size_t *ret_n, struct err *e);
+void json_show(const struct jnode *n, char *dst, size_t room);
 int json_fail(const struct jnode *n, const char *key, struct err *e,
 	      const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
@@ -69,6 +70,7 @@ void json_out_u64(struct json_out *o, const char *key, uint64_t v);
 void json_out_i64(struct json_out *o, const char *key, int64_t v);
 void json_out_double(struct json_out *o, const char *key, double v);
 void json_out_bool(struct json_out *o, const char *key, bool v);
+void json_out_copy(struct json_out *o, const char *key, const struct jnode *n);
 int json_out_text(struct json_out *o, bool pretty, char **ret, struct err *e);
 
 #endif

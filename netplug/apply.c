@@ -23,31 +23,37 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "netplug/apply.h"
 #include "netplug/macvtap.h"
 #include "netplug/netns.h"
 #include "netplug/park.h"
 #include "netplug/tc.h"
 
-#define ID_BYTES 80
-
 struct apply {
 	struct nl *nl;
 	int netns_fd;
 	const char *path;
-	char id[ID_BYTES];
+	char id[NETNS_ID_BYTES];
 	size_t taps;
 	struct journal *j;
 };
 
-/* Device, inode, cookie: the first two are reused, the cookie never is. */
-static int make_id(int netns_fd, const struct nl *nl, char id[ID_BYTES],
-		   struct err *e)
+/**
+ * apply_netns_id() - a name for a network namespace that no other has, or will have
+ * @netns_fd: the namespace, borrowed
+ * @nl:       opened in it
+ *
+ * Device, inode, cookie: the first two are reused, the cookie never is.
+ *
+ * Return: 0 or minus errno
+ */
+int apply_netns_id(int netns_fd, const struct nl *nl, char id[NETNS_ID_BYTES], struct err *e)
 {
 	struct stat st;
 
 	if (fstat(netns_fd, &st) < 0)
 		return err_sys(e, "network namespace: stat");
-	snprintf(id, ID_BYTES, "%" PRIu64 ":%" PRIu64 ":%" PRIu64,
+	snprintf(id, NETNS_ID_BYTES, "%" PRIu64 ":%" PRIu64 ":%" PRIu64,
 		 (uint64_t)st.st_dev, (uint64_t)st.st_ino, nl_netns_cookie(nl));
 	return 0;
 }
@@ -136,6 +142,25 @@ static int apply_hook(const struct apply *a, const struct plan_port *p,
 	return rc;
 }
 
+/* A tap that is there is opened; whoever made it undoes it. */
+static int take_port(const struct apply *a, const struct plan_port *p,
+		     struct netplug_port *out, struct err *e)
+{
+	size_t n = p->many ? a->taps : 1;
+	uint32_t queue_len;
+	int rc = check_port(a->nl, p, &queue_len, e);
+
+	if (!rc)
+		rc = tc_tap_take(a->netns_fd, p, out->tap_fd, n, e);
+	if (rc < 0)
+		return rc;
+	out->n_taps = n;
+	memcpy(out->name, p->name, sizeof(out->name));
+	memcpy(out->mac, p->mac, sizeof(out->mac));
+	out->mtu = p->mtu;
+	return 0;
+}
+
 static int apply_tc(const struct apply *a, const struct plan_port *p, uint32_t queue_len,
 		    struct netplug_port *out, struct err *e)
 {
@@ -153,6 +178,9 @@ static int apply_tc(const struct apply *a, const struct plan_port *p, uint32_t q
 		return rc;
 	out->n_taps = a->taps;
 	rc = tc_tap_setup(a->nl, p, &tap, e);
+	/* Not before it bears our mark, by which undo knows it. */
+	if (!rc && p->keep.on)
+		rc = tc_tap_keep(out->tap_fd[0], &p->keep, e);
 	/* The kernel replaces a queue length of 0 when a discipline is added. */
 	if (!rc && p->hook == PLAN_HOOK_NONE && !queue_len)
 		rc = journal_add(a->j, e, "netplug", "queue", a->path, a->id,
@@ -232,14 +260,14 @@ static int undo_record(void *arg, const struct journal_rec *r, struct err *e)
 static int apply_all(const struct netplug_plan *p, struct apply *a,
 		     struct netplug_port *out, struct err *e)
 {
-	int rc = make_id(a->netns_fd, a->nl, a->id, e);
+	int rc = apply_netns_id(a->netns_fd, a->nl, a->id, e);
 	size_t i;
 
 	/* Without an interface there are no records, so the path may be none. */
 	if (!rc && p->n_ports)
 		rc = check_path(a, e);
 	for (i = 0; i < p->n_ports && !rc; i++) {
-		rc = apply_port(a, &p->port[i], &out[i], e);
+		rc = (p->port[i].there ? take_port : apply_port)(a, &p->port[i], &out[i], e);
 		if (rc < 0)
 			rc = err_wrap(e, "interface %s", p->port[i].name);
 	}
@@ -362,15 +390,20 @@ void netplug_port_close(struct netplug_port *p)
 		fd_close(&p->tap_fd[--p->n_taps]);
 }
 
-/*
- * Opens the namespace of a record.
- * Return: 1 with @ret_nl and @ret_fd; 0 if it is gone; minus errno
+/**
+ * apply_find_netns() - open the namespace of a record
+ * @path:   that led to it
+ * @id:     from apply_netns_id()
+ * @ret_nl: opened in it, owned by the caller
+ * @ret_fd: the namespace, owned by the caller
+ *
+ * Return: 1; 0 if it is gone; minus errno
  */
-static int find_netns(const char *path, const char *id, struct nl **ret_nl, int *ret_fd,
-		      struct err *e)
+int apply_find_netns(const char *path, const char *id, struct nl **ret_nl, int *ret_fd,
+		     struct err *e)
 {
 	_cleanup_close_ int fd = netns_open(path, e);
-	char prefix[ID_BYTES], now[ID_BYTES];
+	char prefix[NETNS_ID_BYTES], now[NETNS_ID_BYTES];
 	struct nl *nl = NULL;
 	struct stat st;
 	int rc;
@@ -388,7 +421,7 @@ static int find_netns(const char *path, const char *id, struct nl **ret_nl, int 
 		return 0;
 	rc = nl_open(fd, &nl, e);
 	if (!rc)
-		rc = make_id(fd, nl, now, e);
+		rc = apply_netns_id(fd, nl, now, e);
 	if (rc < 0) {
 		nl_free(nl);
 		return err_wrap(e, "network namespace %s", path);
@@ -453,6 +486,8 @@ int netplug_undo(const struct journal_rec *r, struct err *e)
 	if (r->n < 5 || strcmp(r->word[0], "netplug"))
 		return err_set(e, EINVAL, "journal: this is no record of netplug");
 	action = r->word[1];
+	if (!strcmp(action, "keep")) /* tells what the records behind it are for (attach.c) */
+		return 0;
 	str_quote(shown, sizeof(shown), action);
 	if (!knows(action))
 		return err_set(e, EINVAL, "journal: netplug: unknown action %s", shown);
@@ -461,7 +496,7 @@ int netplug_undo(const struct journal_rec *r, struct err *e)
 	     ifindex > INT32_MAX))
 		return err_set(e, EINVAL, "journal: netplug: %s without an interface",
 			       shown);
-	rc = find_netns(r->word[2], r->word[3], &nl, &netns_fd, e);
+	rc = apply_find_netns(r->word[2], r->word[3], &nl, &netns_fd, e);
 	if (rc <= 0)
 		return rc;
 	rc = undo_in(nl, netns_fd, (uint32_t)ifindex, r, e);

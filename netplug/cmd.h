@@ -17,6 +17,10 @@ int cmd_sync(int argc, char **argv);
 int cmd_capture(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
 
+int cmd_attach(int argc, char **argv);
+int cmd_detach(int argc, char **argv);
+
+void plan_print_guest(const struct netplug_plan *p, FILE *f);
 void plan_print(const struct netplug_plan *p, const char *netns, FILE *f);
 int cni_run(const char *command, int in, FILE *out);
 

@@ -26,6 +26,8 @@ static const struct {
 	{ "sync", cmd_sync, "give the guest again what the pod's namespace has" },
 	{ "plan", cmd_plan, "what joining would do, and what the guest would be given" },
 	{ "trace", cmd_trace, "where a flow of a pod dies: veth, tc, tap, virtio queue, guest" },
+	{ "attach", cmd_attach, "give interfaces taps that wait for a VMM" },
+	{ "detach", cmd_detach, "take them away again" },
 	{ "capture", cmd_capture, "a pod's packets at each hop, as pcapng" },
 };
 
@@ -36,8 +38,8 @@ static void help(const struct opt *table)
 	printf("Usage: podvm-netplug COMMAND [OPTION...]\n"
 	       "\n"
 	       "Joins the network namespace of a pod to the pod's virtual machine. podvm does\n"
-	       "that by itself; this command looks at it. It needs the privilege to enter the\n"
-	       "namespace (root).\n"
+	       "that by itself; this command looks at it, and does it for other VMMs. It needs\n"
+	       "the privilege to enter the namespace (root).\n"
 	       "\n");
 	for (i = 0; i < ARRAY_LEN(commands); i++)
 		printf("  %-10s %s\n", commands[i].name, commands[i].help);

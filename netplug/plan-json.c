@@ -67,6 +67,9 @@ static void put_port(struct json_out *o, const struct plan_port *p)
 	if (p->model == NETPLUG_TC)
 		json_out_str(o, "hook", hooks[p->hook]);
 	json_out_str(o, "tap", p->tap);
+	if (p->there)
+		json_out_bool(o, "there", true);
+	put_number(o, "queues", p->queues);
 	put_mac(o, p->mac);
 	json_out_u64(o, "mtu", p->mtu);
 	json_out_end(o);

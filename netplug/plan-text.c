@@ -161,7 +161,7 @@ static void print_port(const struct plan_port *p, FILE *f)
 	fprintf(f, "  %s (%s): ", p->name, p->kind);
 	if (p->model == NETPLUG_TC)
 		fprintf(f, "tap %s, mtu %u; %s; u32 redirects both ways\n", p->tap, p->mtu,
-			tc[p->hook]);
+			p->there ? "is there already" : tc[p->hook]);
 	else
 		fprintf(f, "macvtap %s (%s), mtu %u; addresses and routes leave the interface meanwhile\n",
 			p->tap, p->model == NETPLUG_MACVTAP ? "bridge" : "passthru", p->mtu);
@@ -169,19 +169,13 @@ static void print_port(const struct plan_port *p, FILE *f)
 }
 
 /**
- * plan_print() - print a plan for people
- * @netns: what to call the namespace
+ * plan_print_guest() - print, for people, what the guest is given
  */
-void plan_print(const struct netplug_plan *p, const char *netns, FILE *f)
+void plan_print_guest(const struct netplug_plan *p, FILE *f)
 {
 	const Podvm__Network *n = p->network;
 	size_t i, k;
 
-	fprintf(f, "network namespace %s\n\non the host:\n", netns);
-	for (i = 0; i < p->n_ports; i++)
-		print_port(&p->port[i], f);
-	if (!p->n_ports)
-		fprintf(f, "  nothing: the pod has no interface beside the loopback\n");
 	fprintf(f, "\nto the guest:\n");
 	for (i = 0; i < n->n_links; i++) {
 		const uint8_t *m = n->links[i]->mac.data;
@@ -207,4 +201,20 @@ void plan_print(const struct netplug_plan *p, const char *netns, FILE *f)
 	}
 	for (i = 0; i < n->n_sysctls; i++)
 		fprintf(f, "  sysctl %s=%s\n", n->sysctls[i]->key, n->sysctls[i]->value);
+}
+
+/**
+ * plan_print() - print a plan for people
+ * @netns: what to call the namespace
+ */
+void plan_print(const struct netplug_plan *p, const char *netns, FILE *f)
+{
+	size_t i;
+
+	fprintf(f, "network namespace %s\n\non the host:\n", netns);
+	for (i = 0; i < p->n_ports; i++)
+		print_port(&p->port[i], f);
+	if (!p->n_ports)
+		fprintf(f, "  nothing: the pod has no interface beside the loopback\n");
+	plan_print_guest(p, f);
 }

@@ -107,10 +107,8 @@ static int check_kind(const struct scan *s, const struct scan_link *l, struct er
 
 static int check_link(const struct scan *s, const struct scan_link *l, struct err *e)
 {
-	int rc = plan_unjoined(s, l, e);
+	int rc = check_kind(s, l, e);
 
-	if (!rc)
-		rc = check_kind(s, l, e);
 	if (rc < 0)
 		return rc;
 	if (!(l->flags & IFF_UP))
@@ -138,21 +136,32 @@ static int check_mac(const struct scan_link *l, const struct netplug_plan *p, st
 	return 0;
 }
 
-static int add_port(const struct scan *s, const struct scan_link *l,
-		    enum netplug_model wanted, struct netplug_plan *p, struct err *e)
+/**
+ * plan_port_add() - decide how one interface is joined
+ * @l:      of @s; no loopback
+ * @wanted: of the models
+ * @p:      gets the port
+ *
+ * Return: 0; as plan_make()
+ */
+int plan_port_add(const struct scan *s, const struct scan_link *l,
+		  enum netplug_model wanted, struct netplug_plan *p, struct err *e)
 {
 	struct plan_port *port = &p->port[p->n_ports];
 	int rc;
 
-	rc = check_link(s, l, e);
-	if (!rc)
-		rc = check_mac(l, p, e);
-	if (rc < 0)
-		return rc;
 	if (p->n_ports == NETPLUG_PORTS_MAX)
 		return err_set(e, E2BIG, "interface %s: more than %d interfaces in one "
 			       "pod", l->name, NETPLUG_PORTS_MAX);
-	rc = plan_model(s, l, wanted, port, e);
+	rc = plan_kept(s, l, port, e);
+	if (!rc)
+		rc = plan_unjoined(s, l, e);
+	if (rc >= 0)
+		rc = check_link(s, l, e);
+	if (!rc)
+		rc = check_mac(l, p, e);
+	if (!rc && !port->there)
+		rc = plan_model(s, l, wanted, port, e);
 	if (rc < 0)
 		return rc;
 	memcpy(port->name, l->name, sizeof(port->name));
@@ -161,7 +170,8 @@ static int add_port(const struct scan *s, const struct scan_link *l,
 	port->ifindex = l->ifindex;
 	port->mtu = l->mtu;
 	port->carrier = plan_carrier(l);
-	pick_tap(s, p, port);
+	if (!port->there)
+		pick_tap(s, p, port);
 	p->n_ports++;
 	return 0;
 }
@@ -242,9 +252,10 @@ int plan_decide(const struct scan *s, enum netplug_model wanted, struct netplug_
 	for (i = 0; i < s->n_links; i++) {
 		const struct scan_link *l = &s->link[i];
 
-		if (l->arphrd == ARPHRD_LOOPBACK || is_fallback(l) || plan_port_at(p, l->ifindex))
+		if (l->arphrd == ARPHRD_LOOPBACK || is_fallback(l) || plan_port_at(p, l->ifindex) ||
+		    plan_is_kept(l))
 			continue;
-		rc = plan_noted(p, add_port(s, l, wanted, p, e), e);
+		rc = plan_noted(p, plan_port_add(s, l, wanted, p, e), e);
 		if (rc < 0)
 			return rc;
 	}

@@ -12,6 +12,17 @@
 enum plan_hook { PLAN_HOOK_NONE, PLAN_HOOK_INGRESS, PLAN_HOOK_CLSACT };
 
 /**
+ * struct plan_keep - of a tap that outlives its maker, for a VMM that comes later
+ * @on:   it is one
+ * @uid:  who may open it beside root; UINT32_MAX: nobody
+ * @gid:  the same, of a group
+ */
+struct plan_keep {
+	bool on;
+	uint32_t uid, gid;
+};
+
+/**
  * struct plan_port - one interface that gets a tap beside it, or a macvtap on it
  * @name:    of the interface
  * @kind:    of it, as IFLA_INFO_KIND
@@ -23,6 +34,11 @@ enum plan_hook { PLAN_HOOK_NONE, PLAN_HOOK_INGRESS, PLAN_HOOK_CLSACT };
  * @carrier: it is up, and so is what it is connected with
  * @joined:  it has its tap; @plug_mtu is the MTU that it was joined with
  * @settled: the guest has been told all that the plan has of it
+ * @keep:    of the tap that is made
+ * @there:   @tap is there and joined already, kept by attach or the CNI plugin
+ * @busy:    of a tap that is there: somebody holds it
+ * @many:    of a tap that is there: it takes several queues
+ * @queues:  of a tap that is there: pairs that its VM shall use; 0: not known
  */
 struct plan_port {
 	char name[SCAN_NAME_BYTES];
@@ -34,6 +50,9 @@ struct plan_port {
 	enum netplug_model model;
 	char why[256];
 	enum plan_hook hook;
+	struct plan_keep keep;
+	bool there, busy, many;
+	uint32_t queues;
 	bool carrier, joined, settled;
 	uint32_t plug_mtu;
 };
@@ -65,6 +84,11 @@ struct netplug_plan {
 	uint64_t read_ms;
 };
 
+bool plan_is_kept(const struct scan_link *l);
+int plan_kept(const struct scan *s, const struct scan_link *l, struct plan_port *port,
+	      struct err *e);
+int plan_port_add(const struct scan *s, const struct scan_link *l, enum netplug_model wanted,
+		  struct netplug_plan *p, struct err *e);
 int plan_make(const struct scan *s, const struct netplug_options *o,
 	      struct netplug_plan **ret, struct err *e);
 int plan_unjoined(const struct scan *s, const struct scan_link *l, struct err *e);

@@ -86,10 +86,27 @@ static int short_message(struct err *e)
 	return err_set(e, EBADMSG, "netlink: message is cut short");
 }
 
+/* What only some kinds of interface have. */
+static void kind_data(struct scan_link *l, const struct nlattr *nest)
+{
+	const struct nlattr *ipvlan[IFLA_IPVLAN_MAX + 1], *tun[IFLA_TUN_MAX + 1];
+	uint8_t flag[2] = { 0 };
+
+	if (!strcmp(l->kind, "ipvlan")) {
+		nl_nested(nest, ipvlan, IFLA_IPVLAN_MAX + 1);
+		nl_bytes(ipvlan[IFLA_IPVLAN_MODE], &l->mode, sizeof(l->mode));
+	} else if (!strcmp(l->kind, "tun")) {
+		nl_nested(nest, tun, IFLA_TUN_MAX + 1);
+		nl_bytes(tun[IFLA_TUN_PERSIST], &flag[0], 1);
+		nl_bytes(tun[IFLA_TUN_MULTI_QUEUE], &flag[1], 1);
+		l->persist = flag[0];
+		l->many = flag[1];
+	}
+}
+
 static int on_link(const struct nlmsghdr *h, void *arg, struct err *e)
 {
 	const struct nlattr *tb[IFLA_MAX + 1], *info[IFLA_INFO_MAX + 1];
-	const struct nlattr *data[IFLA_IPVLAN_MAX + 1];
 	struct rtnl_link_stats64 st;
 	const struct ifinfomsg *m = nl_attrs(h, sizeof(*m), tb, IFLA_MAX + 1);
 	struct scan *s = arg;
@@ -114,10 +131,7 @@ static int on_link(const struct nlmsghdr *h, void *arg, struct err *e)
 	nl_str(tb[IFLA_IFALIAS], l->alias, sizeof(l->alias));
 	nl_nested(tb[IFLA_LINKINFO], info, IFLA_INFO_MAX + 1);
 	nl_str(info[IFLA_INFO_KIND], l->kind, sizeof(l->kind));
-	if (!strcmp(l->kind, "ipvlan")) {
-		nl_nested(info[IFLA_INFO_DATA], data, IFLA_IPVLAN_MAX + 1);
-		nl_bytes(data[IFLA_IPVLAN_MODE], &l->mode, sizeof(l->mode));
-	}
+	kind_data(l, info[IFLA_INFO_DATA]);
 	nl_struct(tb[IFLA_STATS64], &st, sizeof(st));
 	l->rx_packets = st.rx_packets;
 	l->rx_bytes = st.rx_bytes;

@@ -32,6 +32,8 @@
  * @lower_here: @peer is an interface of this namespace
  * @peer_nsid: number that this namespace has for the one of @peer; -1: none
  * @mode:      of an ipvlan: IPVLAN_MODE_*
+ * @persist:   of a tap: it stays when nobody holds it
+ * @many:      of a tap: it takes several queues
  * @flags:     IFF_*
  * @mac_len:   bytes of @mac
  * @arphrd:    ARPHRD_*
@@ -45,7 +47,7 @@ struct scan_link {
 	char kind[SCAN_NAME_BYTES];
 	uint32_t ifindex;
 	uint32_t peer;
-	bool lower_here;
+	bool lower_here, persist, many;
 	int32_t peer_nsid;
 	uint16_t mode;
 	uint32_t flags;

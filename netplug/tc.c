@@ -31,7 +31,9 @@
  * record whose thing was never made takes nothing of anybody else. The ingress
  * discipline, which cannot be marked, is left if it has somebody's filter.
  *
- * The tap is not persistent: it ends with its last descriptor. It speaks no
+ * The tap is not persistent, and ends with its last descriptor, but where a VMM comes
+ * later (attach.c): that one stays, may be opened by whom it is for, and has the MAC that
+ * the guest takes. It speaks no
  * IPv6 (no generated address) and no ARP, and has no queueing discipline: the
  * default one would queue what the guest's queue already holds, and one that
  * looks at time stamps drops redirected packets.
@@ -121,6 +123,64 @@ int tc_tap_open(int netns_fd, const char *name, int *ret_fds, size_t n, struct e
 	return rc;
 }
 
+/* A tap that was made by its name in the meantime is not the one that was kept. */
+static int check_kept(int fd, const char *name, struct err *e)
+{
+	struct ifreq ifr = { 0 };
+
+	if (ioctl(fd, TUNGETIFF, &ifr) < 0)
+		return err_sys(e, "tap %s", name);
+	if (!(ifr.ifr_flags & IFF_PERSIST))
+		return err_set(e, ESTALE, "tap %s is gone", name);
+	return 0;
+}
+
+/**
+ * tc_tap_take() - open a tap that was kept
+ * @p:       whose tap is there
+ * @ret_fds: its ends, non-blocking, owned by the caller; on failure all are -1
+ * @n:       how many; 1 for a tap that takes one queue
+ *
+ * Return: 0; -EBUSY if somebody has it; minus errno
+ */
+int tc_tap_take(int netns_fd, const struct plan_port *p, int *ret_fds, size_t n, struct err *e)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < n; i++)
+		ret_fds[i] = -1;
+	if (p->busy)
+		return err_set(e, EBUSY, "tap %s: a VM has it already; end that one first", p->tap);
+	for (i = 0; i < n && rc >= 0; i++) {
+		rc = ret_fds[i] = tap_open(netns_fd, p->tap, p->many, false, e);
+		if (rc >= 0)
+			rc = check_kept(ret_fds[i], p->tap, e);
+	}
+	if (rc >= 0)
+		return 0;
+	for (i = 0; i < n; i++)
+		fd_close(&ret_fds[i]);
+	return rc;
+}
+
+/**
+ * tc_tap_keep() - let a tap outlive its descriptors
+ * @fd: an end of it
+ *
+ * Return: 0 or minus errno
+ */
+int tc_tap_keep(int fd, const struct plan_keep *keep, struct err *e)
+{
+	if (keep->uid != UINT32_MAX && ioctl(fd, TUNSETOWNER, (unsigned long)keep->uid) < 0)
+		return err_sys(e, "give the tap to user %u", keep->uid);
+	if (keep->gid != UINT32_MAX && ioctl(fd, TUNSETGROUP, (unsigned long)keep->gid) < 0)
+		return err_sys(e, "give the tap to group %u", keep->gid);
+	if (ioctl(fd, TUNSETPERSIST, 1UL) < 0)
+		return err_sys(e, "make the tap persistent");
+	return 0;
+}
+
 static int qdisc_add(struct nl *nl, uint32_t ifindex, uint32_t parent,
 		     uint32_t handle, uint16_t flags, const char *kind,
 		     struct err *e)
@@ -186,6 +246,16 @@ static int hook_add(struct nl *nl, uint32_t ifindex, struct err *e)
 	return 0;
 }
 
+/* The guest's: a VMM is told one MAC, and finds no other. */
+static int take_mac(struct nl *nl, uint32_t tap, const struct plan_port *p, struct err *e)
+{
+	struct ifinfomsg m = { .ifi_family = AF_UNSPEC, .ifi_index = (int)tap };
+	struct nlmsghdr *h = nl_msg(nl, RTM_NEWLINK, 0, &m, sizeof(m));
+
+	mnl_attr_put(h, IFLA_ADDRESS, sizeof(p->mac), p->mac);
+	return nl_talk(nl, e);
+}
+
 /**
  * tc_tap_setup() - make a new tap quiet, join it towards the interface, set it up
  * @p:       whose tap it is
@@ -201,6 +271,8 @@ int tc_tap_setup(struct nl *nl, const struct plan_port *p, uint32_t *ret_tap,
 
 	if (!rc)
 		rc = link_quiet(nl, tap, p->name, p->mtu, 0, e);
+	if (!rc && p->keep.on)
+		rc = take_mac(nl, tap, p, e);
 	if (!rc)
 		rc = qdisc_add(nl, tap, TC_H_ROOT, 0, NLM_F_REPLACE, "noqueue", e);
 	if (!rc)

@@ -6,6 +6,8 @@
 #include "netplug/plan.h"
 
 int tc_tap_open(int netns_fd, const char *name, int *ret_fds, size_t n, struct err *e);
+int tc_tap_take(int netns_fd, const struct plan_port *p, int *ret_fds, size_t n, struct err *e);
+int tc_tap_keep(int fd, const struct plan_keep *keep, struct err *e);
 int tc_tap_setup(struct nl *nl, const struct plan_port *p, uint32_t *ret_tap,
 		 struct err *e);
 int tc_tap_mtu(struct nl *nl, const struct plan_port *p, struct err *e);

@@ -218,6 +218,13 @@ MEMBER='.annotations["io.kubernetes.cri-o.ContainerType"] = "container"
 # ---- CNI: runs a conflist's chain as an engine does ---------------------------
 # cni ADD|DEL|CHECK CONFLIST - prints the last result; environment NETNS, and for more
 # than one pod or interface CNI_ID and CNI_IF
+cni_plugin() {
+	case $1 in
+	podvm-*) echo "$BIN/$1" ;;
+	*) echo "$CNI_BIN/$1" ;;
+	esac
+}
+
 cni() {
 	list=$2
 	name=$(jq -r .name "$list")
@@ -237,8 +244,8 @@ cni() {
 			 | if .capabilities.mac and \$mac != \"\"
 			   then .runtimeConfig.mac = \$mac else . end" "$list")
 		out=$(printf '%s' "$conf" | CNI_COMMAND=$1 CNI_CONTAINERID=${CNI_ID:-podvm-story} \
-			CNI_NETNS=/run/netns/$NETNS CNI_IFNAME=${CNI_IF:-eth0} CNI_PATH=$CNI_BIN \
-			"$CNI_BIN/$(printf '%s' "$conf" | jq -r .type)") ||
+			CNI_NETNS=/run/netns/$NETNS CNI_IFNAME=${CNI_IF:-eth0} CNI_PATH=$CNI_BIN:$BIN \
+			"$(cni_plugin "$(printf '%s' "$conf" | jq -r .type)")") ||
 			{ printf '%s\n' "$out" >&2; return 1; }
 		[ "$1" != ADD ] || prev=$out
 	done

@@ -16,8 +16,9 @@ traffic() { "$BIN/tests/native-traffic" "$@"; }
 
 native_begin() {
 	WORK=$(mktemp -d /tmp/podvm-native.XXXXXX)
-	mkdir -p /run/netns /var/lib/cni
+	mkdir -p /run/netns /run/podvm /var/lib/cni
 	mount -t tmpfs podvm-native /run/netns
+	mount -t tmpfs podvm-native /run/podvm
 	mount -t tmpfs podvm-native /var/lib/cni
 	guests=
 	trap native_end EXIT
