@@ -128,7 +128,7 @@ END_TEST
 
 static const char *const damaged[] = {
 	"", "{", "null", "[]", "7", "{}", "{\"pod\":\"\"}", "{\"pod\":\"../x\"}",
-	"{\"pod\":1}", "{\"pod\":\"p\",\"status\":3}", "{\"pod\":\"p\",\"status\":-1}",
+	"{\"pod\":1}", "{\"pod\":\"p\",\"status\":4}", "{\"pod\":\"p\",\"status\":-1}",
 	"{\"pod\":\"p\",\"status\":\"running\"}", "{\"pod\":\"p\",\"pid\":-1}",
 	"{\"pod\":\"p\",\"pid\":4294967297}", "{\"pod\":\"p\",\"pid\":1.5}",
 	"{\"pod\":\"p\",\"pidStart\":-1}", "{\"pod\":\"p\",\"exitCode\":4294967296}",
