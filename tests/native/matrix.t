@@ -16,6 +16,10 @@ PORTMAP='[{"hostPort": 18080, "containerPort": 7777, "protocol": "tcp"}]'
 POD_MAC=02:70:6f:64:76:01
 
 in_guest() { ip netns exec guest "$@"; }
+# The kernel tells up to a second later that nobody holds a tap.
+tap_free() {
+	[ "$kind" != netplug ] || wait_for 10 sh -c "ip -n pod -br link | grep -q '^tap.*DOWN'"
+}
 # Where the pod's nearest peer is: the node, or, where the pod is on the node's own
 # Ethernet, the network behind it.
 near() {
@@ -196,6 +200,7 @@ one() {
 		route_with_mtu $i 6 fd6f:6476:6d50::/64
 	done
 	wait_for 10 settled pod
+	tap_free
 	netns_state pod > "$WORK/before"
 	mac_mtu=$(ip netns exec pod cat "/sys/class/net/$if/address" "/sys/class/net/$if/mtu")
 	ok "$what: joined" guest_up pod guest --model "$model"
@@ -208,8 +213,7 @@ one() {
 		"$(in_guest cat /sys/class/net/$if/address /sys/class/net/$if/mtu)" \
 		"$mac_mtu"
 	ok "$what: the guest ends" guest_down guest
-	# The kernel tells a second later that nobody holds the tap.
-	[ "$kind" != netplug ] || wait_for 10 sh -c "ip -n pod -br link | grep -q '^tap.*DOWN'"
+	tap_free
 	netns_state pod > "$WORK/after"
 	ok "$what: the namespace is as it was" diff "$WORK/before" "$WORK/after"
 	for pod in $pods; do chains_down "$example" "$pod"; done
