@@ -86,11 +86,13 @@ static void watch(struct relayd *d)
 }
 
 /**
- * control_dns() - @d->dns is true: have the agent serve the stub's address
+ * control_dns() - have the agent serve the stub's address, once that is wanted
+ *
+ * Each request is answered with the list of ports, which leads here again.
  */
 void control_dns(struct relayd *d)
 {
-	if (d->known && !d->dns_told)
+	if (d->known && d->dns && !d->dns_told)
 		watch(d);
 }
 

@@ -1006,6 +1006,27 @@ START_TEST(ports_that_are_none)
 }
 END_TEST
 
+/* One request for the list; that it comes asks for nothing. */
+START_TEST(lists_are_not_asked_for_again)
+{
+	uint32_t port = 8080, len = 0;
+	char buf[4096];
+	int i;
+
+	ck_assert_int_eq(recv(link_fd, &len, 4, MSG_WAITALL), 4);
+	ck_assert_uint_lt(len, sizeof(buf));
+	ck_assert_int_eq(recv(link_fd, buf, len, MSG_WAITALL), len);
+	for (i = 0; i < 3; i++)
+		ck_assert_int_eq(tell_ports(&port, 1), 0);
+	close(dial_until("127.0.0.1", port, true));
+	ck_assert_int_eq(recv(link_fd, buf, sizeof(buf), MSG_DONTWAIT), -1);
+	ck_assert_int_eq(errno, EAGAIN);
+	fd_close(&sup_end);
+	ck_assert_int_eq(reap(&relay_pid), 0);
+	close(link_fd);
+}
+END_TEST
+
 static const struct {
 	const char *bytes;
 	size_t len;
@@ -1500,6 +1521,7 @@ Suite *runtime_relay_suite(void)
 	tcase_set_timeout(hostile, 60);
 	tcase_add_loop_test(hostile, agent_that_breaks_the_rules, 0, 6);
 	tcase_add_test(hostile, ports_that_are_none);
+	tcase_add_test(hostile, lists_are_not_asked_for_again);
 	tcase_add_loop_test(hostile, links_that_break_the_rules, 0, ARRAY_LEN(links));
 	tcase_add_test(hostile, agent_that_stalls);
 	tcase_add_test(hostile, agent_that_floods);
