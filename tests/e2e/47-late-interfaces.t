@@ -9,7 +9,7 @@ set -eu
 . "$(dirname "$0")/lib.sh"
 plan 12
 
-ROUNDS=${ROUNDS:-10}
+ROUNDS=${ROUNDS:-5}
 story_begin
 make_layers
 net_up

@@ -8,7 +8,7 @@
 # shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
-ROUNDS=${ROUNDS:-4}
+ROUNDS=${ROUNDS:-3}
 plan $((4 * ROUNDS + 3))
 
 story_begin

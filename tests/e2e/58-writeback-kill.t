@@ -3,14 +3,14 @@
 #
 # Supervisor, monitor or shim killed while a container's changes come back: afterwards
 # the upper directory is the old or the new one, whole, nothing is left of the other, and
-# what was reported as done is there. ROUNDS (9) counts the kills that hit, spread over
+# what was reported as done is there. ROUNDS (6) counts the kills that hit, spread over
 # victims and moments; SEED repeats a run's choices.
 # shellcheck disable=SC2016,SC2154
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kill.sh"
 . "$(dirname "$0")/wayback.sh"
-ROUNDS=${ROUNDS:-9}
+ROUNDS=${ROUNDS:-6}
 plan $((ROUNDS + 2))
 
 story_begin

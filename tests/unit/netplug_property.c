@@ -41,8 +41,8 @@
 
 Suite *netplug_property_suite(void);
 
-#define FIXED_ROUNDS 100
-#define RANDOM_ROUNDS 100
+#define FIXED_ROUNDS 60
+#define RANDOM_ROUNDS 40
 #define LINKS_MAX 4
 
 static uint64_t first_seed;
