@@ -17,7 +17,7 @@
  * plan may refuse, and must name the interface, address, route, rule or neighbour. A
  * refusal without such a thing is a failure. What ip(8) does not accept is not there.
  *
- * Half of the seeds are always the same, the others come from the time; each is printed. SEED=S
+ * Sixty seeds are always the same, the others come from the time; each is printed. SEED=S
  * is one round of that seed, ROUNDS=N makes N of them, and SHOW=1 shows the configuration.
  *
  * Of sysctls those that a round sets are compared; addr_gen_mode is not, which the agent
