@@ -645,3 +645,22 @@ int json_out_text(struct json_out *o, bool pretty, char **ret, struct err *e)
 	*ret = text;
 	return 0;
 }
+
+/**
+ * json_out_print() - write the finished document, and a newline
+ * @o:      freed; NULL is short memory
+ * @pretty: as json_out_text()
+ * @f:      borrowed; whether all could be written shows when it is flushed
+ *
+ * Return: 0 or -ENOMEM
+ */
+int json_out_print(struct json_out *o, bool pretty, FILE *f, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	int rc = o ? json_out_text(o, pretty, &text, e) : err_set(e, ENOMEM, "out of memory");
+
+	json_out_free(o);
+	if (!rc)
+		fprintf(f, "%s\n", text);
+	return rc;
+}

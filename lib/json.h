@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "lib/err.h"
 
@@ -72,5 +73,6 @@ void json_out_double(struct json_out *o, const char *key, double v);
 void json_out_bool(struct json_out *o, const char *key, bool v);
 void json_out_copy(struct json_out *o, const char *key, const struct jnode *n);
 int json_out_text(struct json_out *o, bool pretty, char **ret, struct err *e);
+int json_out_print(struct json_out *o, bool pretty, FILE *f, struct err *e);
 
 #endif

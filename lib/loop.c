@@ -11,9 +11,11 @@
 #include "lib/loop.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -240,4 +242,25 @@ void timer_ack(int fd)
 
 	if (read(fd, &n, sizeof(n)) < 0)
 		return; /* EAGAIN: nothing had expired */
+}
+
+/**
+ * signals_new() - signals as a descriptor; they are blocked for the calling thread
+ * @list: of @n signals
+ *
+ * Return: a signalfd(2) owned by the caller, or minus errno
+ */
+int signals_new(const int *list, size_t n, struct err *e)
+{
+	sigset_t set;
+	size_t i;
+	int fd;
+
+	sigemptyset(&set);
+	for (i = 0; i < n; i++)
+		sigaddset(&set, list[i]);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_sys(e, "sigprocmask");
+	fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return fd < 0 ? err_sys(e, "signalfd") : fd;
 }

@@ -2,6 +2,7 @@
 #ifndef LIB_LOOP_H
 #define LIB_LOOP_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
@@ -26,5 +27,6 @@ void loop_stop(struct loop *l);
 int timer_new(struct err *e);
 int timer_set(int fd, uint64_t ms, struct err *e);
 void timer_ack(int fd);
+int signals_new(const int *list, size_t n, struct err *e);
 
 #endif

@@ -218,13 +218,13 @@ static int print_attached(struct job *b, struct err *e)
 	else if (!rc)
 		print_ports(p);
 	netplug_plan_free(p);
-	if (!rc && (fflush(stdout) || ferror(stdout)))
-		rc = err_sys(e, "write the output");
 	return rc;
 }
 
 static int finish(const char *cmd, struct job *b, int rc, struct err *e)
 {
+	if (!rc && (fflush(stdout) || ferror(stdout)))
+		rc = err_sys(e, "write the output");
 	if (rc < 0 && b->t.netns_fd >= 0)
 		err_wrap(e, "network namespace %s", b->t.shown);
 	if (rc < 0)
@@ -320,7 +320,6 @@ static int detach_all(struct job *b, struct err *e)
 {
 	struct gone g = {.b = b, .o = b->t.json ? json_out_new() : NULL};
 	char prefix[NETNS_ID_BYTES + 16];
-	_cleanup_free_ char *text = NULL;
 	int rc;
 
 	snprintf(prefix, sizeof(prefix), "attach:%s:", b->id);
@@ -329,15 +328,11 @@ static int detach_all(struct job *b, struct err *e)
 	rc = attach_each(b->store, prefix, on_detach, &g, e);
 	if (!rc && g.o) {
 		json_out_end(g.o);
-		rc = json_out_text(g.o, true, &text, e);
-		if (!rc)
-			printf("%s\n", text);
-	} else if (!rc && !g.n) {
-		printf("nothing is attached here by podvm-netplug attach\n");
+		return json_out_print(g.o, true, stdout, e);
 	}
 	json_out_free(g.o);
-	if (!rc && (fflush(stdout) || ferror(stdout)))
-		rc = err_sys(e, "write the output");
+	if (!rc && !g.n)
+		printf("nothing is attached here by podvm-netplug attach\n");
 	return rc;
 }
 

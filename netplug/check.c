@@ -174,9 +174,7 @@ static int print_json(const struct check_state *s, const struct check_findings *
 		      struct err *e)
 {
 	struct json_out *o = json_out_new();
-	_cleanup_free_ char *text = NULL;
 	size_t i;
-	int rc;
 
 	if (!o)
 		return err_set(e, ENOMEM, "out of memory");
@@ -199,11 +197,7 @@ static int print_json(const struct check_state *s, const struct check_findings *
 		json_out_end(o);
 	}
 	json_out_end(o);
-	rc = json_out_text(o, true, &text, e);
-	json_out_free(o);
-	if (!rc)
-		fprintf(out, "%s\n", text);
-	return rc;
+	return json_out_print(o, true, out, e);
 }
 
 static int list(FILE *out)

@@ -143,20 +143,14 @@ static void on_signal(void *arg, uint32_t events)
 
 static int watch(struct recorder *r, struct err *e)
 {
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
 	struct loop *l = capture_loop(r->capture);
-	sigset_t set;
 	int rc;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
 	signal(SIGPIPE, SIG_IGN);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return err_sys(e, "sigprocmask");
-	r->signals = signalfd(-1, &set, SFD_CLOEXEC);
+	r->signals = signals_new(ends, ARRAY_LEN(ends), e);
 	if (r->signals < 0)
-		return err_sys(e, "signalfd");
+		return r->signals;
 	rc = loop_add(l, r->signals, EPOLLIN, on_signal, r, &r->signals_src, e);
 	if (!rc)
 		rc = r->timer = timer_new(e);
@@ -290,9 +284,7 @@ static void summary_text(struct recorder *r)
 static int summary_json(struct recorder *r, struct err *e)
 {
 	struct json_out *o = json_out_new();
-	_cleanup_free_ char *text = NULL;
 	size_t i;
-	int rc;
 
 	if (!o)
 		return err_set(e, ENOMEM, "out of memory");
@@ -315,11 +307,7 @@ static int summary_json(struct recorder *r, struct err *e)
 		json_out_end(o);
 	}
 	json_out_end(o);
-	rc = json_out_text(o, true, &text, e);
-	json_out_free(o);
-	if (!rc)
-		fprintf(stderr, "%s\n", text);
-	return rc;
+	return json_out_print(o, true, stderr, e);
 }
 
 static void done(struct recorder *r)

@@ -288,18 +288,13 @@ static void on_signal(void *arg, uint32_t events)
 
 static int watch(struct tracer *t, struct err *e)
 {
+	static const int ends[] = { SIGINT, SIGTERM };
 	struct loop *l = capture_loop(t->capture);
-	sigset_t set;
 	int rc;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return err_sys(e, "sigprocmask");
-	t->signals = signalfd(-1, &set, SFD_CLOEXEC);
+	t->signals = signals_new(ends, ARRAY_LEN(ends), e);
 	if (t->signals < 0)
-		return err_sys(e, "signalfd");
+		return t->signals;
 	rc = loop_add(l, t->signals, EPOLLIN, on_signal, t, &t->signals_src, e);
 	if (!rc)
 		rc = t->timer = timer_new(e);

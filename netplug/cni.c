@@ -90,14 +90,9 @@ static void clean(char *s)
 
 static int print_out(struct json_out *o, FILE *out)
 {
-	_cleanup_free_ char *text = NULL;
-	int rc = o ? json_out_text(o, true, &text, NULL) : -ENOMEM;
+	int rc = json_out_print(o, true, out, NULL);
 
-	json_out_free(o);
-	if (rc < 0)
-		return rc;
-	fprintf(out, "%s\n", text);
-	return fflush(out) ? -EIO : 0;
+	return !rc && fflush(out) ? -EIO : rc;
 }
 
 static int fail(FILE *out, const char *version, int code, struct err *e)

@@ -412,9 +412,7 @@ static int print_json(const struct printer *p, const char *netns, bool line, str
 {
 	const struct scan *s = p->now->scan;
 	struct json_out *o = json_out_new();
-	_cleanup_free_ char *text = NULL;
 	size_t i;
-	int rc;
 
 	if (!o)
 		return err_set(e, ENOMEM, "out of memory");
@@ -430,11 +428,7 @@ static int print_json(const struct printer *p, const char *netns, bool line, str
 		if (s->link[i].arphrd != ARPHRD_LOOPBACK && !joined_is_tap(&s->link[i]))
 			json_port(o, p, &s->link[i]);
 	json_out_end(o);
-	rc = json_out_text(o, !line, &text, e);
-	json_out_free(o);
-	if (!rc)
-		fprintf(p->f, "%s\n", text);
-	return rc;
+	return json_out_print(o, !line, p->f, e);
 }
 
 /**

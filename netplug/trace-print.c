@@ -210,9 +210,7 @@ int trace_json(const struct target *t, const struct flow *flow, const struct tra
 {
 	static const char *const names[] = { "passes", "dies", "loses", "unseen" };
 	struct json_out *o = json_out_new();
-	_cleanup_free_ char *text = NULL;
 	char shown[192];
-	int rc;
 
 	if (!o)
 		return err_set(e, ENOMEM, "out of memory");
@@ -231,9 +229,5 @@ int trace_json(const struct target *t, const struct flow *flow, const struct tra
 	}
 	json_hops(o, p);
 	json_stages(o, p);
-	rc = json_out_text(o, true, &text, e);
-	json_out_free(o);
-	if (!rc)
-		fprintf(f, "%s\n", text);
-	return rc;
+	return json_out_print(o, true, f, e);
 }

@@ -113,15 +113,11 @@ static void linux_features(struct json_out *o)
 /* Ends the document and writes it. */
 static int print(struct json_out *o, FILE *f, struct err *e)
 {
-	_cleanup_free_ char *text = NULL;
-	int rc = json_out_text(o, true, &text, e);
+	int rc = json_out_print(o, true, f, e);
 
-	json_out_free(o);
-	if (rc < 0)
-		return rc;
-	if (fprintf(f, "%s\n", text) < 0 || fflush(f))
-		return err_sys(e, "standard output");
-	return 0;
+	if (!rc && (fflush(f) || ferror(f)))
+		rc = err_sys(e, "standard output");
+	return rc;
 }
 
 /**

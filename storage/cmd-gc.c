@@ -58,7 +58,7 @@ static int run_json(struct gc *g, struct err *e)
 	json_out_end(o);
 	json_out_u64(o, "bytes", g->bytes);
 	json_out_u64(o, "failed", g->failed);
-	return cmd_json_print(o, rc < 0 ? &ignored : e) < 0 && !rc ? -e->code : rc;
+	return json_out_print(o, true, stdout, rc < 0 ? &ignored : e) < 0 && !rc ? -e->code : rc;
 }
 
 static int run_table(struct gc *g, struct err *e)

@@ -61,7 +61,7 @@ static int print_json(const struct source *s, const struct layers *l, const stru
 		blockmount_json(s->block, o);
 	if (s->overlay)
 		json_layers(o, s->overlay, l);
-	return cmd_json_print(o, e);
+	return json_out_print(o, true, stdout, e);
 }
 
 static void row(const char *name, const char *value)

@@ -102,7 +102,7 @@ static int print_json(const struct bundle *b, const struct storage_map *m, const
 		return err_set(e, ENOMEM, "out of memory");
 	if (!m) {
 		json_out_str(o, "reason", why->text);
-		return cmd_json_print(o, e);
+		return json_out_print(o, true, stdout, e);
 	}
 	json_disks(o, m);
 	json_out_obj(o, "stats");
@@ -110,7 +110,7 @@ static int print_json(const struct bundle *b, const struct storage_map *m, const
 	for (i = 0; i < n; i++)
 		json_out_u64(o, v[i].json, v[i].value);
 	json_out_end(o);
-	return cmd_json_print(o, e);
+	return json_out_print(o, true, stdout, e);
 }
 
 static void print_table(const struct bundle *b, const struct storage_map *m)
@@ -153,7 +153,7 @@ static int print_share(const struct bundle *b, bool json, const char *why, struc
 	json_out_str(o, "kind", "virtio-fs");
 	json_out_str(o, "reason", why);
 	json_out_end(o);
-	return cmd_json_print(o, e);
+	return json_out_print(o, true, stdout, e);
 }
 
 static int plan(const struct bundle *b, struct storage_request req, bool json, struct err *e)
@@ -206,7 +206,7 @@ static int plan_block(const struct bundle *b, const struct source *s, bool json,
 		return err_set(e, ENOMEM, "out of memory");
 	blockmount_json(s->block, o);
 	blockplan_json(&p, o);
-	return cmd_json_print(o, e);
+	return json_out_print(o, true, stdout, e);
 }
 
 /**

@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -272,7 +271,7 @@ static int announce(const struct serve *s, const char *path, bool json, struct e
 		cmd_json_name(o, "socket", path);
 		json_out_u64(o, "sizeBytes", d->size_bytes);
 		json_out_u64(o, "pid", (uint64_t)getpid());
-		rc = cmd_json_print(o, e);
+		rc = json_out_print(o, true, stdout, e);
 		if (rc < 0)
 			return rc;
 	} else {
@@ -288,17 +287,11 @@ static int announce(const struct serve *s, const char *path, bool json, struct e
 
 static int catch_signals(struct serve *s, struct err *e)
 {
-	sigset_t set;
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
 	signal(SIGPIPE, SIG_IGN);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return err_sys(e, "sigprocmask");
-	s->signals = signalfd(-1, &set, SFD_CLOEXEC);
-	return s->signals < 0 ? err_sys(e, "signalfd") : 0;
+	s->signals = signals_new(ends, ARRAY_LEN(ends), e);
+	return s->signals < 0 ? s->signals : 0;
 }
 
 static int serve(struct serve *s, const char *path, bool json, struct err *e)

@@ -165,23 +165,3 @@ void cmd_json_name(struct json_out *o, const char *key, const char *name)
 	strbuf_done(&text);
 	strbuf_done(&hex);
 }
-
-/**
- * cmd_json_print() - print a document to standard output
- * @o: freed; NULL is short memory
- *
- * Return: 0 or minus errno
- */
-int cmd_json_print(struct json_out *o, struct err *e)
-{
-	_cleanup_free_ char *text = NULL;
-	int rc;
-
-	if (!o)
-		return err_set(e, ENOMEM, "out of memory");
-	rc = json_out_text(o, true, &text, e);
-	if (!rc)
-		puts(text);
-	json_out_free(o);
-	return rc;
-}

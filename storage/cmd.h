@@ -32,7 +32,6 @@ int cmd_gc(int argc, char **argv, struct err *e);
 
 int cmd_args(const struct opt *table, int argc, char **argv, const char **ret_path, struct err *e);
 void cmd_json_name(struct json_out *o, const char *key, const char *name);
-int cmd_json_print(struct json_out *o, struct err *e);
 
 int export_image(const struct storage_map *m, int out_fd, struct err *e);
 

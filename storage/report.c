@@ -160,7 +160,7 @@ int report_json(const struct report *r, struct err *e)
 		json_out_end(o);
 	}
 	json_out_end(o);
-	return cmd_json_print(o, e);
+	return json_out_print(o, true, stdout, e);
 }
 
 /* XML 1.0 has no control characters; bytes that are no ASCII become question marks. */

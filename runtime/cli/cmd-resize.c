@@ -23,8 +23,6 @@
 static int print(const Podvm__Pod__Size *s, struct err *e)
 {
 	struct json_out *o = json_out_new();
-	_cleanup_free_ char *text = NULL;
-	int rc;
 
 	if (!o)
 		return err_set(e, ENOMEM, "out of memory");
@@ -45,11 +43,7 @@ static int print(const Podvm__Pod__Size *s, struct err *e)
 	json_out_u64(o, "online", s->vcpus);
 	json_out_u64(o, "max", s->vcpus_max);
 	json_out_end(o);
-	rc = json_out_text(o, true, &text, e);
-	json_out_free(o);
-	if (!rc)
-		printf("%s\n", text);
-	return rc;
+	return json_out_print(o, true, stdout, e);
 }
 
 static int ask(int sock, uint64_t memory, uint32_t vcpus, Podvm__Pod__Response **ret,

@@ -29,9 +29,7 @@ static void print_table(const Podvm__Pod__Response *rs)
 static int print_json(const Podvm__Pod__Response *rs, struct err *e)
 {
 	struct json_out *o = json_out_new();
-	_cleanup_free_ char *text = NULL;
 	size_t i;
-	int rc;
 
 	if (!o)
 		return err_set(e, 12, "out of memory");
@@ -47,11 +45,7 @@ static int print_json(const Podvm__Pod__Response *rs, struct err *e)
 	for (i = 0; i < rs->n_exits && i < VMM_EXIT_KINDS; i++)
 		json_out_u64(o, vmm_exit_name((enum vmm_exit)i), rs->exits[i]);
 	json_out_end(o);
-	rc = json_out_text(o, true, &text, e);
-	json_out_free(o);
-	if (!rc)
-		printf("%s\n", text);
-	return rc;
+	return json_out_print(o, true, stdout, e);
 }
 
 /**

@@ -25,6 +25,7 @@
 
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "lib/mem.h"
 #include "lib/str.h"
 #include "runtime/cgroup.h"
 
@@ -132,18 +133,13 @@ static void on_empty(void *arg, uint32_t events)
 
 static int watch(struct pod *p, int *empty_fd, struct err *e)
 {
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
 	struct loop_src *src;
-	sigset_t set;
 	int rc;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	p->signal_fd = signals_new(ends, ARRAY_LEN(ends), e);
 	if (p->signal_fd < 0)
-		return err_sys(e, "signalfd");
+		return p->signal_fd;
 	*empty_fd = timer_new(e);
 	if (*empty_fd < 0)
 		return *empty_fd;
