@@ -12,20 +12,18 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/ethtool.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
-#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <libmnl/libmnl.h>
 
+#include "lib/ethtool.h"
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "netplug/check.h"
@@ -134,26 +132,6 @@ static int dump_links(struct nl *nl, uint8_t family, nl_fn *fn, struct check_pla
 	return family == AF_BRIDGE && rc == -EOPNOTSUPP ? 0 : rc;
 }
 
-static uint32_t features(int sock, const char *name)
-{
-	static const struct { uint32_t cmd, bit; } ask[] = {
-		{ ETHTOOL_GTXCSUM, PODVM__LINK_STATE__FEATURE__TX_CSUM },
-		{ ETHTOOL_GTSO, PODVM__LINK_STATE__FEATURE__TSO },
-	};
-	uint32_t bits = 0;
-	size_t i;
-
-	for (i = 0; i < ARRAY_LEN(ask); i++) {
-		struct ethtool_value v = { .cmd = ask[i].cmd };
-		struct ifreq r = { .ifr_data = (char *)&v };
-
-		snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
-		if (!ioctl(sock, SIOCETHTOOL, &r) && v.data)
-			bits |= ask[i].bit;
-	}
-	return bits;
-}
-
 static uint32_t setting(const char *family, const char *link, const char *key)
 {
 	_cleanup_free_ char *text = NULL;
@@ -175,7 +153,7 @@ static void read_settings(struct check_place *p)
 		const char *name = p->scan->link[i].name;
 		struct check_link *l = &p->more[i];
 
-		l->features = features(sock, name);
+		l->features = ethtool_features(sock, name);
 		l->rp_filter = setting("ipv4", name, "rp_filter");
 		l->proxy_arp = setting("ipv4", name, "proxy_arp");
 		l->ipv6_off = setting("ipv6", name, "disable_ipv6");

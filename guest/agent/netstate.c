@@ -19,7 +19,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/ethtool.h>
 #include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
@@ -27,18 +26,17 @@
 #include <linux/neighbour.h>
 #include <linux/openat2.h>
 #include <linux/rtnetlink.h>
-#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "guest/agent/agent.h"
+#include "lib/ethtool.h"
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
@@ -97,30 +95,6 @@ static int dump_all(int nl, struct rtm_dump *d, struct err *e)
 	return rc;
 }
 
-static uint32_t features(int sock, const char *name)
-{
-	static const struct { uint32_t cmd, bit; } ask[] = {
-		{ ETHTOOL_GRXCSUM, PODVM__LINK_STATE__FEATURE__RX_CSUM },
-		{ ETHTOOL_GTXCSUM, PODVM__LINK_STATE__FEATURE__TX_CSUM },
-		{ ETHTOOL_GSG, PODVM__LINK_STATE__FEATURE__SG },
-		{ ETHTOOL_GTSO, PODVM__LINK_STATE__FEATURE__TSO },
-		{ ETHTOOL_GGSO, PODVM__LINK_STATE__FEATURE__GSO },
-		{ ETHTOOL_GGRO, PODVM__LINK_STATE__FEATURE__GRO },
-	};
-	uint32_t bits = 0;
-	size_t i;
-
-	for (i = 0; i < ARRAY_LEN(ask); i++) {
-		struct ethtool_value v = { .cmd = ask[i].cmd };
-		struct ifreq r = { .ifr_data = (char *)&v };
-
-		snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
-		if (!ioctl(sock, SIOCETHTOOL, &r) && v.data)
-			bits |= ask[i].bit;
-	}
-	return bits;
-}
-
 static uint32_t ipv6_setting(const char *link, const char *key, uint32_t absent)
 {
 	_cleanup_free_ char *text = NULL;
@@ -152,7 +126,7 @@ static int add_links(int nl, Podvm__NetState *s, struct err *e)
 		podvm__link_state__init(l);
 		s->links[s->n_links++] = l;
 		l->name = strdup(v[i].name);
-		l->features = sock < 0 ? 0 : features(sock, v[i].name);
+		l->features = sock < 0 ? 0 : ethtool_features(sock, v[i].name);
 		l->disable_ipv6 = ipv6_setting(v[i].name, "disable_ipv6", 1);
 		l->accept_ra = ipv6_setting(v[i].name, "accept_ra", 0);
 		if (!l->name)

@@ -237,95 +237,29 @@ static void take_link(const struct nlmsghdr *h, struct rtm_link *l)
 	}
 }
 
-/* The links of one datagram of a dump; 1 when it was the last. */
-static int take_links(const struct nlmsghdr *h, unsigned int left,
-		      struct rtm_link *v, size_t *n)
+/* One message of a dump: an object, or its end. */
+typedef void take_fn(void *arg, const struct nlmsghdr *h);
+
+/* One datagram of a dump. Return: 1: it was the last; 0; minus errno */
+static int take_all(const struct nlmsghdr *h, unsigned int left, take_fn *take, void *arg,
+		    struct err *e)
 {
 	for (; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
-		if (h->nlmsg_type == NLMSG_DONE)
-			return 1;
-		if (h->nlmsg_type == NLMSG_ERROR)
-			return ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
-		if (h->nlmsg_type == RTM_NEWLINK && *n < LINKS_MAX)
-			take_link(h, &v[(*n)++]);
-	}
-	return 0;
-}
-
-/**
- * rtm_links() - all links of the network namespace
- * @ret: malloc'd, owned by the caller
- *
- * Return: 0 or minus errno
- */
-int rtm_links(int fd, struct rtm_link **ret, size_t *ret_n, struct err *e)
-{
-	_cleanup_free_ struct rtm_link *v = mem_new_n(struct rtm_link, LINKS_MAX);
-	_cleanup_free_ struct nlmsghdr *in = malloc(65536);
-	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC };
-	struct rtm_msg m;
-	size_t n = 0;
-	int rc;
-
-	if (!v || !in)
-		return err_set(e, ENOMEM, "out of memory");
-	rtm_start(&m, RTM_GETLINK, NLM_F_DUMP, &ifi, sizeof(ifi));
-	rc = send_msg(fd, &m, e);
-	while (!rc) {
-		ssize_t got = recv(fd, in, 65536, 0);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return err_sys(e, "rtnetlink: receive");
-		rc = take_links(in, (unsigned int)got, v, &n);
-		if (rc < 0)
-			return err_set(e, -rc, "list of links: %s", strerror(-rc));
-	}
-	if (rc < 0)
-		return rc;
-	*ret = mem_steal(v);
-	*ret_n = n;
-	return 0;
-}
-
-/* Keeps the objects of one datagram of a dump. Return: 1: it was the last; 0; minus errno */
-static int keep_objects(struct rtm_dump *d, const struct nlmsghdr *h, unsigned int left,
-			struct err *e)
-{
-	for (; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
-		size_t len = NLMSG_ALIGN(h->nlmsg_len);
 		int code = 0;
 
-		d->changed |= !!(h->nlmsg_flags & NLM_F_DUMP_INTR);
+		take(arg, h);
 		if (h->nlmsg_type == NLMSG_ERROR)
 			code = ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
 		if (code)
 			return err_set(e, -code, "rtnetlink: dump: %s", strerror(-code));
 		if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR)
 			return 1;
-		if (len > d->room - d->len) {
-			d->cut = true;
-			continue;
-		}
-		memset(d->buf + d->len, 0, len);
-		memcpy(d->buf + d->len, h, h->nlmsg_len);
-		d->len += len;
 	}
 	return 0;
 }
 
-/**
- * rtm_dump() - all objects of a sort, as the kernel gives them
- * @fd:   from rtm_open(), borrowed
- * @type: RTM_GET*
- * @head: family header, @head_len bytes
- * @d:    they are put behind what is there; what does not fit is left out whole
- *
- * Return: 0 or the kernel's minus errno
- */
-int rtm_dump(int fd, uint16_t type, const void *head, size_t head_len, struct rtm_dump *d,
-	     struct err *e)
+static int dump(int fd, uint16_t type, const void *head, size_t head_len, take_fn *take, void *arg,
+		struct err *e)
 {
 	_cleanup_free_ struct nlmsghdr *in = malloc(65536);
 	struct rtm_msg m;
@@ -342,7 +276,77 @@ int rtm_dump(int fd, uint16_t type, const void *head, size_t head_len, struct rt
 			continue;
 		if (got < 0)
 			return err_sys(e, "rtnetlink: receive");
-		rc = keep_objects(d, in, (unsigned int)got, e);
+		rc = take_all(in, (unsigned int)got, take, arg, e);
 	}
 	return rc < 0 ? rc : 0;
+}
+
+struct links {
+	struct rtm_link *v;
+	size_t n;
+};
+
+static void keep_link(void *arg, const struct nlmsghdr *h)
+{
+	struct links *l = arg;
+
+	if (h->nlmsg_type == RTM_NEWLINK && l->n < LINKS_MAX)
+		take_link(h, &l->v[l->n++]);
+}
+
+/**
+ * rtm_links() - all links of the network namespace
+ * @ret: malloc'd, owned by the caller
+ *
+ * Return: 0 or minus errno
+ */
+int rtm_links(int fd, struct rtm_link **ret, size_t *ret_n, struct err *e)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC };
+	struct links l = { .v = mem_new_n(struct rtm_link, LINKS_MAX) };
+	int rc;
+
+	if (!l.v)
+		return err_set(e, ENOMEM, "out of memory");
+	rc = dump(fd, RTM_GETLINK, &ifi, sizeof(ifi), keep_link, &l, e);
+	if (rc < 0) {
+		free(l.v);
+		return rc;
+	}
+	*ret = l.v;
+	*ret_n = l.n;
+	return 0;
+}
+
+static void keep_object(void *arg, const struct nlmsghdr *h)
+{
+	size_t len = NLMSG_ALIGN(h->nlmsg_len);
+	struct rtm_dump *d = arg;
+
+	/* Also that of the end. */
+	d->changed |= !!(h->nlmsg_flags & NLM_F_DUMP_INTR);
+	if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR)
+		return;
+	if (len > d->room - d->len) {
+		d->cut = true;
+		return;
+	}
+	memset(d->buf + d->len, 0, len);
+	memcpy(d->buf + d->len, h, h->nlmsg_len);
+	d->len += len;
+}
+
+/**
+ * rtm_dump() - all objects of a sort, as the kernel gives them
+ * @fd:   from rtm_open(), borrowed
+ * @type: RTM_GET*
+ * @head: family header, @head_len bytes
+ * @d:    they are put behind what is there; what does not fit is left out whole
+ *
+ * Return: 0 or the kernel's minus errno
+ */
+int rtm_dump(int fd, uint16_t type, const void *head, size_t head_len, struct rtm_dump *d,
+	     struct err *e)
+{
+	return dump(fd, type, head, head_len, keep_object, d, e);
 }
