@@ -62,16 +62,12 @@ int apply_netns_id(int netns_fd, const struct nl *nl, char id[NETNS_ID_BYTES], s
 static int check_path(const struct apply *a, struct err *e)
 {
 	_cleanup_close_ int fd = netns_open(a->path, e);
-	struct stat x, y;
+	int rc = fd < 0 ? fd : netns_same(fd, a->netns_fd, e);
 
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &x) < 0 || fstat(a->netns_fd, &y) < 0)
-		return err_sys(e, "network namespace %s: stat", a->path);
-	if (x.st_dev != y.st_dev || x.st_ino != y.st_ino)
+	if (rc == 0)
 		return err_set(e, ESTALE, "network namespace %s: it is another one now",
 			       a->path);
-	return 0;
+	return rc < 0 ? rc : 0;
 }
 
 struct port_check {

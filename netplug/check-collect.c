@@ -28,7 +28,6 @@
 #include <libmnl/libmnl.h>
 
 #include "lib/fd.h"
-#include "lib/json.h"
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "netplug/check.h"
@@ -173,19 +172,10 @@ static void read_settings(struct check_state *s)
 	snprintf(s->nameserver, sizeof(s->nameserver), "9.9.9.9");
 }
 
-static int same_netns(int a, int b, struct err *e)
-{
-	struct stat x, y;
-
-	if (fstat(a, &x) < 0 || fstat(b, &y) < 0)
-		return err_sys(e, "network namespace: stat");
-	return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 static int read_host(struct check_state *s, struct err *e)
 {
 	_cleanup_close_ int fd = netns_self(e);
-	int rc = fd < 0 ? fd : same_netns(fd, s->t->netns_fd, e);
+	int rc = fd < 0 ? fd : netns_same(fd, s->t->netns_fd, e);
 
 	if (rc == 1)
 		find_ports(s);
@@ -260,10 +250,8 @@ static void compare(struct check_state *s)
 static void check_moved(struct check_state *s)
 {
 	const char *path = s->machine->network->netns_path;
-	struct stat x, y;
 
-	if (*path && !fstat(s->t->netns_fd, &x) &&
-	    (stat(path, &y) < 0 || x.st_dev != y.st_dev || x.st_ino != y.st_ino))
+	if (*path && !netns_leads(path, s->t->netns_fd))
 		snprintf(s->moved_path, sizeof(s->moved_path), "%s", path);
 }
 
@@ -278,21 +266,14 @@ static void find_container(struct check_state *s, int rootfd)
 		return;
 	dir = -1;
 	while (!*s->container && (de = readdir(d))) {
-		_cleanup_free_ char *text = NULL;
-		struct json_doc *doc = NULL;
-		const char *pod = NULL;
-		struct jnode root;
-		size_t n = strlen(de->d_name), len;
+		size_t n = strlen(de->d_name);
+		char id[NAME_MAX + 1], pod[NAME_MAX + 1];
 
-		if (n < 6 || de->d_name[0] == '.' || strcmp(de->d_name + n - 5, ".json") ||
-		    file_read(dirfd(d), de->d_name, 1u << 20, &text, &len, NULL) < 0 ||
-		    json_parse(text, len, &doc, NULL) < 0)
+		if (n < 6 || de->d_name[0] == '.' || strcmp(de->d_name + n - 5, ".json"))
 			continue;
-		root = json_root(doc);
-		if (json_str(&root, "pod", &pod, NULL) == 1 && !strcmp(pod, s->t->pod))
-			snprintf(s->container, sizeof(s->container), "%.*s", (int)n - 5,
-				 de->d_name);
-		json_free(doc);
+		snprintf(id, sizeof(id), "%.*s", (int)n - 5, de->d_name);
+		if (!target_container_pod(rootfd, id, pod, NULL) && !strcmp(pod, s->t->pod))
+			snprintf(s->container, sizeof(s->container), "%s", id);
 	}
 	closedir(d);
 }

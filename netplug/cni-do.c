@@ -18,7 +18,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/capability.h>
@@ -51,12 +50,11 @@ static int open_journal(const struct cni_env *env, const struct cni_conf *c, boo
 	return rc < 0 ? rc : attachment_open(*ret_store, name, make, ret, e);
 }
 
-/* The sandbox: a network namespace that is not ours. Return: descriptor; minus errno */
-static int open_netns(const struct cni_env *env, struct err *e)
+/* A network namespace that is not ours. Return: descriptor; minus errno */
+static int open_sandbox(const struct cni_env *env, struct err *e)
 {
 	_cleanup_close_ int fd = netns_open(env->netns, e);
 	_cleanup_close_ int own = fd < 0 ? -1 : netns_self(e);
-	struct stat a, b;
 	int back, rc;
 
 	if (fd < 0 || own < 0)
@@ -65,11 +63,25 @@ static int open_netns(const struct cni_env *env, struct err *e)
 	if (rc < 0)
 		return rc;
 	netns_leave(back);
-	if (fstat(fd, &a) < 0 || fstat(own, &b) < 0)
-		return err_sys(e, "stat");
-	if (a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+	rc = netns_same(fd, own, e);
+	if (rc < 0)
+		return rc;
+	if (rc)
 		return err_set(e, EINVAL, "it is the namespace of the caller, the node's own");
 	return fd_steal(&fd);
+}
+
+/* Return: CNI_OK; a CNI error code */
+static int open_netns(const struct cni_env *env, int *ret_fd, struct err *e)
+{
+	int fd = open_sandbox(env, e);
+
+	if (fd < 0) {
+		err_wrap(e, "CNI_NETNS");
+		return CNI_BAD_ENVIRONMENT;
+	}
+	*ret_fd = fd;
+	return CNI_OK;
 }
 
 static int print_result(const struct cni_env *env, const struct cni_conf *c,
@@ -151,13 +163,10 @@ int cni_add(const struct cni_env *env, const struct cni_conf *c, FILE *out, stru
 	struct attachment a = ATTACHMENT_INIT;
 	int rc = cni_prev_check(c, env, e);
 
+	if (!rc)
+		rc = open_netns(env, &netns_fd, e);
 	if (rc)
 		return rc;
-	netns_fd = open_netns(env, e);
-	if (netns_fd < 0) {
-		err_wrap(e, "CNI_NETNS");
-		return CNI_BAD_ENVIRONMENT;
-	}
 	rc = open_journal(env, c, true, &store, &a, e);
 	if (rc < 0)
 		return code_of(rc, CNI_IO_FAILURE);
@@ -198,13 +207,10 @@ int cni_check(const struct cni_env *env, const struct cni_conf *c, struct err *e
 	struct attach_about about;
 	int rc = cni_prev_check(c, env, e);
 
+	if (!rc)
+		rc = open_netns(env, &netns_fd, e);
 	if (rc)
 		return rc;
-	netns_fd = open_netns(env, e);
-	if (netns_fd < 0) {
-		err_wrap(e, "CNI_NETNS");
-		return CNI_BAD_ENVIRONMENT;
-	}
 	rc = open_journal(env, c, false, &store, &a, e);
 	if (!rc)
 		rc = attachment_about(&a, &about, e);

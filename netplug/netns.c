@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -41,6 +42,31 @@ int netns_open(const char *path, struct err *e)
 int netns_self(struct err *e)
 {
 	return netns_open("/proc/thread-self/ns/net", e);
+}
+
+/**
+ * netns_same() - whether two descriptors are of one network namespace
+ *
+ * Return: 1 or 0; minus errno
+ */
+int netns_same(int a, int b, struct err *e)
+{
+	struct stat x, y;
+
+	if (fstat(a, &x) < 0 || fstat(b, &y) < 0)
+		return err_sys(e, "network namespace: stat");
+	return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/**
+ * netns_leads() - whether a path leads to a network namespace
+ */
+bool netns_leads(const char *path, int netns_fd)
+{
+	struct stat x, y;
+
+	return *path && !stat(path, &x) && !fstat(netns_fd, &y) && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
 }
 
 /**

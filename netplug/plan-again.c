@@ -29,7 +29,6 @@
 #include "lib/mem.h"
 #include "lib/proc.h"
 #include "lib/str.h"
-#include "netplug/nl.h"
 #include "netplug/plan.h"
 
 /**
@@ -233,22 +232,14 @@ int plan_make_again(struct scan *s, const struct netplug_plan *now, const uint32
 int netplug_plan_again(int netns_fd, const struct netplug_plan *now, const uint32_t *apart,
 		       size_t n_apart, struct netplug_plan **ret, struct err *e)
 {
-	struct nl *nl = NULL;
 	struct scan *s = NULL;
-	int rc;
+	int rc = plan_read(netns_fd, &s, e);
 
-	rc = nl_open(netns_fd, &nl, e);
-	if (rc < 0)
-		return rc;
-	rc = scan_read(nl, &s, e);
-	if (!rc)
-		rc = sysctl_read(netns_fd, s, e);
 	if (!rc)
 		rc = plan_make_again(s, now, apart, n_apart, ret, e);
 	if (!rc)
 		(*ret)->read_ms = clock_ms();
 	scan_free(s);
-	nl_free(nl);
 	return rc;
 }
 

@@ -300,6 +300,26 @@ int plan_make(const struct scan *s, const struct netplug_options *o,
 }
 
 /**
+ * plan_read() - read all of a network namespace that a plan needs
+ * @netns_fd: the namespace, borrowed
+ * @ret:      owned by the caller, scan_free(), also after a failure
+ *
+ * Return: 0 or minus errno
+ */
+int plan_read(int netns_fd, struct scan **ret, struct err *e)
+{
+	struct nl *nl = NULL;
+	int rc = nl_open(netns_fd, &nl, e);
+
+	if (!rc)
+		rc = scan_read(nl, ret, e);
+	if (!rc)
+		rc = sysctl_read(netns_fd, *ret, e);
+	nl_free(nl);
+	return rc;
+}
+
+/**
  * netplug_plan() - read a pod's network namespace and decide how to join it to a VM
  * @netns_fd: the namespace, borrowed
  * @o:        what the caller chooses; NULL: all defaults
@@ -314,22 +334,14 @@ int plan_make(const struct scan *s, const struct netplug_options *o,
 int netplug_plan(int netns_fd, const struct netplug_options *o, struct netplug_plan **ret,
 		 struct err *e)
 {
-	struct nl *nl = NULL;
 	struct scan *s = NULL;
-	int rc;
+	int rc = plan_read(netns_fd, &s, e);
 
-	rc = nl_open(netns_fd, &nl, e);
-	if (rc < 0)
-		return rc;
-	rc = scan_read(nl, &s, e);
-	if (!rc)
-		rc = sysctl_read(netns_fd, s, e);
 	if (!rc)
 		rc = plan_make(s, o, ret, e);
 	if (!rc)
 		(*ret)->read_ms = clock_ms();
 	scan_free(s);
-	nl_free(nl);
 	return rc;
 }
 

@@ -89,6 +89,7 @@ int plan_kept(const struct scan *s, const struct scan_link *l, struct plan_port 
 	      struct err *e);
 int plan_port_add(const struct scan *s, const struct scan_link *l, enum netplug_model wanted,
 		  struct netplug_plan *p, struct err *e);
+int plan_read(int netns_fd, struct scan **ret, struct err *e);
 int plan_make(const struct scan *s, const struct netplug_options *o,
 	      struct netplug_plan **ret, struct err *e);
 int plan_unjoined(const struct scan *s, const struct scan_link *l, struct err *e);

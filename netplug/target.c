@@ -25,7 +25,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -59,21 +58,6 @@ static void found_done(struct found *f)
 	fd_close(&f->sock);
 }
 
-static bool same_netns(int a, int b)
-{
-	struct stat x, y;
-
-	return !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-static bool leads_to(const char *path, int netns_fd)
-{
-	struct stat x, y;
-
-	return *path && !stat(path, &x) && !fstat(netns_fd, &y) && x.st_dev == y.st_dev &&
-	       x.st_ino == y.st_ino;
-}
-
 /* A word that can be an id: what it is joined to stays in its folder. */
 static bool is_id(const char *word)
 {
@@ -96,12 +80,12 @@ static void name_netns(int netns_fd, const Podvm__Pod__Network *n, char path[PAT
 	struct dirent *de;
 
 	snprintf(path, PATH_MAX, "%s", n->netns_path);
-	if (leads_to(path, netns_fd))
+	if (netns_leads(path, netns_fd))
 		return;
 	d = opendir(NETNS_DIR);
 	while (d && (de = readdir(d))) {
 		snprintf(path, PATH_MAX, NETNS_DIR "/%s", de->d_name);
-		if (de->d_name[0] != '.' && leads_to(path, netns_fd))
+		if (de->d_name[0] != '.' && netns_leads(path, netns_fd))
 			break;
 	}
 	if (!d || !de)
@@ -159,8 +143,12 @@ static int find_pod(int rootfd, const char *pod, int timeout_ms, struct found *r
 	return 0;
 }
 
-/* The pod of a container. Return: 0; -ENOENT: there is no such container; minus errno */
-static int container_pod(int rootfd, const char *id, char pod[NAME_MAX + 1], struct err *e)
+/**
+ * target_container_pod() - the pod of a container, by its record (runtime/state.c)
+ *
+ * Return: 0; -ENOENT: there is no such container; minus errno
+ */
+int target_container_pod(int rootfd, const char *id, char pod[NAME_MAX + 1], struct err *e)
 {
 	char path[NAME_MAX + 24];
 	_cleanup_free_ char *text = NULL;
@@ -198,7 +186,7 @@ static int find_in(enum source from, int rootfd, const char *word, struct found 
 	case FROM_POD:
 		return rootfd < 0 ? -ENOENT : find_pod(rootfd, word, POD_ANSWER_MS, ret, e);
 	case FROM_CONTAINER:
-		rc = rootfd < 0 ? -ENOENT : container_pod(rootfd, word, pod, e);
+		rc = rootfd < 0 ? -ENOENT : target_container_pod(rootfd, word, pod, e);
 		if (!rc && (rc = find_pod(rootfd, pod, POD_ANSWER_MS, ret, e)) == -ENOENT)
 			rc = err_set(e, ESRCH, "container %s: its pod %s has ended", word, pod);
 		return rc;
@@ -262,7 +250,7 @@ static int open_word(struct target *t, int rootfd, struct err *e)
 	}
 	rc = 0;
 	for (i = 0; first >= 0 && i < SOURCES && !rc; i++)
-		if (f[i].fd >= 0 && !same_netns(f[first].fd, f[i].fd))
+		if (f[i].fd >= 0 && netns_same(f[first].fd, f[i].fd, NULL) != 1)
 			rc = ambiguous(shown, f, e);
 	if (first < 0)
 		rc = failed ? failed : err_set(e, ENOENT, "%s is no pod or container below %s, no network namespace in "
@@ -303,7 +291,7 @@ static void look_for_pod(struct target *t, int rootfd)
 		struct found f = { .fd = -1, .sock = -1 };
 
 		if (is_id(de->d_name) && !find_pod(rootfd, de->d_name, LOOK_MS, &f, &ignored) &&
-		    same_netns(f.fd, t->netns_fd)) {
+		    netns_same(f.fd, t->netns_fd, NULL) == 1) {
 			t->sock = fd_steal(&f.sock);
 			memcpy(t->pod, f.pod, sizeof(t->pod));
 		}

@@ -56,6 +56,7 @@ int target_parse(const struct opt *table, struct target *t, int argc, char **arg
 int target_open(struct target *t, struct err *e);
 int target_network(const struct target *t, Podvm__Pod__Response **ret, struct err *e);
 int target_agent(const struct target *t, struct agent *ret, struct err *e);
+int target_container_pod(int rootfd, const char *id, char pod[NAME_MAX + 1], struct err *e);
 void target_close(struct target *t);
 
 #endif
