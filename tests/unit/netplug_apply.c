@@ -36,9 +36,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -47,6 +45,7 @@
 #include "netplug/netplug.h"
 #include "netplug/nl.h"
 #include "netplug/show.h"
+#include "tests/kit/joined.h"
 #include "tests/kit/kit.h"
 #include "tests/kit/net.h"
 
@@ -58,28 +57,9 @@ Suite *netplug_apply_suite(void);
 /* Longest record of the journal here, times the records of one port. */
 #define JOURNAL_BYTES 4096
 
-/**
- * struct joined - a namespace with a plan and a journal
- */
-struct joined {
-	struct kit_net n;
-	char dir[32];
-	int dirfd;
-	struct journal *j;
-	struct netplug_options options;
-	struct netplug_plan *p;
-	struct netplug_port port[NETPLUG_PORTS_MAX];
-	size_t n_ports;
-	size_t taps;		/* 0: one */
-	char *before;
-};
-
-static void joined_prepare(struct joined *t, const char *setup)
+static void joined_prepare(struct kit_joined *t, const char *setup)
 {
-	struct err e = { 0 };
-
-	memset(t, 0, sizeof(*t));
-	kit_net_new(&t->n);
+	kit_joined_new(t);
 	kit_run("ip link set eth0 down && ip link set eth0 address 02:00:00:00:00:02 && "
 		"ip -6 addr flush dev eth0 && ip link set eth0 up && "
 		"ip addr add 10.1.0.2/24 dev eth0 && "
@@ -88,76 +68,16 @@ static void joined_prepare(struct joined *t, const char *setup)
 		   "ip addr add 2001:db8::1/64 dev h0 nodad");
 	if (setup)
 		kit_run("%s", setup);
-	/* Duplicate address detection changes what ip(8) prints. */
-	kit_run("while ip addr | grep -q tentative; do sleep 0.1; done");
-	snprintf(t->dir, sizeof(t->dir), "/tmp/netplug-apply.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(t->dir));
-	t->dirfd = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ck_assert_int_eq(journal_open(t->dirfd, "journal", &t->j, &e), 0);
-	t->before = kit_net_state();
-	ck_assert_msg(!netplug_plan(t->n.pod, &t->options, &t->p, &e), "%s", e.text);
+	kit_joined_plan(t, NULL);
 }
 
-static int joined_try(struct joined *t, struct err *e)
-{
-	return netplug_apply(t->p, t->n.pod, t->n.path, t->taps ? t->taps : 1, t->j, t->port,
-			     &t->n_ports, e);
-}
-
-static void joined_apply(struct joined *t)
-{
-	struct err e = { 0 };
-
-	ck_assert_msg(!joined_try(t, &e), "%s", e.text);
-}
-
-static void close_taps(struct joined *t)
-{
-	while (t->n_ports)
-		netplug_port_close(&t->port[--t->n_ports]);
-}
-
-static int undo_one(void *arg, const struct journal_rec *r, struct err *e)
-{
-	size_t *count = arg;
-	int rc = netplug_undo(r, e);
-
-	if (count)
-		++*count;
-	/* Once more at once: what is undone already is a success. */
-	return rc < 0 ? rc : netplug_undo(r, e);
-}
-
-static size_t joined_undo(struct joined *t)
-{
-	struct err e = { 0 };
-	size_t count = 0;
-
-	ck_assert_msg(!journal_undo(t->j, undo_one, &count, &e), "%s", e.text);
-	return count;
-}
-
-static void joined_unchanged(struct joined *t)
+static void joined_unchanged(struct kit_joined *t)
 {
 	_cleanup_free_ char *after = NULL;
 
 	kit_net_enter(t->n.pod);
 	after = kit_net_state();
 	kit_same_text(after, t->before);
-}
-
-static void joined_done(struct joined *t)
-{
-	struct err e = { 0 };
-
-	close_taps(t);
-	journal_free(t->j);
-	netplug_plan_free(t->p);
-	free(t->before);
-	close(t->dirfd);
-	ck_assert_int_eq(dir_remove(AT_FDCWD, t->dir, &e), 0);
-	close(t->n.pod);
-	close(t->n.host);
 }
 
 /* ---- apply and undo ----------------------------------------------------------- */
@@ -176,20 +96,20 @@ START_TEST(there_and_back)
 		/* As CNI plugins make it; the kernel gives it a length with the hook. */
 		"ip link set eth0 txqueuelen 0",
 	};
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, setups[_i]);
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	ck_assert_uint_eq(t.n_ports, 1);
 	ck_assert_str_eq(t.port[0].name, "eth0");
 	ck_assert_uint_eq(t.port[0].mtu, _i == 5 ? 1300 : 1500);
 	ck_assert_mem_eq(t.port[0].mac, "\x02\0\0\0\0\x02", 6);
 	ck_assert_int_eq(fcntl(t.port[0].tap_fd[0], F_GETFD), FD_CLOEXEC);
 	/* The monitor may still hold the tap. */
-	ck_assert_uint_eq(joined_undo(&t), _i >= 1 && _i <= 3 ? 2 : _i == 6 ? 4 : 3);
+	ck_assert_uint_eq(kit_joined_undo(&t), _i >= 1 && _i <= 3 ? 2 : _i == 6 ? 4 : 3);
 	joined_unchanged(&t);
 	ck_assert_uint_eq(journal_mark(t.j), 0);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -197,15 +117,15 @@ END_TEST
 START_TEST(several_ends)
 {
 	_cleanup_free_ char *link = NULL;
-	struct joined t;
+	struct kit_joined t;
 	struct err e;
 	size_t i;
 
 	joined_prepare(&t, NULL);
 	t.taps = NETPLUG_TAPS_MAX + 1;
-	ck_assert_int_eq(joined_try(&t, &e), -EINVAL);
+	ck_assert_int_eq(kit_joined_try(&t, &e), -EINVAL);
 	t.taps = NETPLUG_TAPS_MAX;
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	ck_assert_uint_eq(t.port[0].n_taps, NETPLUG_TAPS_MAX);
 	for (i = 0; i < NETPLUG_TAPS_MAX; i++)
 		ck_assert_int_eq(fcntl(t.port[0].tap_fd[i], F_GETFD), FD_CLOEXEC);
@@ -216,22 +136,22 @@ START_TEST(several_ends)
 	while (t.port[0].n_taps > 3)
 		fd_close(&t.port[0].tap_fd[--t.port[0].n_taps]);
 	if (_i) {
-		close_taps(&t);
+		kit_joined_close_taps(&t);
 		ck_assert(!kit_try("ip link show dev tap2"));
 	}
-	ck_assert_uint_eq(joined_undo(&t), 3);
+	ck_assert_uint_eq(kit_joined_undo(&t), 3);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
 START_TEST(tap_is_quiet)
 {
 	_cleanup_free_ char *link = NULL, *addr = NULL;
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, "ip link set eth0 mtu 1300");
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	link = kit_output("ip -d link show dev tap2");
 	ck_assert_msg(strstr(link, "mtu 1300 qdisc noqueue"), "%s", link);
 	ck_assert_msg(strstr(link, "NOARP,UP,LOWER_UP"), "%s", link);
@@ -241,28 +161,28 @@ START_TEST(tap_is_quiet)
 	ck_assert_msg(strstr(link, "alias podvm:eth0"), "%s", link);
 	addr = kit_output("ip addr show dev tap2");
 	ck_assert_msg(!strstr(addr, "inet"), "%s", addr);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
 START_TEST(taps_end_with_their_holder)
 {
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, NULL);
-	joined_apply(&t);
-	close_taps(&t);
+	kit_joined_apply(&t);
+	kit_joined_close_taps(&t);
 	ck_assert(!kit_try("ip link show dev tap2"));
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
 START_TEST(two_ports)
 {
 	char setup[256];
-	struct joined t;
+	struct kit_joined t;
 	int host;
 
 	/* The second interface's name is the one that the first tap would get. */
@@ -271,11 +191,11 @@ START_TEST(two_ports)
 	snprintf(setup, sizeof(setup), "ip link add tap2 type veth peer name h1 netns "
 		 "/proc/%d/fd/%d && ip link set tap2 up", getpid(), host);
 	joined_prepare(&t, setup);
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	ck_assert_uint_eq(t.n_ports, 2);
-	ck_assert_uint_eq(joined_undo(&t), 6);
+	ck_assert_uint_eq(kit_joined_undo(&t), 6);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 	close(host);
 }
 END_TEST
@@ -285,16 +205,16 @@ START_TEST(joined_twice)
 {
 	struct netplug_plan *p = NULL;
 	struct err e = { 0 };
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, NULL);
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	ck_assert_int_eq(netplug_plan(t.n.pod, NULL, &p, &e), -EEXIST);
 	ck_assert_msg(strstr(e.text, "eth0: this network namespace is joined"), "%s",
 		      e.text);
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -315,7 +235,7 @@ static const struct {
 START_TEST(changed_after_plan)
 {
 	struct err e = { 0 };
-	struct joined t;
+	struct kit_joined t;
 	int rc;
 
 	joined_prepare(&t, NULL);
@@ -323,13 +243,13 @@ START_TEST(changed_after_plan)
 	kit_run("while ip addr | grep -q tentative; do sleep 0.1; done");
 	free(t.before);
 	t.before = kit_net_state();
-	rc = joined_try(&t, &e);
+	rc = kit_joined_try(&t, &e);
 	ck_assert_msg(rc == races[_i].want, "%s: %d: %s", races[_i].setup, rc, e.text);
 	ck_assert_msg(strstr(e.text, "interface eth0"), "%s", e.text);
 	ck_assert_uint_eq(t.n_ports, 0);
 	ck_assert_uint_eq(journal_mark(t.j), 0);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -337,23 +257,23 @@ END_TEST
 START_TEST(filter_after_plan)
 {
 	struct err e = { 0 };
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, "tc qdisc add dev eth0 clsact");
 	kit_run("tc filter add dev eth0 ingress pref 1 protocol ip u32 match u32 0 0 "
 		"classid 1:1");
 	free(t.before);
 	t.before = kit_net_state();
-	ck_assert_int_lt(joined_try(&t, &e), 0);
+	ck_assert_int_lt(kit_joined_try(&t, &e), 0);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
 START_TEST(path_of_another)
 {
 	struct err e = { 0 };
-	struct joined t;
+	struct kit_joined t;
 	char path[64];
 
 	joined_prepare(&t, NULL);
@@ -363,7 +283,7 @@ START_TEST(path_of_another)
 	ck_assert_int_eq(netplug_apply(t.p, t.n.pod, "", 1, t.j, t.port, &t.n_ports, &e),
 			 -ENOENT);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -391,54 +311,27 @@ END_TEST
 
 /* ---- crashes --------------------------------------------------------------------- */
 
-/* Applies in a child that may write @limit bytes of journal. Return: it got through */
-static bool apply_limited(struct joined *t, rlim_t limit, bool killed)
-{
-	struct rlimit r = { .rlim_cur = limit, .rlim_max = RLIM_INFINITY };
-	int status;
-	pid_t pid;
-
-	fflush(NULL);
-	pid = fork();
-	if (!pid) {
-		struct rlimit none = { 0 };
-		struct err e = { 0 };
-
-		setrlimit(RLIMIT_CORE, &none);
-		signal(SIGXFSZ, killed ? SIG_DFL : SIG_IGN);
-		setrlimit(RLIMIT_FSIZE, &r);
-		_exit(joined_try(t, &e) < 0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	if (killed)
-		ck_assert(WIFEXITED(status) ? !WEXITSTATUS(status) :
-			  WTERMSIG(status) == SIGXFSZ);
-	else
-		ck_assert(WIFEXITED(status));
-	return WIFEXITED(status) && !WEXITSTATUS(status);
-}
-
 /* Killed at, and failing at, each few bytes of the journal. */
 START_TEST(crash_at_every_record)
 {
 	static const char *const setups[] = { NULL, "tc qdisc add dev eth0 clsact" };
 	bool killed = _i & 1, through = false;
 	unsigned int steps = 0;
-	struct joined t;
+	struct kit_joined t;
 	rlim_t limit;
 
 	joined_prepare(&t, setups[_i >> 1]);
 	for (limit = 0; !through && limit < JOURNAL_BYTES; limit += 23) {
-		through = apply_limited(&t, limit, killed);
+		through = kit_joined_limited(&t, limit, killed);
 		if (!killed && !through)
 			ck_assert_uint_eq(journal_mark(t.j), 0);
 		steps += !through && journal_mark(t.j);
-		joined_undo(&t);
+		kit_joined_undo(&t);
 		joined_unchanged(&t);
 	}
 	ck_assert(through);
 	ck_assert(!killed || steps > 4);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -447,21 +340,21 @@ START_TEST(undo_in_two_halves)
 {
 	_cleanup_free_ char *text = NULL;
 	struct err e = { 0 };
-	struct joined t;
+	struct kit_joined t;
 	size_t len;
 
 	joined_prepare(&t, NULL);
-	joined_apply(&t);
-	close_taps(&t);
+	kit_joined_apply(&t);
+	kit_joined_close_taps(&t);
 	ck_assert_int_eq(file_read(t.dirfd, "journal", 65536, &text, &len, &e), 0);
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	/* The same journal again: everything in it is gone. */
 	ck_assert_int_eq(file_replace(t.dirfd, "journal", text, len, 0600, &e), 0);
 	journal_free(t.j);
 	ck_assert_int_eq(journal_open(t.dirfd, "journal", &t.j, &e), 0);
-	ck_assert_uint_eq(joined_undo(&t), 3);
+	ck_assert_uint_eq(kit_joined_undo(&t), 3);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -481,7 +374,7 @@ START_TEST(netns_gone)
 	static const char *const actions[] = { "tap", "ingress", "filter" };
 	char file[64];
 	struct err e = { 0 };
-	struct joined t;
+	struct kit_joined t;
 	struct stat st;
 	char id[80];
 	size_t i;
@@ -512,52 +405,52 @@ START_TEST(netns_gone)
 				 0);
 	}
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
 START_TEST(veth_gone)
 {
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, NULL);
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	kit_run("ip link del eth0");
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	ck_assert(!kit_try("ip link show dev tap2"));
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
 START_TEST(hook_gone)
 {
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, NULL);
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	kit_run("tc qdisc del dev eth0 ingress");
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
 /* Records whose things were never made; somebody else has made some like them. */
 START_TEST(others_stay)
 {
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, NULL);
-	joined_apply(&t);
-	close_taps(&t);
+	kit_joined_apply(&t);
+	kit_joined_close_taps(&t);
 	kit_run("tc qdisc del dev eth0 ingress && ip tuntap add mode tap name tap2 && "
 		"tc qdisc add dev eth0 ingress && tc filter add dev eth0 ingress pref 1 "
 		"protocol all u32 match u32 0 0 action mirred egress redirect dev tap2");
 	free(t.before);
 	t.before = kit_net_state();
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -745,14 +638,14 @@ START_TEST(packets_reach_the_guest)
 {
 	struct ifreq detach = { .ifr_flags = IFF_DETACH_QUEUE };
 	struct guest g = { 0 };
-	struct joined t;
+	struct kit_joined t;
 	size_t i;
 
 	joined_prepare(&t, NULL);
 	/* Before: the namespace's own stack answers. */
 	kit_run_in(t.n.host, "ping -q -c1 -W2 10.1.0.2 >&2");
 	t.taps = _i ? 4 : 1;
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	g.tap = t.port[0].tap_fd[0];
 	/* As a guest does that uses one pair of queues. */
 	for (i = 1; i < t.port[0].n_taps; i++)
@@ -774,11 +667,11 @@ START_TEST(packets_reach_the_guest)
 	ck_assert_uint_ge(g.solicitations, 1);
 	ck_assert_uint_ge(g.echoes, 12);
 	ck_assert_uint_eq(g.bad, 0);
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
 	/* After: the namespace's own stack answers again. */
 	kit_run_in(t.n.host, "ip neigh flush dev h0; ping -q -c1 -W2 10.1.0.2 >&2");
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -811,11 +704,11 @@ static void shown(int netns, bool json, const char *want)
 
 START_TEST(show_states)
 {
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, NULL);
 	shown(t.n.pod, false, "eth0: not joined");
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	shown(t.n.pod, false, "eth0: joined");
 	shown(t.n.pod, false, "ingress u32 pref 1 redirect");
 	shown(t.n.pod, true, "\"state\": \"joined\"");
@@ -826,10 +719,10 @@ START_TEST(show_states)
 	kit_run("ip link set tap2 up && tc qdisc del dev tap2 ingress");
 	shown(t.n.pod, false, "eth0: broken");
 	shown(t.n.pod, false, "no filter");
-	close_taps(&t);
+	kit_joined_close_taps(&t);
 	shown(t.n.pod, false, "eth0: broken");
 	shown(t.n.pod, true, "\"no tap\"");
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 

@@ -22,6 +22,7 @@
 #include "lib/mem.h"
 #include "netplug/netplug.h"
 #include "tests/kit/fault.h"
+#include "tests/kit/joined.h"
 #include "tests/kit/kit.h"
 #include "tests/kit/net.h"
 
@@ -30,48 +31,19 @@ Suite *netplug_fault_suite(void);
 /* Far more steps than there are. */
 #define STEPS_MAX 400
 
-struct pod {
-	struct kit_net n;
-	char dir[40];
-	int dirfd;
-	struct journal *j;
-	struct netplug_plan *p;
-	struct netplug_port port[NETPLUG_PORTS_MAX];
-	size_t n_ports;
-	char *before;
-};
-
 static char *state(void)
 {
 	return kit_output("ip -d -o link; tc -d qdisc; tc filter show dev eth0 ingress");
 }
 
-static void pod_open(struct pod *t)
+static void pod_open(struct kit_joined *t)
 {
-	struct err e = { 0 };
-
-	memset(t, 0, sizeof(*t));
-	kit_net_new(&t->n);
+	kit_joined_new(t);
 	/* As CNI plugins make it: each sort of record is written then. */
-	kit_run("ip link set eth0 txqueuelen 0 && ip addr add 10.1.0.2/24 dev eth0 && "
-		"while ip addr | grep -q tentative; do sleep 0.1; done");
-	snprintf(t->dir, sizeof(t->dir), "/tmp/netplug-fault.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(t->dir));
-	t->dirfd = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ck_assert_int_eq(journal_open(t->dirfd, "journal", &t->j, &e), 0);
-	ck_assert_msg(!netplug_plan(t->n.pod, NULL, &t->p, &e), "%s", e.text);
+	kit_run("ip link set eth0 txqueuelen 0 && ip addr add 10.1.0.2/24 dev eth0");
+	kit_joined_plan(t, NULL);
+	free(t->before);
 	t->before = state();
-}
-
-static int apply(struct pod *t, struct err *e)
-{
-	return netplug_apply(t->p, t->n.pod, t->n.path, 1, t->j, t->port, &t->n_ports, e);
-}
-
-static void close_taps(struct pod *t)
-{
-	while (t->n_ports)
-		netplug_port_close(&t->port[--t->n_ports]);
 }
 
 static int undo_one(void *arg, const struct journal_rec *r, struct err *e)
@@ -80,13 +52,13 @@ static int undo_one(void *arg, const struct journal_rec *r, struct err *e)
 	return netplug_undo(r, e);
 }
 
-static int undo(struct pod *t, struct err *e)
+static int undo(struct kit_joined *t, struct err *e)
 {
 	return journal_undo(t->j, undo_one, NULL, e);
 }
 
 /* Another process has written the journal: it is read again. */
-static void reopen(struct pod *t)
+static void reopen(struct kit_joined *t)
 {
 	struct err e = { 0 };
 
@@ -94,7 +66,7 @@ static void reopen(struct pod *t)
 	ck_assert_int_eq(journal_open(t->dirfd, "journal", &t->j, &e), 0);
 }
 
-static void unchanged(struct pod *t, unsigned int step)
+static void unchanged(struct kit_joined *t, unsigned int step)
 {
 	_cleanup_free_ char *after = state();
 
@@ -102,26 +74,12 @@ static void unchanged(struct pod *t, unsigned int step)
 	ck_assert_msg(!strcmp(after, t->before), "step %u: before\n%s\nafter\n%s", step, t->before, after);
 }
 
-static void undo_all(struct pod *t, unsigned int step)
+static void undo_all(struct kit_joined *t, unsigned int step)
 {
 	struct err e = { 0 };
 
 	ck_assert_msg(!undo(t, &e), "step %u: %s", step, e.text);
 	unchanged(t, step);
-}
-
-static void pod_close(struct pod *t)
-{
-	struct err e = { 0 };
-
-	close_taps(t);
-	journal_free(t->j);
-	netplug_plan_free(t->p);
-	free(t->before);
-	close(t->dirfd);
-	ck_assert_int_eq(dir_remove(AT_FDCWD, t->dir, &e), 0);
-	close(t->n.pod);
-	close(t->n.host);
 }
 
 static const unsigned int kinds[] = { KIT_FAULT_NETLINK, KIT_FAULT_MEMORY };
@@ -130,7 +88,7 @@ START_TEST(apply_fails)
 {
 	unsigned int step;
 	bool through = false;
-	struct pod t;
+	struct kit_joined t;
 
 	pod_open(&t);
 	for (step = 1; !through && step < STEPS_MAX; step++) {
@@ -138,21 +96,21 @@ START_TEST(apply_fails)
 		int rc;
 
 		kit_fault_arm(kinds[_i], step, ENOBUFS);
-		rc = apply(&t, &e);
+		rc = kit_joined_try(&t, &e);
 		through = !kit_fault_fired();
 		ck_assert_msg(through ? !rc : rc < 0 && e.text[0], "step %u: %d: %s", step, rc, e.text);
 		if (!through)
 			unchanged(&t, step);
 	}
 	ck_assert(through);
-	close_taps(&t);
+	kit_joined_close_taps(&t);
 	undo_all(&t, step);
-	pod_close(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
 /* In a child, which is killed at its @step-th call. Return: it got through */
-static bool killed(struct pod *t, int (*fn)(struct pod *t, struct err *e), unsigned int step)
+static bool killed(struct kit_joined *t, int (*fn)(struct kit_joined *t, struct err *e), unsigned int step)
 {
 	struct err e = { 0 };
 	int status;
@@ -175,15 +133,15 @@ START_TEST(apply_killed)
 {
 	unsigned int step;
 	bool through = false;
-	struct pod t;
+	struct kit_joined t;
 
 	pod_open(&t);
 	for (step = 1; !through && step < STEPS_MAX; step++) {
-		through = killed(&t, apply, step);
+		through = killed(&t, kit_joined_try, step);
 		undo_all(&t, step);
 	}
 	ck_assert(through);
-	pod_close(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -191,25 +149,25 @@ START_TEST(undo_fails)
 {
 	unsigned int step;
 	bool through = false;
-	struct pod t;
+	struct kit_joined t;
 
 	pod_open(&t);
 	for (step = 1; !through && step < STEPS_MAX; step++) {
 		struct err e = { 0 };
 		int rc;
 
-		ck_assert_msg(!apply(&t, &e), "step %u: %s", step, e.text);
+		ck_assert_msg(!kit_joined_try(&t, &e), "step %u: %s", step, e.text);
 		if (step & 1)
-			close_taps(&t);
+			kit_joined_close_taps(&t);
 		kit_fault_arm(kinds[_i], step, ENOBUFS);
 		rc = undo(&t, &e);
 		through = !kit_fault_fired();
 		ck_assert_msg(through ? !rc : rc < 0 && e.text[0], "step %u: %d: %s", step, rc, e.text);
 		undo_all(&t, step);
-		close_taps(&t);
+		kit_joined_close_taps(&t);
 	}
 	ck_assert(through);
-	pod_close(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -217,19 +175,19 @@ START_TEST(undo_killed)
 {
 	unsigned int step;
 	bool through = false;
-	struct pod t;
+	struct kit_joined t;
 
 	pod_open(&t);
 	for (step = 1; !through && step < STEPS_MAX; step++) {
 		struct err e = { 0 };
 
-		ck_assert_msg(!apply(&t, &e), "step %u: %s", step, e.text);
-		close_taps(&t);
+		ck_assert_msg(!kit_joined_try(&t, &e), "step %u: %s", step, e.text);
+		kit_joined_close_taps(&t);
 		through = killed(&t, undo, step);
 		undo_all(&t, step);
 	}
 	ck_assert(through);
-	pod_close(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 

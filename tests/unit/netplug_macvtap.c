@@ -35,6 +35,7 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "netplug/netplug.h"
+#include "tests/kit/joined.h"
 #include "tests/kit/kit.h"
 #include "tests/kit/net.h"
 #include "tests/kit/tap.h"
@@ -45,28 +46,9 @@ Suite *netplug_macvtap_suite(void);
 
 static const enum netplug_model models[] = { NETPLUG_MACVTAP, NETPLUG_MACVTAP_PASSTHRU };
 
-/**
- * struct joined - a namespace with a plan and a journal
- */
-struct joined {
-	struct kit_net n;
-	char dir[40];
-	int dirfd;
-	struct journal *j;
-	struct netplug_plan *p;
-	struct netplug_port port[NETPLUG_PORTS_MAX];
-	size_t n_ports;
-	size_t taps;
-	char *before;
-};
-
-static void joined_prepare(struct joined *t, const struct netplug_options *o, const char *setup)
+static void joined_prepare(struct kit_joined *t, const struct netplug_options *o, const char *setup)
 {
-	struct err e = { 0 };
-
-	memset(t, 0, sizeof(*t));
-	t->taps = 1;
-	kit_net_new(&t->n);
+	kit_joined_new(t);
 	/* Duplicate address detection takes a second; one row has it. */
 	kit_run("ip link set eth0 down && ip link set eth0 address 02:00:00:00:00:02 && "
 		"echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad && ip link set eth0 up && ip addr add 10.1.0.2/24 dev eth0 && "
@@ -74,51 +56,11 @@ static void joined_prepare(struct joined *t, const struct netplug_options *o, co
 	kit_run_in(t->n.host, "ip addr add 10.1.0.1/24 dev h0 && "
 		   "ip addr add 2001:db8::1/64 dev h0 nodad");
 	kit_run("%s", setup);
-	kit_run("while ip addr | grep -q tentative; do sleep 0.1; done");
-	snprintf(t->dir, sizeof(t->dir), "/tmp/netplug-macvtap.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(t->dir));
-	t->dirfd = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ck_assert_int_eq(journal_open(t->dirfd, "journal", &t->j, &e), 0);
-	t->before = kit_net_state();
-	ck_assert_msg(!netplug_plan(t->n.pod, o, &t->p, &e), "%s", e.text);
-}
-
-static int joined_try(struct joined *t, struct err *e)
-{
-	return netplug_apply(t->p, t->n.pod, t->n.path, t->taps, t->j, t->port, &t->n_ports, e);
-}
-
-static void joined_apply(struct joined *t)
-{
-	struct err e = { 0 };
-
-	ck_assert_msg(!joined_try(t, &e), "%s", e.text);
-}
-
-static void close_taps(struct joined *t)
-{
-	while (t->n_ports)
-		netplug_port_close(&t->port[--t->n_ports]);
-}
-
-static int undo_one(void *arg, const struct journal_rec *r, struct err *e)
-{
-	int rc = netplug_undo(r, e);
-
-	(void)arg;
-	/* Once more at once: what is undone already is a success. */
-	return rc < 0 ? rc : netplug_undo(r, e);
-}
-
-static void joined_undo(struct joined *t)
-{
-	struct err e = { 0 };
-
-	ck_assert_msg(!journal_undo(t->j, undo_one, NULL, &e), "%s", e.text);
+	kit_joined_plan(t, o);
 }
 
 /* IPv6 addresses come to life in the kernel's own time. */
-static void joined_unchanged(struct joined *t)
+static void joined_unchanged(struct kit_joined *t)
 {
 	char *after = NULL;
 	int tries;
@@ -133,20 +75,6 @@ static void joined_unchanged(struct joined *t)
 	}
 	kit_same_text(after, t->before);
 	free(after);
-}
-
-static void joined_done(struct joined *t)
-{
-	struct err e = { 0 };
-
-	close_taps(t);
-	journal_free(t->j);
-	netplug_plan_free(t->p);
-	free(t->before);
-	close(t->dirfd);
-	ck_assert_int_eq(dir_remove(AT_FDCWD, t->dir, &e), 0);
-	close(t->n.pod);
-	close(t->n.host);
 }
 
 /* ---- apply and undo ----------------------------------------------------------- */
@@ -195,10 +123,10 @@ START_TEST(there_and_back)
 	/* In passthru mode only the interface's own MAC is other than in bridge mode. */
 	int row = _i < (int)ARRAY_LEN(setups) ? _i : _i == (int)ARRAY_LEN(setups) ? 0 : 5;
 	const struct netplug_options o = { .model = models[_i >= (int)ARRAY_LEN(setups)] };
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, &o, setups[row]);
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	ck_assert_uint_eq(t.n_ports, 1);
 	ck_assert_str_eq(t.port[0].name, "eth0");
 	ck_assert_mem_eq(t.port[0].mac, "\x02\0\0\0\0\x02", 6);
@@ -210,11 +138,11 @@ START_TEST(there_and_back)
 	ck_assert_int_eq(!kit_try("ip link show dev eth0 | grep -q '02:00:00:00:00:02'"),
 			 o.model == NETPLUG_MACVTAP);
 	if (_i % 2)
-		close_taps(&t);
-	joined_undo(&t);
+		kit_joined_close_taps(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
 	ck_assert_uint_eq(journal_mark(t.j), 0);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -224,7 +152,7 @@ START_TEST(two_ports)
 	const struct netplug_options o = { .model = NETPLUG_MACVTAP };
 	_cleanup_free_ char *link = NULL;
 	char setup[600];
-	struct joined t;
+	struct kit_joined t;
 	size_t i, k;
 	int host;
 
@@ -236,7 +164,7 @@ START_TEST(two_ports)
 		 "nexthop via 10.1.0.9 dev eth0 nexthop via 10.6.0.9 dev eth1", getpid(), host);
 	joined_prepare(&t, &o, setup);
 	t.taps = NETPLUG_TAPS_MAX;
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	ck_assert_uint_eq(t.n_ports, 2);
 	for (i = 0; i < t.n_ports; i++)
 		for (k = 0; k < NETPLUG_TAPS_MAX; k++)
@@ -246,9 +174,9 @@ START_TEST(two_ports)
 	ck_assert_msg(strstr(link, "NOARP,ALLMULTI"), "%s", link);
 	ck_assert_msg(strstr(link, "addrgenmode none"), "%s", link);
 	ck_assert_msg(strstr(link, "alias podvm:eth0"), "%s", link);
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 	close(host);
 }
 END_TEST
@@ -259,15 +187,15 @@ START_TEST(joined_twice)
 	const struct netplug_options o = { .model = NETPLUG_MACVTAP };
 	struct netplug_plan *p = NULL;
 	struct err e = { 0 };
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, &o, ":");
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	ck_assert_int_eq(netplug_plan(t.n.pod, NULL, &p, &e), -EEXIST);
 	ck_assert_msg(strstr(e.text, "eth0: this network namespace is joined"), "%s", e.text);
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -288,7 +216,7 @@ START_TEST(changed_after_plan)
 {
 	const struct netplug_options o = { .model = NETPLUG_MACVTAP };
 	struct err e = { 0 };
-	struct joined t;
+	struct kit_joined t;
 	int rc;
 
 	joined_prepare(&t, &o, ":");
@@ -296,12 +224,12 @@ START_TEST(changed_after_plan)
 	kit_run("while ip addr | grep -q tentative; do sleep 0.1; done");
 	free(t.before);
 	t.before = kit_net_state();
-	rc = joined_try(&t, &e);
+	rc = kit_joined_try(&t, &e);
 	ck_assert_msg(rc == races[_i].want, "%s: %d: %s", races[_i].setup, rc, e.text);
 	ck_assert_msg(strstr(e.text, "interface eth0"), "%s", e.text);
 	ck_assert_uint_eq(journal_mark(t.j), 0);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -311,43 +239,21 @@ START_TEST(gone_meanwhile)
 	static const char *const what[] = { "ip link del eth0", "ip link del tap2",
 					    "ip link set eth0 down" };
 	const struct netplug_options o = { .model = NETPLUG_MACVTAP };
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, &o, "ip route add default via 10.1.0.1");
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	kit_run("%s", what[_i]);
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	if (_i == 1)
 		joined_unchanged(&t);
 	if (_i == 2)
 		ck_assert(kit_try("ip addr show dev eth0 | grep -q 10.1.0.2/24"));
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
 /* ---- crashes --------------------------------------------------------------------- */
-
-/* Applies in a child that may write @limit bytes of journal. Return: it got through */
-static bool apply_limited(struct joined *t, rlim_t limit, bool killed)
-{
-	struct rlimit r = { .rlim_cur = limit, .rlim_max = RLIM_INFINITY };
-	int status;
-	pid_t pid;
-
-	fflush(NULL);
-	pid = fork();
-	if (!pid) {
-		struct rlimit none = { 0 };
-		struct err e = { 0 };
-
-		setrlimit(RLIMIT_CORE, &none);
-		signal(SIGXFSZ, killed ? SIG_DFL : SIG_IGN);
-		setrlimit(RLIMIT_FSIZE, &r);
-		_exit(joined_try(t, &e) < 0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) && !WEXITSTATUS(status);
-}
 
 /* Killed at, and failing at, each record of the journal. */
 START_TEST(crash_at_every_record)
@@ -355,22 +261,22 @@ START_TEST(crash_at_every_record)
 	const struct netplug_options o = { .model = models[_i >> 1] };
 	bool killed = _i & 1, through = false;
 	unsigned int steps = 0;
-	struct joined t;
+	struct kit_joined t;
 	rlim_t limit;
 
 	joined_prepare(&t, &o, "ip neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev eth0 nud "
 		       "permanent; ip route add default via 10.1.0.1");
 	for (limit = 0; !through && limit < JOURNAL_BYTES; limit += 199) {
-		through = apply_limited(&t, limit, killed);
+		through = kit_joined_limited(&t, limit, killed);
 		steps += !through && journal_mark(t.j);
 		if (!killed && !through)
 			ck_assert_uint_eq(journal_mark(t.j), 0);
-		joined_undo(&t);
+		kit_joined_undo(&t);
 		joined_unchanged(&t);
 	}
 	ck_assert(through);
 	ck_assert(!killed || steps > 6);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -383,7 +289,7 @@ static void no_action(int sig)
 START_TEST(kill_at_any_instant)
 {
 	const struct netplug_options o = { .model = models[_i & 1] };
-	struct joined t;
+	struct kit_joined t;
 	pid_t pid;
 	int i;
 
@@ -395,15 +301,15 @@ START_TEST(kill_at_any_instant)
 		if (!pid) {
 			struct err e = { 0 };
 
-			_exit(joined_try(&t, &e) < 0);
+			_exit(kit_joined_try(&t, &e) < 0);
 		}
 		usleep((useconds_t)(300 + i * 900));
 		kill(pid, SIGKILL);
 		ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-		joined_undo(&t);
+		kit_joined_undo(&t);
 		joined_unchanged(&t);
 	}
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -413,20 +319,20 @@ START_TEST(undo_twice)
 	const struct netplug_options o = { .model = NETPLUG_MACVTAP };
 	_cleanup_free_ char *text = NULL;
 	struct err e = { 0 };
-	struct joined t;
+	struct kit_joined t;
 	size_t len;
 
 	joined_prepare(&t, &o, "ip route del 10.1.0.0/24 && ip route add 10.1.0.1/32 dev eth0 && "
 		       "ip route add default via 10.1.0.1");
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	ck_assert_int_eq(file_read(t.dirfd, "journal", 65536, &text, &len, &e), 0);
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	ck_assert_int_eq(file_replace(t.dirfd, "journal", text, len, 0600, &e), 0);
 	journal_free(t.j);
 	ck_assert_int_eq(journal_open(t.dirfd, "journal", &t.j, &e), 0);
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -435,18 +341,18 @@ START_TEST(lifetime_goes_on)
 {
 	const struct netplug_options o = { .model = NETPLUG_MACVTAP };
 	_cleanup_free_ char *left = NULL;
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, &o, "ip addr add 10.5.0.2/24 dev eth0 valid_lft 900 preferred_lft 800; "
 		       "ip addr add 10.6.0.2/24 dev eth0 valid_lft 4 preferred_lft 3");
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	sleep(5);
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	left = kit_output("ip addr show dev eth0 | grep -A1 10.5.0.2 | "
 			  "sed -n 's/.*valid_lft \\([0-9]*\\)sec preferred_lft \\([0-9]*\\)sec.*/\\1/p'");
 	ck_assert_msg(atoi(left) > 700 && atoi(left) <= 895, "%s", left);
 	ck_assert(!kit_try("ip addr show dev eth0 | grep 10.6.0.2"));
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -459,7 +365,7 @@ START_TEST(broken_records)
 		{ "link", "0200", "0" }, { "link", "020000000002", NULL },
 	};
 	const struct netplug_options o = { .model = NETPLUG_MACVTAP };
-	struct joined t;
+	struct kit_joined t;
 	struct err e;
 	char id[96];
 	size_t i;
@@ -467,7 +373,7 @@ START_TEST(broken_records)
 
 	joined_prepare(&t, &o, ":");
 	ck_assert_int_eq(fstat(t.n.pod, &st), 0);
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	{
 		_cleanup_free_ char *text = NULL;
 		const char *at;
@@ -486,9 +392,9 @@ START_TEST(broken_records)
 
 		ck_assert_msg(netplug_undo(&r, &e) == -EINVAL, "row %zu: %s", i, e.text);
 	}
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
@@ -557,7 +463,7 @@ static void guest_end(struct guest *g)
 }
 
 /* A megabyte by TCP to a port of @in, compared at the other end. */
-static void stream(const struct joined *t, int in, const char *to)
+static void stream(const struct kit_joined *t, int in, const char *to)
 {
 	kit_run_in(in, "cd %s && mkfifo open && (busybox nc -l -p 5001 <> open > got & "
 		   "echo $! > pid); "
@@ -572,11 +478,11 @@ START_TEST(packets_reach_the_guest)
 {
 	const struct netplug_options o = { .model = models[_i] };
 	struct guest g = { 0 };
-	struct joined t;
+	struct kit_joined t;
 
 	joined_prepare(&t, &o, "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress "
 		       "pref 7 protocol ip u32 match u32 0 0 classid 1:1");
-	joined_apply(&t);
+	kit_joined_apply(&t);
 	kit_net_enter(t.n.host);
 	kit_run("ip neigh flush dev h0");
 	/* Joined, but no guest yet: nobody answers, the host's stack least of all. */
@@ -599,11 +505,11 @@ START_TEST(packets_reach_the_guest)
 	/* The other filter has seen it all. */
 	ck_assert(kit_try("tc -s filter show dev eth0 ingress | grep -q 'success [1-9]' || "
 			  "! tc -s filter show dev eth0 ingress | grep -q success"));
-	joined_undo(&t);
+	kit_joined_undo(&t);
 	joined_unchanged(&t);
 	/* After: the namespace's own stack answers again. */
 	kit_run_in(t.n.host, "ip neigh flush dev h0; ping -q -c1 -W2 10.1.0.2 >&2");
-	joined_done(&t);
+	kit_joined_done(&t);
 }
 END_TEST
 
