@@ -55,6 +55,7 @@ static void set_defaults(struct config *c)
 	locate(c->kernel, sizeof(c->kernel), self, "../kernel/vmlinux", "vmlinux");
 	c->ram_bytes = 256ull << 20;
 	c->vcpus = 1;
+	c->vcpus_max = c->ram_max_bytes = CONFIG_AUTO;
 	c->scratch_bytes = 10ull << 30;
 	snprintf(c->layer_cache, sizeof(c->layer_cache), "%s", CONFIG_LAYER_CACHE);
 	c->boot_timeout_ms = 60000;
@@ -199,10 +200,11 @@ static int in_range(const struct jnode *n, const char *key, uint64_t v, uint64_t
 	return json_fail(n, key, e, "must be 1 to %llu", (unsigned long long)max);
 }
 
+/* One that is not there is CONFIG_AUTO. */
 static int at_most(const struct jnode *n, const char *key, uint64_t v, uint64_t max,
 		   struct err *e)
 {
-	if (v <= max)
+	if (v <= max || !json_has(n, key))
 		return 0;
 	return json_fail(n, key, e, "must be at most %llu", (unsigned long long)max);
 }
@@ -238,7 +240,7 @@ static int read_memory(struct config *c, const struct jnode *n, struct err *e)
 		return 0;
 	if (c->merge)
 		return json_fail(n, "merge", e, "excludes hugepages 2M and 1G: those are not merged");
-	if (c->ram_max_bytes)
+	if (c->ram_max_bytes && c->ram_max_bytes != CONFIG_AUTO)
 		return json_fail(n, "max", e, "excludes hugepages 2M and 1G: memory of those does not grow");
 	return 0;
 }

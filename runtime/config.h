@@ -16,6 +16,9 @@
 /* Where layers are remembered, unless "layerCache" says another directory or "off". */
 #define CONFIG_LAYER_CACHE "/var/lib/podvm/cache/layers"
 
+/* Of @vcpus_max and @ram_max_bytes: pods of Kubernetes can grow, others cannot. */
+#define CONFIG_AUTO UINT64_MAX
+
 /* Whether what a container changed comes back, where its annotations do not say. */
 enum config_write_back {
 	CONFIG_WRITE_BACK_AUTO,	/* not from containers of Kubernetes, which are never started again */
@@ -36,8 +39,8 @@ enum config_block {
  * @cmdline:       appended to the guest kernel's command line
  * @ram_bytes:     of a pod's VM that asks for nothing
  * @vcpus:         of a pod's VM that asks for nothing
- * @vcpus_max:     up to which a pod's VM can grow; 0: it cannot
- * @ram_max_bytes: the same for memory; 0: it cannot
+ * @vcpus_max:     up to which a pod's VM can grow; 0: it cannot; CONFIG_AUTO
+ * @ram_max_bytes: the same for memory
  * @pages, @merge, @prefault: of guest RAM, as in vmm/vmm.h
  * @scratch_bytes: capacity of a container's writable disk (sparse)
  * @layer_cache:   directory where layers are remembered; "": nowhere

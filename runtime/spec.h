@@ -51,6 +51,17 @@ struct spec_hooks {
 };
 
 /**
+ * struct spec_limits - what the container's own limits say about the VM's size
+ * @memory_bytes: linux.resources.memory.limit; 0: none
+ * @quota_us, @period_us: of linux.resources.cpu; @quota_us 0: none
+ */
+struct spec_limits {
+	uint64_t memory_bytes;
+	uint64_t quota_us;
+	uint64_t period_us;
+};
+
+/**
  * struct spec - a bundle's config.json, checked; every pointer is owned
  * @role:         see enum spec_role
  * @sandbox_id:   pod that it belongs to; NULL for SPEC_ROLE_SINGLE
@@ -62,6 +73,9 @@ struct spec_hooks {
  * @annotations:  all of them, for the state's JSON
  * @ram_bytes:    that the pod's VM should have by its annotations and limits; 0: default
  * @vcpus:        as above
+ * @overhead_bytes: of @ram_bytes, what is for the guest itself
+ * @sized_memory, @sized_vcpus: the pod's annotations say how much it should have
+ * @limits:       the container's own
  * @network_model: of its annotation; NETPLUG_MODELS: as the configuration says
  * @write_back:   of its annotation
  * @throwaway:    its engine removes it when it ends
@@ -81,6 +95,9 @@ struct spec {
 	size_t n_annotations;
 	uint64_t ram_bytes;
 	uint32_t vcpus;
+	uint64_t overhead_bytes;
+	bool sized_memory, sized_vcpus;
+	struct spec_limits limits;
 	enum netplug_model network_model;
 	enum spec_write_back write_back;
 	bool throwaway;

@@ -9,17 +9,6 @@
 #include "runtime/spec.h"
 
 /**
- * struct spec_limits - what the container's own limits say about the VM's size
- * @memory_bytes: linux.resources.memory.limit; 0: none
- * @quota_us, @period_us: of linux.resources.cpu; @quota_us 0: none
- */
-struct spec_limits {
-	uint64_t memory_bytes;
-	uint64_t quota_us;
-	uint64_t period_us;
-};
-
-/**
  * struct spec_refusal - a member that the specification knows and we do not
  * @key: member's name
  * @why: behind "not supported: "; says what to do

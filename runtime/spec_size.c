@@ -170,7 +170,7 @@ static uint32_t processors(const struct size *z)
 }
 
 /**
- * spec_size() - set @s->ram_bytes and @s->vcpus
+ * spec_size() - set what @s says about the size of the VM
  * @l: limits of the container itself
  *
  * The caller caps both by what the host has.
@@ -186,16 +186,19 @@ int spec_size(struct spec *s, const struct spec_limits *l, struct err *e)
 		rc = crio(s, &z, e);
 	if (rc < 0)
 		return rc;
+	s->limits = *l;
+	s->sized_memory = z.memory_bytes != 0;
+	s->sized_vcpus = z.quota_us || z.shares;
 	if (!z.memory_bytes)
 		z.memory_bytes = l->memory_bytes;
 	if (!z.quota_us && !z.shares) {
 		z.quota_us = l->quota_us;
 		z.period_us = l->period_us;
 	}
-	if (!z.overhead_bytes)
+	if (!z.overhead_bytes || z.overhead_bytes > SPEC_RAM_MAX_BYTES)
 		z.overhead_bytes = SPEC_OVERHEAD_BYTES;
-	if (z.memory_bytes && z.memory_bytes <= SPEC_RAM_MAX_BYTES &&
-	    z.overhead_bytes <= SPEC_RAM_MAX_BYTES)
+	s->overhead_bytes = z.overhead_bytes;
+	if (z.memory_bytes && z.memory_bytes <= SPEC_RAM_MAX_BYTES)
 		s->ram_bytes = z.memory_bytes + z.overhead_bytes;
 	s->vcpus = processors(&z);
 	return 0;

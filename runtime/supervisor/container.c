@@ -95,6 +95,7 @@ static void drop(struct pod *p, struct container *c)
 	}
 	state_free(c->state);
 	free(c);
+	pod_resize_shrink(p);
 }
 
 /* @taken: vectors that are others' */
@@ -260,6 +261,9 @@ static int make(struct pod *p, struct container *c, const char *bundle,
 					 sizeof(c->cgroup), e);
 	if (!rc)
 		rc = cgroup_make(c->cgroup, p->journal, e);
+	c->infra = spec->role == SPEC_ROLE_SANDBOX;
+	if (!rc)
+		rc = pod_resize_for(p, c, &spec->limits, e);
 	if (!rc)
 		relayd_container(p, spec);
 	if (!rc)

@@ -261,6 +261,10 @@ static int resize(struct pod *p, const Podvm__Pod__Resize *rq, struct answer *a,
 		rc = machine_set_memory(p, rq->memory, e);
 	if (!rc)
 		rc = machine_set_vcpus(p, rq->vcpus, &a->size.vcpus, e);
+	if (!rc && rq->memory)
+		p->by_hand_bytes = rq->memory;
+	if (!rc && rq->vcpus)
+		p->by_hand_vcpus = rq->vcpus;
 	if (!rc)
 		rc = machine_get_size(p, &a->size, e);
 	if (!rc)

@@ -14,6 +14,8 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include "runtime/supervisor/supervisor.h"
 
@@ -30,6 +32,10 @@
  * be moved away.
  */
 #define GUEST_GROWS " memory_hotplug.online_policy=auto-movable"
+
+/* What a pod of Kubernetes may grow to, at most, where the configuration does not say. */
+#define AUTO_RAM_BYTES (512ull << 30)
+#define AUTO_VCPUS 16
 
 static uint64_t round_up(uint64_t v, uint64_t step)
 {
@@ -50,6 +56,41 @@ uint32_t machine_vcpus(const struct pod *p, const struct spec *spec)
 	return at_most_max(spec->vcpus ? spec->vcpus : p->config.vcpus);
 }
 
+static uint64_t memory_max(const struct pod *p, const struct spec *spec)
+{
+	bool reserved = p->config.pages == VMM_PAGES_2M || p->config.pages == VMM_PAGES_1G;
+	struct sysinfo si;
+	uint64_t all;
+
+	if (p->config.ram_max_bytes != CONFIG_AUTO)
+		return p->config.ram_max_bytes;
+	if (spec->role == SPEC_ROLE_SINGLE || reserved || sysinfo(&si) < 0)
+		return 0;
+	all = (uint64_t)si.totalram * si.mem_unit;
+	return all < AUTO_RAM_BYTES ? all : AUTO_RAM_BYTES;
+}
+
+static uint64_t vcpus_max(const struct pod *p, const struct spec *spec)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (p->config.vcpus_max != CONFIG_AUTO)
+		return p->config.vcpus_max;
+	if (spec->role == SPEC_ROLE_SINGLE || n < 1)
+		return 0;
+	return n < AUTO_VCPUS ? (uint64_t)n : AUTO_VCPUS;
+}
+
+/* What grow.c goes by. */
+static void note_needs(struct pod *p, const struct spec *spec)
+{
+	p->overhead_bytes = spec->overhead_bytes;
+	if (!spec->sized_memory && p->config.ram_bytes > spec->overhead_bytes)
+		p->rest_bytes = p->config.ram_bytes - spec->overhead_bytes;
+	if (!spec->sized_vcpus)
+		p->rest_vcpus = at_most_max(p->config.vcpus);
+}
+
 /**
  * machine_size() - size of the machine that is to be made, in its configuration
  * @spec: of the container that starts the pod
@@ -62,13 +103,13 @@ void machine_size(struct pod *p, const struct spec *spec, struct vmm_config *ret
 	uint64_t ram = spec->ram_bytes ? spec->ram_bytes : p->config.ram_bytes;
 	uint32_t vcpus = machine_vcpus(p, spec);
 	uint64_t step = p->config.pages == VMM_PAGES_1G ? GIB : RAM_STEP_BYTES;
+	uint64_t max = memory_max(p, spec);
 	char maxcpus[24] = "";
 
 	ret->ram_bytes = round_up(ram < RAM_MIN_BYTES ? RAM_MIN_BYTES : ram, step);
-	if (p->config.ram_max_bytes > ret->ram_bytes)
-		ret->hotplug_bytes = round_up(p->config.ram_max_bytes - ret->ram_bytes,
-					      VMM_HOTPLUG_STEP_BYTES);
-	ret->vcpus = at_most_max(p->config.vcpus_max);
+	if (max > ret->ram_bytes)
+		ret->hotplug_bytes = round_up(max - ret->ram_bytes, VMM_HOTPLUG_STEP_BYTES);
+	ret->vcpus = at_most_max(vcpus_max(p, spec));
 	if (ret->vcpus < vcpus)
 		ret->vcpus = vcpus;
 	ret->pages = (uint8_t)p->config.pages;
@@ -80,8 +121,9 @@ void machine_size(struct pod *p, const struct spec *spec, struct vmm_config *ret
 		 ret->hotplug_bytes ? GUEST_GROWS : "");
 	p->ram_bytes = p->memory_bytes = ret->ram_bytes;
 	p->hotplug_bytes = ret->hotplug_bytes;
-	p->vcpus = vcpus;
+	p->vcpus = p->vcpus_now = vcpus;
 	p->vcpus_max = ret->vcpus;
+	note_needs(p, spec);
 }
 
 static int ask(struct pod *p, enum vmm_type type, uint64_t bytes, struct vmm_reply *rp,
@@ -146,6 +188,8 @@ int machine_set_vcpus(struct pod *p, uint32_t n, uint32_t *ret_online, struct er
 	rc = agent_call(&p->agent, &rq, CPUS_MS, &rs, e);
 	if (rc < 0)
 		return rc;
+	if (n)
+		p->vcpus_now = n;
 	if (rs->body_case != PODVM__RESPONSE__BODY_CPUS)
 		rc = err_set(e, EPROTO, "the guest's agent did not tell its processors");
 	else

@@ -89,6 +89,8 @@ struct way_back {
  * @committed: its shim is up and its record is visible
  * @lent:      the host has given something for it that must come back (settle.c)
  * @ended:     its init has ended; it counts as stopped when all that is back
+ * @limits:    what it may use, by which the machine is sized (grow.c)
+ * @infra:     it is the pod's infra container
  * @back:      the way back of what it changed
  */
 struct container {
@@ -108,6 +110,8 @@ struct container {
 	const void *owner;
 	bool committed;
 	bool lent, ended;
+	struct spec_limits limits;
+	bool infra;
 	struct way_back back;
 };
 
@@ -201,6 +205,12 @@ struct pod {
 	uint64_t hotplug_bytes;		/* that it can have besides */
 	uint64_t memory_bytes;		/* that it was asked to have */
 	uint32_t vcpus_max;
+	uint32_t vcpus_now;		/* that it was asked to use */
+	uint64_t overhead_bytes;	/* of its memory, what is for the guest itself */
+	uint64_t rest_bytes;		/* for all containers without a limit; as rest_vcpus */
+	uint32_t rest_vcpus;
+	uint64_t by_hand_bytes;		/* an operator's word; 0: none; as by_hand_vcpus */
+	uint32_t by_hand_vcpus;
 	bool dead;			/* the monitor or the agent is gone */
 	bool ending;			/* the last container was deleted */
 	struct stamp stamps[POD_STAMPS_MAX];
@@ -230,6 +240,10 @@ int machine_set_vcpus(struct pod *p, uint32_t n, uint32_t *ret_online, struct er
 int machine_get_size(struct pod *p, Podvm__Pod__Size *ret, struct err *e);
 int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e);
 int machine_metrics(struct pod *p, struct vmm_metrics *ret, struct err *e);
+
+int pod_resize_for(struct pod *p, struct container *c, const struct spec_limits *limits,
+		   struct err *e);
+void pod_resize_shrink(struct pod *p);
 
 size_t nic_taps(uint64_t vcpus);
 int nic_plug(struct pod *p, const struct netplug_port *port, struct err *e);

@@ -71,8 +71,8 @@ START_TEST(defaults)
 	ck_assert_int_ne(c.vmm[0], 0);
 	ck_assert_int_ne(c.kernel[0], 0);
 	ck_assert_str_eq(c.cmdline, "");
-	ck_assert_uint_eq(c.vcpus_max, 0);
-	ck_assert_uint_eq(c.ram_max_bytes, 0);
+	ck_assert_uint_eq(c.vcpus_max, CONFIG_AUTO);
+	ck_assert_uint_eq(c.ram_max_bytes, CONFIG_AUTO);
 	ck_assert(!c.merge && !c.prefault);
 	ck_assert_int_eq(c.pages, VMM_PAGES_HOST);
 }

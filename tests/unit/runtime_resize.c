@@ -76,6 +76,44 @@ START_TEST(size)
 }
 END_TEST
 
+/* Where the configuration does not say, pods of Kubernetes have room, others have none. */
+static const struct {
+	enum spec_role role;
+	enum vmm_pages pages;
+	bool sized, room;
+} autos[] = {
+	{ SPEC_ROLE_SINGLE, VMM_PAGES_HOST, false, false },
+	{ SPEC_ROLE_CONTAINER, VMM_PAGES_HOST, false, true },
+	{ SPEC_ROLE_SANDBOX, VMM_PAGES_ALWAYS, true, true },
+	{ SPEC_ROLE_SANDBOX, VMM_PAGES_2M, false, false },
+};
+
+START_TEST(size_auto)
+{
+	struct spec *spec = mem_new(struct spec);
+	struct vmm_config c = { .guest_cid = 3 };
+	char args[MACHINE_ARGS_BYTES];
+	struct pod p = { .config = { .ram_bytes = 256 * MIB, .vcpus = 1,
+				     .ram_max_bytes = CONFIG_AUTO, .vcpus_max = CONFIG_AUTO,
+				     .pages = autos[_i].pages } };
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	uint32_t most = n > 16 ? 16 : (uint32_t)n;
+
+	spec->role = autos[_i].role;
+	spec->overhead_bytes = 96 * MIB;
+	spec->sized_memory = spec->sized_vcpus = autos[_i].sized;
+	machine_size(&p, spec, &c, args);
+	ck_assert_int_eq(c.hotplug_bytes > 0, autos[_i].room);
+	ck_assert_uint_eq(c.hotplug_bytes % VMM_HOTPLUG_STEP_BYTES, 0);
+	ck_assert_uint_eq(c.vcpus, autos[_i].role == SPEC_ROLE_SINGLE ? 1 : most);
+	ck_assert_uint_eq(p.vcpus_now, 1);
+	ck_assert_uint_eq(p.overhead_bytes, 96 * MIB);
+	ck_assert_uint_eq(p.rest_bytes, autos[_i].sized ? 0 : 160 * MIB);
+	ck_assert_uint_eq(p.rest_vcpus, autos[_i].sized ? 0 : 1);
+	free(spec);
+}
+END_TEST
+
 /* ---- changes ---------------------------------------------------------------------- */
 /* A monitor: notes the latest BALLOON and MEMORY; an agent: answers with @reply. */
 static struct {
@@ -283,6 +321,7 @@ Suite *runtime_resize_suite(void)
 	TCase *t = tcase_create("size"), *c = tcase_create("change");
 
 	tcase_add_loop_test(t, size, 0, ARRAY_LEN(sizes));
+	tcase_add_loop_test(t, size_auto, 0, ARRAY_LEN(autos));
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_loop_test(c, memory, 0, ARRAY_LEN(changes));

@@ -628,6 +628,9 @@ START_TEST(test_crun_and_podman)
 	ck_assert_int_eq(s->role, SPEC_ROLE_SINGLE);
 	ck_assert_uint_eq(s->ram_bytes, (256ull + 96) << 20);
 	ck_assert_uint_eq(s->vcpus, 2);
+	ck_assert(!s->sized_memory && !s->sized_vcpus);
+	ck_assert_uint_eq(s->limits.memory_bytes, 256 << 20);
+	ck_assert_uint_gt(s->limits.quota_us, s->limits.period_us);
 	ck_assert_str_eq(cgroup(s, "memory.swap.max"), "268435456");
 	ck_assert_uint_gt(s->create->process->seccomp.len, 100 * sizeof(struct sock_filter));
 	ck_assert_uint_eq(s->create->process->seccomp.len % sizeof(struct sock_filter), 0);
@@ -721,7 +724,9 @@ START_TEST(test_crio)
 	ck_assert_int_eq(s->role, SPEC_ROLE_SANDBOX);
 	ck_assert_str_eq(s->sandbox_id, sandbox_id);
 	ck_assert_uint_eq(s->ram_bytes, (512ull + 128) << 20);
+	ck_assert_uint_eq(s->overhead_bytes, 128 << 20);
 	ck_assert_uint_eq(s->vcpus, 3);
+	ck_assert(s->sized_memory && s->sized_vcpus);
 	ck_assert_int_eq(shared(s, PODVM__NAMESPACE__TYPE__NETWORK), 1);
 	ck_assert_int_eq(shared(s, PODVM__NAMESPACE__TYPE__PID), 1);
 	ck_assert_int_eq(shared(s, PODVM__NAMESPACE__TYPE__IPC), 1);
