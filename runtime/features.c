@@ -65,7 +65,7 @@ static void seccomp(struct json_out *o)
 		{ "actions", SECCOMP_ACTIONS },
 		{ "operators", SECCOMP_OPERATORS },
 		{ "archs", SECCOMP_ARCHS },
-		{ "knownFlags", SECCOMP_FLAGS },
+		{ "knownFlags", SECCOMP_KNOWN_FLAGS },
 		{ "supportedFlags", SECCOMP_FLAGS },
 	};
 	size_t i, k;

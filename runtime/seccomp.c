@@ -11,8 +11,7 @@
  * profiles are written for newer kernels too; a rule with the default's action
  * adds nothing; conditions on one argument twice cannot be put into one rule and
  * become alternatives. A listener (SCMP_ACT_NOTIFY) would have to answer in the
- * guest and is refused; so are flags that change what the host records or how
- * the kernel installs the filter.
+ * guest and is refused. What a filter logs goes to the guest's kernel log.
  *
  * Limits: the kernel takes 4096 instructions; rules are capped so that a hostile
  * profile does not cost more than a large one.
@@ -89,10 +88,15 @@ static const struct word archs[] = {
 	{ "SCMP_ARCH_SH", 0 },	      { "SCMP_ARCH_SHEB", 0 },
 };
 
-/* The container's first thread is alone when it installs the filter. */
+/* The container's first thread is alone when it installs the filter: nothing to synchronize. */
 static const struct word flags[] = {
 	{ "SECCOMP_FILTER_FLAG_TSYNC", 0 },
+	{ "SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG },
+	{ "SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW },
+	/* Behind here: known, and refused. */
+	{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 0 },
 };
+#define FLAGS_OURS 3
 
 static const struct word *find(const struct word *t, size_t n, const char *name)
 {
@@ -119,6 +123,8 @@ const char *spec_seccomp_name(enum seccomp_table t, size_t i)
 	case SECCOMP_ARCHS:
 		return i < ARCHS_OURS ? archs[i].name : NULL;
 	case SECCOMP_FLAGS:
+		return i < FLAGS_OURS ? flags[i].name : NULL;
+	case SECCOMP_KNOWN_FLAGS:
 		return i < ARRAY_LEN(flags) ? flags[i].name : NULL;
 	}
 	return NULL;
@@ -139,7 +145,8 @@ static int action(const struct jnode *n, const char *key,
 		return json_fail(n, key, e, "missing");
 	if (!strcmp(name, "SCMP_ACT_NOTIFY"))
 		return json_fail(n, key, e, "not supported: SCMP_ACT_NOTIFY: no "
-				 "listener on the host can answer for a guest");
+				 "listener on the host can answer for a guest; use "
+				 "SCMP_ACT_ERRNO");
 	w = find(actions, ARRAY_LEN(actions), name);
 	if (!w)
 		return json_fail(n, key, e, "unknown action %s", SPEC_Q(name));
@@ -376,7 +383,25 @@ static int export(scmp_filter_ctx ctx, const struct jnode *n,
 	return 0;
 }
 
-static int flags_check(const struct jnode *n, struct err *e)
+static int flag(const struct jnode *el, uint32_t *ret, struct err *e)
+{
+	const struct word *w;
+	const char *name;
+	int rc = json_as_str(el, &name, e);
+
+	if (rc < 0)
+		return rc;
+	w = find(flags, ARRAY_LEN(flags), name);
+	if (!w)
+		return json_fail(el, NULL, e, "unknown flag %s", SPEC_Q(name));
+	if (w >= flags + FLAGS_OURS)
+		return json_fail(el, NULL, e, "not supported: %s: it is for SCMP_ACT_NOTIFY; "
+				 "leave it out", name);
+	*ret |= w->value;
+	return 0;
+}
+
+static int flags_read(const struct jnode *n, uint32_t *ret, struct err *e)
 {
 	static const struct spec_refusal listener[] = {
 		{ "listenerPath", "no listener on the host can answer for a guest; "
@@ -385,7 +410,6 @@ static int flags_check(const struct jnode *n, struct err *e)
 		  "guest; leave it out" },
 	};
 	struct jnode arr, el;
-	const char *name;
 	size_t i;
 	int rc = spec_refuse(n, listener, ARRAY_LEN(listener), e);
 
@@ -395,12 +419,9 @@ static int flags_check(const struct jnode *n, struct err *e)
 		return rc;
 	for (i = 0; i < json_len(&arr); i++) {
 		el = json_at(&arr, i);
-		rc = json_as_str(&el, &name, e);
+		rc = flag(&el, ret, e);
 		if (rc < 0)
 			return rc;
-		if (!find(flags, ARRAY_LEN(flags), name))
-			return json_fail(&el, NULL, e, "not supported: %s; leave "
-					 "it out", SPEC_Q(name));
 	}
 	return 0;
 }
@@ -410,20 +431,21 @@ static int flags_check(const struct jnode *n, struct err *e)
  * @n:   the linux.seccomp object
  * @ret: struct sock_filter array, malloc'd, at most 4096 of them; untouched on
  *       failure
+ * @ret_flags: SECCOMP_FILTER_FLAG_*; untouched on failure
  *
  * Return: 0; -EINVAL with the JSON path; -ENOMEM
  * Context: libseccomp is not thread safe
  * Source: OCI runtime-spec, config-linux.md "Seccomp"
  */
-int spec_seccomp(const struct jnode *n, ProtobufCBinaryData *ret,
-		    struct err *e)
+int spec_seccomp(const struct jnode *n, ProtobufCBinaryData *ret, uint32_t *ret_flags,
+		 struct err *e)
 {
-	uint32_t default_action;
+	uint32_t default_action, how = 0;
 	scmp_filter_ctx ctx;
 	int rc = action(n, "defaultAction", "defaultErrnoRet", &default_action, e);
 
 	if (!rc)
-		rc = flags_check(n, e);
+		rc = flags_read(n, &how, e);
 	if (rc < 0)
 		return rc;
 	ctx = seccomp_init(default_action);
@@ -434,6 +456,8 @@ int spec_seccomp(const struct jnode *n, ProtobufCBinaryData *ret,
 		rc = add_rules(ctx, n, default_action, e);
 	if (!rc)
 		rc = export(ctx, n, ret, e);
+	if (!rc)
+		*ret_flags = how;
 	seccomp_release(ctx);
 	return rc;
 }

@@ -112,6 +112,7 @@ int spec_disk_place(struct spec *s, const char *serial, uint32_t devfn, struct e
 bool spec_uses_stub(const struct spec *s);
 void spec_free(struct spec *s);
 int spec_process_load(const char *path, Podvm__Process **ret, struct err *e);
+int spec_inherit(Podvm__Process *p, Podvm__Process *own, struct err *e);
 int spec_signal(const char *name, int *ret, struct err *e);
 int spec_user(const char *text, Podvm__Process *p, struct err *e);
 int spec_capability_add(const char *name, Podvm__Process *p, struct err *e);

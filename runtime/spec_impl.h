@@ -57,6 +57,11 @@ int spec_storage(struct spec *s, struct err *e);
 /* spec_process.c */
 int spec_process(const struct jnode *n, Podvm__Process **ret, struct err *e);
 
+/* spec_traits.c */
+int spec_traits(const struct jnode *n, Podvm__Process *p, struct err *e);
+int spec_personality(const struct jnode *n, Podvm__Process *p, struct err *e);
+int spec_seccomp_flags(Podvm__Process *p, uint32_t seccomp_flags, struct err *e);
+
 /* spec_mounts.c */
 int spec_mounts(Podvm__ContainerCreate *c, const struct jnode *top,
 		struct err *e);
@@ -81,9 +86,10 @@ const char *spec_capability_name(size_t i);
 int spec_rlimit_find(const char *name);
 
 /* seccomp.c */
-enum seccomp_table { SECCOMP_ACTIONS, SECCOMP_OPERATORS, SECCOMP_ARCHS, SECCOMP_FLAGS };
-int spec_seccomp(const struct jnode *n, ProtobufCBinaryData *ret,
-		    struct err *e);
+enum seccomp_table { SECCOMP_ACTIONS, SECCOMP_OPERATORS, SECCOMP_ARCHS, SECCOMP_FLAGS,
+		     SECCOMP_KNOWN_FLAGS };
+int spec_seccomp(const struct jnode *n, ProtobufCBinaryData *ret, uint32_t *ret_flags,
+		 struct err *e);
 const char *spec_seccomp_name(enum seccomp_table t, size_t i);
 
 #endif

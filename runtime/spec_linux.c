@@ -254,26 +254,6 @@ static int paths(const struct jnode *n, const char *key, char ***ret,
 	return rc < 0 ? rc : 0;
 }
 
-static int personality(const struct jnode *n, struct err *e)
-{
-	static const struct spec_refusal flags[] = {
-		{ "flags", "the specification defines none; leave it out" },
-	};
-	const char *domain;
-	struct jnode p;
-	int rc = json_obj(n, "personality", &p, e);
-
-	if (rc <= 0)
-		return rc;
-	rc = json_str(&p, "domain", &domain, e);
-	if (rc < 0)
-		return rc;
-	if (rc && *domain && strcmp(domain, "LINUX"))
-		return json_fail(&p, "domain", e, "%s: not supported: the pod's "
-				 "machine is x86_64, \"LINUX\"", SPEC_Q(domain));
-	return spec_refuse(&p, flags, ARRAY_LEN(flags), e);
-}
-
 static int cgroups_path(struct spec *s, const struct jnode *n, struct err *e)
 {
 	const char *path;
@@ -289,12 +269,15 @@ static int cgroups_path(struct spec *s, const struct jnode *n, struct err *e)
 
 static int seccomp(struct spec *s, const struct jnode *n, struct err *e)
 {
+	Podvm__Process *p = s->create->process;
 	struct jnode filter;
+	uint32_t flags;
 	int rc = json_obj(n, "seccomp", &filter, e);
 
 	if (rc <= 0)
 		return rc;
-	return spec_seccomp(&filter, &s->create->process->seccomp, e);
+	rc = spec_seccomp(&filter, &p->seccomp, &flags, e);
+	return rc ? rc : spec_seccomp_flags(p, flags, e);
 }
 
 /**
@@ -315,7 +298,7 @@ int spec_linux(struct spec *s, const struct jnode *n, struct spec_limits *l,
 	if (!rc)
 		rc = spec_namespaces(s, n, e);
 	if (!rc)
-		rc = personality(n, e);
+		rc = spec_personality(n, c->process, e);
 	if (!rc)
 		rc = cgroups_path(s, n, e);
 	if (!rc)

@@ -17,6 +17,7 @@
  * Sources: OCI runtime-spec 1.2, config.md "Linux mount options"; mount(2).
  */
 #include <errno.h>
+#include <limits.h>
 #include <linux/mount.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -184,7 +185,8 @@ static int option(const struct jnode *el, Podvm__Mount *m, struct strbuf *data,
 	case REFUSED:
 		break;
 	}
-	return json_fail(el, NULL, e, "not supported: mount option %s",
+	return json_fail(el, NULL, e, "not supported: mount option %s: ids of volumes are the "
+			 "host's in a pod; leave it out and change the owners of the source",
 			 SPEC_Q(name));
 }
 
@@ -225,7 +227,10 @@ static int destination(const struct jnode *n, Podvm__Mount *m, struct err *e)
 		return rc;
 	if (!rc)
 		return json_fail(n, "destination", e, "missing");
-	rc = spec_path_check(n, "destination", path, e);
+	/* "MAY be a relative path, in which case it MUST be interpreted as relative to /" */
+	rc = path[0] == '/' ? spec_path_check(n, "destination", path, e)
+	   : path_climbs(path) ? json_fail(n, "destination", e, "%s: \"..\" is not allowed here",
+					   SPEC_Q(path)) : 0;
 	if (rc < 0)
 		return rc;
 	for (;; path += len) {
@@ -242,6 +247,10 @@ static int destination(const struct jnode *n, Podvm__Mount *m, struct err *e)
 	}
 	if (!b.len)
 		return json_fail(n, "destination", e, "must lie below \"/\"");
+	if (b.len >= PATH_MAX) {
+		strbuf_done(&b);
+		return json_fail(n, "destination", e, "longer than %d bytes", PATH_MAX - 1);
+	}
 	m->destination = b.text;
 	return 0;
 }
@@ -311,10 +320,10 @@ static int translate(const struct jnode *n, const char *type, const char *source
 static int mount_one(const struct jnode *n, Podvm__Mount *m, struct err *e)
 {
 	static const struct spec_refusal maps[] = {
-		{ "uidMappings", "mounts with mapped ids need a user namespace, "
-		  "which pods do not have; leave it out" },
-		{ "gidMappings", "mounts with mapped ids need a user namespace, "
-		  "which pods do not have; leave it out" },
+		{ "uidMappings", "ids of volumes are the host's in a pod; leave it out and "
+		  "change the owners of the source" },
+		{ "gidMappings", "ids of volumes are the host's in a pod; leave it out and "
+		  "change the owners of the source" },
 	};
 	const char *type = NULL, *source = NULL;
 	int rc = json_as_obj(n, e);

@@ -9,7 +9,8 @@
  * Capability sets are made consistent rather than refused where the kernel
  * would refuse them: effective is cut to permitted, ambient to permitted and
  * inheritable. The specification asks a runtime not to fail over capabilities
- * that cannot be granted, and what crun and podman generate relies on it.
+ * that cannot be granted, and what crun and podman generate relies on it; those that
+ * it does not know are named in the log.
  *
  * Sources: OCI runtime-spec 1.2, config.md "Process"; capabilities(7).
  */
@@ -150,10 +151,11 @@ static int mask_of(const struct jnode *caps, const char *key, uint64_t *ret,
 		if (rc < 0)
 			return rc;
 		cap = spec_capability_find(name);
-		if (cap < 0)
-			return json_fail(&el, NULL, e, "unknown capability %s",
-					 SPEC_Q(name));
-		mask |= 1ull << cap;
+		if (cap >= 0)
+			mask |= 1ull << cap;
+		else
+			log_warn("config.json: /process/capabilities/%s/%zu: unknown capability %s, which nobody gets",
+				 key, i, SPEC_Q(name));
 	}
 	*ret = mask;
 	return 0;
@@ -319,12 +321,6 @@ static int fill(const struct jnode *n, Podvm__Process *p, struct err *e)
 {
 	static const struct spec_refusal others[] = {
 		{ "commandLine", "it is for Windows; give args" },
-		{ "scheduler", "the scheduling policy cannot be set in the pod's "
-		  "virtual machine; leave it out" },
-		{ "ioPriority", "I/O priorities do not reach the host's disk; leave "
-		  "it out" },
-		{ "execCPUAffinity", "the host's processors are not the virtual "
-		  "machine's; leave it out" },
 	};
 	int rc = spec_refuse(n, others, ARRAY_LEN(others), e);
 
@@ -340,7 +336,9 @@ static int fill(const struct jnode *n, Podvm__Process *p, struct err *e)
 		rc = rlimits(n, p, e);
 	if (!rc)
 		rc = terminal(n, p, e);
-	return rc ? rc : flags(n, p, e);
+	if (!rc)
+		rc = flags(n, p, e);
+	return rc ? rc : spec_traits(n, p, e);
 }
 
 /**

@@ -81,10 +81,10 @@ static int memory_flags(const struct jnode *m, struct err *e)
 		return -EINVAL;
 	if (no_kill)
 		return json_fail(m, "disableOOMKiller", e, "not supported: cgroup "
-				 "v2 cannot switch the OOM killer off");
+				 "v2 cannot switch the OOM killer off; leave it out");
 	if (!hierarchy)
 		return json_fail(m, "useHierarchy", e, "not supported: cgroup v2 is "
-				 "always hierarchical");
+				 "always hierarchical; leave it out");
 	return 0;
 }
 
@@ -284,7 +284,7 @@ static int hugepages(const struct jnode *n, struct err *e)
 			return rc;
 		if (limit)
 			return json_fail(&el, "limit", e, "not supported: the pod's "
-					 "virtual machine reserves no huge pages");
+					 "virtual machine reserves no huge pages; leave it out");
 	}
 	return 0;
 }
@@ -329,7 +329,7 @@ static int unified(Podvm__ContainerCreate *c, const struct jnode *n,
 					 "file");
 		if (str_starts(el.key, "cgroup."))
 			return json_fail(&el, NULL, e, "not supported: the pod's "
-					 "agent owns this file");
+					 "agent owns this file; leave it out");
 		rc = spec_kv(&c->cgroup, &c->n_cgroup, el.key, value, e);
 		if (rc < 0)
 			return rc;

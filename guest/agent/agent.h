@@ -434,6 +434,10 @@ int task_signal(struct task *t, int sig, bool all, struct err *e);
 int task_resize(struct task *t, uint32_t rows, uint32_t columns, struct err *e);
 int task_pause(struct agent *a, struct err *e);
 
+/* traits.c: runs in the child */
+int traits_set(const Podvm__Process *p, struct err *e);
+int traits_cpus(const Podvm__Process *p, bool last, struct err *e);
+
 /* user.c: runs in the child */
 int user_lookup(const Podvm__Process *p, const char *cwd, char **ret_path,
 		struct err *e);

@@ -255,7 +255,8 @@ static int make_program(struct program *g, bool console, struct err *e)
 	if (!g->argv)
 		return err_set(e, ENOMEM, "out of memory");
 	memcpy(g->argv, p->args, p->n_args * sizeof(*g->argv));
-	return user_untry(e);
+	rc = user_untry(e);
+	return rc < 0 ? rc : traits_set(p, e);
 }
 
 static int set_seccomp(const Podvm__Process *p, struct err *e)
@@ -266,7 +267,8 @@ static int set_seccomp(const Podvm__Process *p, struct err *e)
 	};
 
 	if (p->seccomp.len &&
-	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->traits ? p->traits->seccomp_flags : 0,
+		    &prog) < 0)
 		return err_sys(e, "seccomp");
 	return 0;
 }
@@ -349,6 +351,8 @@ void child_exec(const Podvm__Process *p, int init_pidfd, const int std[3],
 	int rc;
 
 	rc = prepare(p, std, report, init_pidfd, &e);
+	if (rc >= 0)
+		rc = traits_cpus(p, false, &e);
 	if (rc >= 0 && setns(PIDFD_FD, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
 					       CLONE_NEWNET | CLONE_NEWCGROUP) < 0) {
 		/* The first process has ended meanwhile. */
@@ -357,6 +361,8 @@ void child_exec(const Podvm__Process *p, int init_pidfd, const int std[3],
 	close(PIDFD_FD);
 	if (rc >= 0)
 		rc = make_program(&g, false, &e);
+	if (rc >= 0)
+		rc = traits_cpus(p, true, &e);
 	if (rc < 0)
 		fail(&e);
 	run(&g, &e);

@@ -99,6 +99,8 @@ int setup_pod(const Podvm__PodSetup *m, struct err *e)
 		rc = add_entropy(&m->entropy, e);
 	if (rc >= 0 && *m->hostname && sethostname(m->hostname, strlen(m->hostname)) < 0)
 		rc = err_sys(e, "hostname %s", m->hostname);
+	if (rc >= 0 && *m->domainname && setdomainname(m->domainname, strlen(m->domainname)) < 0)
+		rc = err_sys(e, "domainname %s", m->domainname);
 	if (rc >= 0 && m->network)
 		rc = net_setup(m->network, e);
 	for (i = 0; rc >= 0 && i < m->n_sysctls; i++)

@@ -53,20 +53,17 @@ static int own_process(const struct state *s, Podvm__Process **ret,
 	return 0;
 }
 
-/* An OCI process object has no seccomp profile: the container's holds. */
-static int same_filter(Podvm__Process *p, const struct state *s, struct err *e)
+/* What an OCI process object has no place for, or leaves open, is the container's. */
+static int inherit(Podvm__Process *p, const struct state *s, struct err *e)
 {
 	Podvm__Process *own;
 	int rc = own_process(s, &own, e);
 
 	if (rc < 0)
 		return rc;
-	free(p->seccomp.data);
-	p->seccomp = own->seccomp;
-	own->seccomp.data = NULL;
-	own->seccomp.len = 0;
+	rc = spec_inherit(p, own, e);
 	podvm__process__free_unpacked(own, NULL);
-	return 0;
+	return rc;
 }
 
 static int change(Podvm__Process *p, const struct exec_args *a, char **argv,
@@ -120,7 +117,7 @@ static int make_process(const struct exec_args *a, const struct state *s,
 		if (rc < 0)
 			return rc;
 		(*ret)->terminal |= a->tty;
-		rc = same_filter(*ret, s, e);
+		rc = inherit(*ret, s, e);
 		if (rc < 0)
 			podvm__process__free_unpacked(*ret, NULL);
 		return rc;

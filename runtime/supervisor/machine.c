@@ -235,6 +235,7 @@ static int setup_guest(struct pod *p, const struct spec *spec,
 	clock_gettime(CLOCK_REALTIME, &now);
 	setup.network = (Podvm__Network *)(uintptr_t)net;
 	setup.hostname = spec->create->hostname;
+	setup.domainname = spec->create->domainname;
 	setup.sysctls = spec->create->sysctls;
 	setup.n_sysctls = spec->create->n_sysctls;
 	setup.entropy.data = entropy;

@@ -51,13 +51,13 @@ bad 'no process.args' process/args 'del(.process.args)'
 bad 'empty process.args' process/args '.process.args = []'
 bad 'process.args of a wrong type' process/args '.process.args = "sh"'
 bad 'a relative cwd' process/cwd '.process.cwd = "tmp"'
-bad 'an unknown capability' capabilities '.process.capabilities.bounding = ["CAP_FLY"]'
+bad 'an unknown scheduling policy' process/scheduler/policy '.process.scheduler.policy = "SCHED_X"'
 bad 'an unknown rlimit' rlimits '.process.rlimits = [{"type": "RLIMIT_FUN", "soft": 1, "hard": 1}]'
 bad 'an unknown namespace type' linux/namespaces '.linux.namespaces += [{"type": "dream"}]'
 bad 'the host network' network 'del(.linux.namespaces[] | select(.type == "network"))'
 bad 'a network namespace that is not there' namespaces \
 	'(.linux.namespaces[] | select(.type == "network")).path = "/run/netns/nowhere"'
-bad 'a relative mount destination' mounts '.mounts[0].destination = "proc"'
+bad 'a mount destination that climbs' mounts '.mounts[0].destination = "proc/../.."'
 bad 'a shared bind mount' mounts \
 	'.mounts += [{"destination": "/x", "type": "bind", "source": "/etc", "options": ["bind", "shared"]}]'
 bad 'a member of a pod without its id' 'sandbox' \
