@@ -39,12 +39,16 @@ static void locate(char *dst, size_t room, const char *self_dir,
 	snprintf(dst, room, "%s/%s", PODVM_LIBEXECDIR, installed);
 }
 
-static void set_defaults(struct config *c)
+/**
+ * config_defaults() - the settings of a host without a configuration file
+ */
+void config_defaults(struct config *c)
 {
 	char self[PATH_MAX] = "";
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
 
+	memset(c, 0, sizeof(*c));
 	self[n < 0 ? 0 : n] = 0;
 	slash = strrchr(self, '/');
 	if (slash)
@@ -303,8 +307,7 @@ int config_load(struct config *ret, struct err *e)
 	size_t len;
 	int rc;
 
-	memset(ret, 0, sizeof(*ret));
-	set_defaults(ret);
+	config_defaults(ret);
 	rc = file_read(AT_FDCWD, path, CONFIG_MAX_BYTES, &text, &len, e);
 	if (rc == -ENOENT && !env)
 		return 0;

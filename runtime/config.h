@@ -75,6 +75,7 @@ struct config {
 	bool relay;
 };
 
+void config_defaults(struct config *ret);
 int config_load(struct config *ret, struct err *e);
 
 #endif

@@ -69,7 +69,17 @@ static const struct {
 	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID" },
 };
 
-static int check(int fd, uint32_t vcpus, struct err *e)
+/**
+ * vmm_check_kvm() - whether this KVM has what the monitor needs
+ * @fd:    /dev/kvm, borrowed
+ * @vcpus: that a machine is to have
+ *
+ * Return: 0; -ENODEV where it is none; -ENOTSUP naming what is missing; -EINVAL for
+ * too many @vcpus
+ *
+ * #syscalls ioctl
+ */
+int vmm_check_kvm(int fd, uint32_t vcpus, struct err *e)
 {
 	int version = ioctl(fd, KVM_GET_API_VERSION, 0), max;
 	size_t i;
@@ -109,7 +119,7 @@ int kvm_init(struct kvm *k, int sys_fd, uint32_t vcpus, struct err *e)
 {
 	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP };
 	_cleanup_close_ int vm = -1;
-	int rc = check(sys_fd, vcpus, e), bytes;
+	int rc = vmm_check_kvm(sys_fd, vcpus, e), bytes;
 
 	if (rc < 0)
 		return rc;

@@ -383,6 +383,11 @@ int vmm_call(struct vmm *v, const struct vmm_request *rq, const int *fds, size_t
 int vmm_event(struct vmm *v, struct vmm_reply *ret, struct err *e);
 void vmm_done(struct vmm *v);
 
+/* Whether this host could run a machine; for its administrator. */
+int vmm_check_kvm(int kvm_fd, uint32_t vcpus, struct err *e);
+int vmm_probe_kvm(int kvm_fd, struct err *e);
+int vmm_check_images(int kernel_fd, int initramfs_fd, uint64_t ram_bytes, struct err *e);
+
 int vmm_metrics_get(struct vmm *v, int timeout_ms, struct vmm_metrics *ret, struct err *e);
 void vmm_metrics_done(struct vmm_metrics *m);
 void vmm_metrics_json(const struct vmm_metrics *m, struct strbuf *o);

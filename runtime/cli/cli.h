@@ -45,6 +45,7 @@ int cmd_ps(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_stats(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_timeline(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_resize(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_doctor(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_features(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_spec(struct cli *c, int argc, char **argv, struct err *e);
 

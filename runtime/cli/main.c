@@ -41,6 +41,7 @@ static const struct command commands[] = {
 	  cmd_stats },
 	{ "resize", "[--memory SIZE] [--vcpus N] ID",
 	  "memory and processors of a container's pod: change them, or show them", cmd_resize },
+	{ "doctor", "[--json]", "what keeps pods from running on this host, and what mends it", cmd_doctor },
 	{ "features", "", "what this runtime supports, as OCI features JSON", cmd_features },
 	{ "spec", "", "an example config.json", cmd_spec },
 	{ NULL, NULL, NULL, NULL },
@@ -90,8 +91,8 @@ static int run(const char *root, int argc, char **argv, struct err *e)
 	if (!cmd->name)
 		return err_set(e, EINVAL, "unknown command \"%.40s\"; see podvm --help",
 			       argv[0]);
-	/* features and spec touch no state. */
-	if (cmd->run != cmd_features && cmd->run != cmd_spec) {
+	/* features and spec touch no state; doctor makes none. */
+	if (cmd->run != cmd_features && cmd->run != cmd_spec && cmd->run != cmd_doctor) {
 		c.rootfd = state_root_open(root, e);
 		if (c.rootfd < 0)
 			return c.rootfd;

@@ -22,11 +22,11 @@ NODE_PACKAGE	?= $(shell apt-cache depends linux-image-amd64 2>/dev/null | \
 .PHONY: node
 node: $(node_probe) $(node_dir)/vmlinux $(node_dir)/initramfs
 
-$(node_probe): tests/node/probe.c
+$(node_probe): tests/node/probe.c vmm/probe.c lib/err.c
 	@mkdir -p $(@D)
 	@echo "  CC      $@"
-	$(if $(V),,@)$(CC) -std=gnu17 -O2 -Wall -Wextra \
-		$(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+	$(if $(V),,@)$(CC) -std=gnu17 -D_GNU_SOURCE -I. -O2 -Wall -Wextra \
+		$(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 # The package is fetched and unpacked, never installed.
 $(node_dir)/kernel.stamp:
