@@ -6,7 +6,8 @@
  * returns a negative errno. The innermost failure calls err_set() or
  * err_sys(); callers that can add context ("disk sda: ") put it in front with
  * err_wrap(). Only main() and cmd-*.c print the result. Nothing is allocated,
- * so nothing leaks and nothing can fail while failing.
+ * so nothing leaks and nothing can fail while failing. One failure is one line, and
+ * what outside strings could do to a terminal is masked.
  */
 #include "lib/err.h"
 
@@ -15,13 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One failure is one line: control characters of outside strings are masked. */
-static void one_line(char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
-}
+#include "lib/str.h"
 
 /**
  * err_set() - record a failure
@@ -40,7 +35,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 		va_start(ap, fmt);
 		vsnprintf(e->text, sizeof(e->text), fmt, ap);
 		va_end(ap);
-		one_line(e->text);
+		str_mask(e->text);
 	}
 	return -code;
 }
@@ -66,7 +61,7 @@ int err_sys(struct err *e, const char *fmt, ...)
 		used = strlen(e->text);
 		snprintf(e->text + used, sizeof(e->text) - used, ": %s",
 			 strerror(code));
-		one_line(e->text);
+		str_mask(e->text);
 	}
 	return -code;
 }
@@ -92,6 +87,6 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	va_end(ap);
 	used = strlen(e->text);
 	snprintf(e->text + used, sizeof(e->text) - used, ": %s", old);
-	one_line(e->text);
+	str_mask(e->text);
 	return e->code ? -e->code : -EIO;
 }

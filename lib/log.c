@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/str.h"
+
 static int log_fd = 2;
 static enum log_level log_max = LOG_LEVEL_WARN;
 static bool log_json;
@@ -50,7 +52,7 @@ bool log_is_json(void)
 	return log_json;
 }
 
-/* JSON string escapes; cut to fit, always NUL-terminated. */
+/* JSON string escapes of what is masked; cut to fit, always NUL-terminated. */
 static void escape(char *dst, size_t room, const char *src)
 {
 	size_t n = 0;
@@ -60,20 +62,10 @@ static void escape(char *dst, size_t room, const char *src)
 
 		if (c == '"' || c == '\\')
 			n += (size_t)snprintf(dst + n, room - n, "\\%c", c);
-		else if (c < 0x20)
-			n += (size_t)snprintf(dst + n, room - n, "\\u%04x", c);
 		else
 			dst[n++] = (char)c;
 	}
 	dst[n] = 0;
-}
-
-/* Text holds outside strings: they must not begin a line or drive a terminal. */
-static void one_line(char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
 }
 
 /**
@@ -92,6 +84,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(msg, sizeof(msg), fmt, ap);
 	va_end(ap);
+	str_mask(msg); /* outside strings must not begin a line or drive a terminal */
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
@@ -103,7 +96,6 @@ void log_write(enum log_level level, const char *fmt, ...)
 			     "{\"level\":\"%s\",\"msg\":\"%s\",\"time\":\"%s.%06ldZ\"}\n",
 			     level_names[level], esc, when, now.tv_nsec / 1000);
 	} else {
-		one_line(msg);
 		n = snprintf(line, sizeof(line), "%s.%06ldZ %s %s\n", when,
 			     now.tv_nsec / 1000, level_names[level], msg);
 	}

@@ -184,6 +184,47 @@ void str_quote(char *dst, size_t room, const char *src)
 	dst[n] = 0;
 }
 
+/* Whether a character drives a terminal, or turns the order of what stands around it. */
+static bool is_control(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+/* Bytes of the character that begins here; 0: it is none, or not to be shown. */
+static size_t shown_bytes(const char *s)
+{
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	unsigned char first = (unsigned char)s[0];
+	size_t i, len = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+	uint32_t c = len < 2 ? first : first & (0x7fu >> len);
+
+	for (i = 1; i < len; i++) {
+		if (((unsigned char)s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | ((unsigned char)s[i] & 0x3f);
+	}
+	if (!len || c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+		return 0;
+	return is_control(c) ? 0 : len;
+}
+
+/**
+ * str_mask() - make an outside string one line that is safe to show
+ * @s: in place: a '?' for each byte of what is no UTF-8, of control characters (those
+ *     above 0x7f, too), and of what turns the direction of writing
+ */
+void str_mask(char *s)
+{
+	while (*s) {
+		size_t n = shown_bytes(s);
+
+		if (!n)
+			*s = '?';
+		s += n ? n : 1;
+	}
+}
+
 /**
  * str_starts() - whether @s begins with @prefix
  */

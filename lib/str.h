@@ -29,6 +29,7 @@ int parse_u64(const char *s, uint64_t *ret);
 int parse_size(const char *s, uint64_t *ret_bytes);
 int parse_mac(const char *s, uint8_t ret_mac[6]);
 void str_quote(char *dst, size_t room, const char *src);
+void str_mask(char *s);
 bool str_starts(const char *s, const char *prefix);
 int str_copy(char *dst, size_t room, const char *src);
 bool path_climbs(const char *path);

@@ -191,6 +191,40 @@ START_TEST(quote)
 }
 END_TEST
 
+/* What is left of outside strings on a terminal and in a log. */
+static const struct {
+	const char *from, *to;
+} masks[] = {
+	{ "", "" },
+	{ "plain", "plain" },
+	{ "a\nb\r\t\x1b[2J\x7f", "a?b???[2J?" },
+	{ "gr\xc3\xb6\xc3\x9f" "e \xe2\x86\x92 \xf0\x9f\x90\xa7", "gr\xc3\xb6\xc3\x9f" "e \xe2\x86\x92 \xf0\x9f\x90\xa7" },
+	{ "\xc2\x9b" "2J", "??2J" },			/* CSI in UTF-8 */
+	{ "\x9b" "2J", "?2J" },				/* and in 8 bits */
+	{ "\xc2\xa0", "\xc2\xa0" },			/* the first above the controls */
+	{ "a\xe2\x80\xae" "b", "a???b" },		/* right to left */
+	{ "a\xe2\x81\xa6" "b\xe2\x80\xa8", "a???b???" },
+	{ "\xc0\xaf\xc1\x8a", "????" },			/* longer than need be */
+	{ "\xe0\x82\x9b\xf0\x80\x82\x9b", "???????" },
+	{ "\xed\xa0\x80", "???" },			/* half of a pair of UTF-16 */
+	{ "\xf4\x90\x80\x80\xf8\x88\x80\x80\x80", "?????????" }, /* no Unicode */
+	{ "cut\xe2\x86", "cut??" },
+	{ "\xe2(\xa1", "?(?" },
+	{ "\xff\xfe", "??" },
+};
+
+START_TEST(mask)
+{
+	char text[64];
+
+	ck_assert_int_eq(str_copy(text, sizeof(text), masks[_i].from), 0);
+	str_mask(text);
+	ck_assert_str_eq(text, masks[_i].to);
+	str_mask(text);
+	ck_assert_str_eq(text, masks[_i].to);
+}
+END_TEST
+
 START_TEST(copy)
 {
 	char room[4] = "old";
@@ -306,6 +340,7 @@ Suite *lib_err_str_suite(void)
 	tcase_add_loop_test(t, size, 0, ARRAY_LEN(sizes));
 	tcase_add_test(t, mac);
 	tcase_add_test(t, quote);
+	tcase_add_loop_test(t, mask, 0, ARRAY_LEN(masks));
 	tcase_add_test(t, copy);
 	tcase_add_test(t, buffer);
 	suite_add_tcase(s, t);
