@@ -7,7 +7,8 @@
  * ends the connection's use with an error; texts are masked by struct err.
  *
  * Answers carry no number. A call that has timed out is owed its answer: it is
- * dropped when it comes, else the next call would take it for its own.
+ * dropped when it comes, else the next call would take it for its own. Where a message
+ * has begun by then and not ended, nothing can follow it: the connection is shut down.
  */
 #include "lib/agent.h"
 
@@ -58,6 +59,15 @@ int agent_take(struct agent *a, Podvm__Response **ret, struct err *e)
 	return rc < 0 ? err_wrap(e, "the guest's agent") : 0;
 }
 
+/* What has begun and not ended in all that time never will. */
+static void cut(struct agent *a)
+{
+	const struct frame_rx *rx = &a->rx;
+
+	if (rx->have && (rx->have < 4 || rx->have < (size_t)rx->len + 4))
+		shutdown(a->fd, SHUT_RDWR);
+}
+
 /*
  * Waits for the next message that is no event and no late answer. The time
  * counts for all of them: a guest that keeps on sending must not hold us.
@@ -74,6 +84,8 @@ static int next(struct agent *a, int timeout_ms, Podvm__Response **ret,
 				 ? err_set(e, ETIMEDOUT, "no answer in time")
 				 : frame_recv(a->fd, &a->rx, left, e);
 
+		if (rc == -ETIMEDOUT)
+			cut(a);
 		if (rc < 0) {
 			err_wrap(e, "the guest's agent"); /* which loses the code without @e */
 			return rc;
@@ -98,7 +110,8 @@ static int next(struct agent *a, int timeout_ms, Podvm__Response **ret,
  * @ret: the answer, podvm__response__free_unpacked(); NULL if it does not matter
  *
  * Return: 0; minus the errno that the agent answered, with its text; minus
- * errno of the connection
+ * errno of the connection: after -ETIMEDOUT in the middle of a message, the
+ * request's or the answer's, it has ended
  */
 int agent_call(struct agent *a, const Podvm__Request *rq, int timeout_ms,
 	       Podvm__Response **ret, struct err *e)

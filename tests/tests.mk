@@ -13,13 +13,23 @@ UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64 pthread_
 	mnl_socket_open2 mnl_socket_sendto mnl_socket_recvfrom ioctl
 UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
 
+# These include sources whole, with some of their calls replaced: what they define so is
+# theirs alone, and all others have the library's.
+UNIT_PRIVATE := runtime_hostile runtime_hostile_shim
+UNIT_OBJ     := $(call obj,$(filter-out $(UNIT_PRIVATE:%=tests/unit/%.c),$(UNIT_SRC))) \
+		$(UNIT_PRIVATE:%=$(B)/obj/tests/private/%.o)
+
+$(UNIT_PRIVATE:%=$(B)/obj/tests/private/%.o): $(B)/obj/tests/private/%.o: $(B)/obj/tests/unit/%.o
+	$(Q)mkdir -p $(@D)
+	$(Q)$(OBJCOPY) --keep-global-symbol=$*_suite $< $@
+
 $(B)/obj/tests/suites.h: $(wildcard tests/unit) tests/tests.mk
 	$(Q)mkdir -p $(@D)
 	$(Q)printf 'SUITE(%s)\n' $(UNIT_SUITES) > $@
 
 $(B)/obj/tests/kit/runner.o: $(B)/obj/tests/suites.h
 
-$(B)/tests/unit: $(call obj,$(UNIT_SRC)) $(B)/libruntime.a $(B)/libnetplug.a \
+$(B)/tests/unit: $(UNIT_OBJ) $(B)/libruntime.a $(B)/libnetplug.a \
 		 $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)

@@ -5,37 +5,69 @@
  * A relay copies one stream in one direction on a thread of its own, with
  * blocking reads and writes: the shim's stdio is shared with other processes,
  * so it must not be made non-blocking. Back-pressure comes by itself.
+ *
+ * When the process has ended, its streams are at their end, too, but for what is still
+ * on its way. The guest may hold them open all the same, or never cease: so a source that
+ * stays silent for too long, or has more than can have been on its way, is cut off. Time
+ * in which the other side does not read is not the guest's.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/mem.h"
+#include "lib/proc.h"
 #include "runtime/shim/shim.h"
 
 #define RELAY_BYTES 32768
 
+/* More than the sockets and buffers between a process and us hold. */
+#define RELAY_REST_BYTES (4u << 20)
+
+/**
+ * struct relay - one direction
+ * @from, @to: borrowed
+ * @since_ms:  clock_ms() since when the thread waits for @from; 0: it does not
+ * @ending:    the process has ended
+ */
 struct relay {
 	pthread_t thread;
-	int from, to;		/* borrowed */
+	int from, to;
 	bool half_close;
+	atomic_ullong since_ms;
+	atomic_bool ending;
 };
+
+/* Return: bytes; 0: the end */
+static size_t get(struct relay *r, char buf[RELAY_BYTES])
+{
+	ssize_t n;
+
+	atomic_store(&r->since_ms, clock_ms());
+	do {
+		n = read(r->from, buf, RELAY_BYTES);
+	} while (n < 0 && errno == EINTR);
+	atomic_store(&r->since_ms, 0);
+	return n < 0 ? 0 : (size_t)n;
+}
 
 static void *copy(void *arg)
 {
+	size_t n, left = RELAY_REST_BYTES;
 	struct relay *r = arg;
 	char buf[RELAY_BYTES];
 
-	for (;;) {
-		ssize_t n = read(r->from, buf, sizeof(buf));
-
-		if (n < 0 && errno == EINTR)
+	while ((n = get(r, buf)) && write_full(r->to, buf, n, NULL) >= 0) {
+		if (!atomic_load(&r->ending))
 			continue;
-		if (n <= 0 || write_full(r->to, buf, (size_t)n, NULL) < 0)
+		if (n > left)
 			break;
+		left -= n;
 	}
 	if (r->half_close)
 		shutdown(r->to, SHUT_WR);
@@ -44,9 +76,9 @@ static void *copy(void *arg)
 
 /**
  * relay_start() - copy @from to @to until end of file or error
- * @from, @to:  borrowed until relay_join(), or the process's end
+ * @from, @to:  borrowed until relay_finish(), or the process's end
  * @half_close: @to is a socket: shut its sending side down afterwards
- * @ret:        relay_join() frees it; a relay that may block for ever is left
+ * @ret:        relay_finish() frees it; a relay that may block for ever is left
  *              to the process's end
  *
  * Return: 0 or minus errno
@@ -71,13 +103,36 @@ int relay_start(int from, int to, bool half_close, struct relay **ret,
 	return 0;
 }
 
-/**
- * relay_join() - wait until everything is copied, and free; NULL is fine
- */
-void relay_join(struct relay *r)
+/* Whether the thread ends within @ms. */
+static bool ends_within(struct relay *r, uint64_t ms)
 {
+	uint64_t end = clock_ms() + ms;
+	struct timespec t = { .tv_sec = (time_t)(end / 1000),
+			      .tv_nsec = (long)(end % 1000) * 1000000 };
+
+	return !pthread_clockjoin_np(r->thread, NULL, CLOCK_MONOTONIC, &t);
+}
+
+/**
+ * relay_finish() - the process has ended: copy what is on its way, and free; NULL is fine
+ * @quiet_ms: longest silence of the source, a socket, until it is cut off
+ */
+void relay_finish(struct relay *r, uint32_t quiet_ms)
+{
+	uint64_t left = quiet_ms;
+
 	if (!r)
 		return;
-	pthread_join(r->thread, NULL);
+	atomic_store(&r->ending, true);
+	while (!ends_within(r, left)) {
+		uint64_t since = atomic_load(&r->since_ms), now = clock_ms();
+
+		left = since && now - since < quiet_ms ? quiet_ms - (now - since) : quiet_ms;
+		if (!since || now - since < quiet_ms)
+			continue;
+		shutdown(r->from, SHUT_RD);
+		pthread_join(r->thread, NULL);
+		break;
+	}
 	free(r);
 }

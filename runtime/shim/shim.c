@@ -12,7 +12,8 @@
  *      Any failure is told to the command that waits on SHIM_READY_FD.
  *   2. serve: relays copy on threads; this thread passes signals and window
  *      sizes on and waits for the message that the process has ended.
- *   3. end: output is copied to its end; the supervisor lets go of a container when what
+ *   3. end: output is copied to its end (which the guest cannot put off, see relay.c);
+ *      the supervisor lets go of a container when what
  *      it changed is on the host, and what the host lent to it is back; then exit as the
  *      process did.
  */
@@ -38,6 +39,12 @@
 #include "runtime/pod.h"
 
 #define AGENT_ANSWER_MS 30000
+
+/* Messages of the agent that are taken before signals get their turn. */
+#define AGENT_ROUND 64
+
+/* How long a stream of a process that has ended may stay silent without an end. */
+#define OUTPUT_QUIET_MS 10000
 
 /* Exit status when the machine is lost under the process. */
 #define EXIT_LOST 255
@@ -181,6 +188,18 @@ static int join_streams(struct shim *s, struct err *e)
 	return relay_start(s->err, 2, false, &s->relay_err, e);
 }
 
+/*
+ * Answered in order; serve() takes the answer. An agent that does not take the request has
+ * got a part of it: nothing can follow.
+ */
+static void tell_agent(struct shim *s, const Podvm__Request *rq)
+{
+	struct err e;
+
+	if (frame_send(s->agent.fd, &rq->base, AGENT_ANSWER_MS, &e) == -ETIMEDOUT)
+		shutdown(s->agent.fd, SHUT_RDWR);
+}
+
 static void send_resize(struct shim *s)
 {
 	Podvm__ProcessResize r = PODVM__PROCESS_RESIZE__INIT;
@@ -190,8 +209,7 @@ static void send_resize(struct shim *s)
 	r.exec_id = s->exec_id;
 	if (s->tty < 0 || terminal_size(s->tty, &r.rows, &r.columns) < 0)
 		return;
-	/* Answered in order; on_agent() takes the answer. */
-	frame_send(s->agent.fd, &rq.base, AGENT_ANSWER_MS, NULL);
+	tell_agent(s, &rq);
 }
 
 static void send_signal(struct shim *s, uint32_t sig)
@@ -202,7 +220,7 @@ static void send_signal(struct shim *s, uint32_t sig)
 	p.id = s->id;
 	p.exec_id = s->exec_id;
 	p.signal = sig;
-	frame_send(s->agent.fd, &rq.base, AGENT_ANSWER_MS, NULL);
+	tell_agent(s, &rq);
 }
 
 static void on_signal(struct shim *s)
@@ -295,36 +313,62 @@ static void await_settled(struct shim *s)
 		log_error("container %s: %s", s->id, text + 1);
 }
 
+/* The signal that a process has ended by, as the guest tells; guest data. */
+static uint32_t end_signal(uint32_t sig)
+{
+	switch (sig) {
+	case SIGSTOP: /* nobody ends by these, and we would stop */
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+		return SIGKILL;
+	default:
+		return sig < NSIG ? sig : SIGKILL;
+	}
+}
+
+/*
+ * What the agent says, up to a bound: one that floods must not keep signals waiting.
+ * Return: 1 the process has ended; 0; minus errno: the machine is lost
+ */
+static int on_agent(struct shim *s, uint32_t *ret_code, uint32_t *ret_sig, struct err *e)
+{
+	int rc = 0, left = AGENT_ROUND;
+	Podvm__Response *rs;
+	bool ended = false;
+
+	while (!ended && left-- && (rc = agent_take(&s->agent, &rs, e)) == 1) {
+		ended = rs->body_case == PODVM__RESPONSE__BODY_EXITED;
+		if (ended) {
+			*ret_code = rs->exited->code;
+			*ret_sig = end_signal(rs->exited->signal);
+		}
+		podvm__response__free_unpacked(rs, NULL);
+	}
+	return rc < 0 ? rc : ended;
+}
+
 __attribute__((noreturn)) static void serve(struct shim *s)
 {
 	struct pollfd f[2] = { { .fd = s->agent.fd, .events = POLLIN },
 			       { .fd = s->sigfd, .events = POLLIN } };
 	uint32_t code = EXIT_LOST, sig = 0;
-	Podvm__Response *rs;
-	bool ended = false;
-	struct err e;
+	struct err e = { 0 };
 	int rc = 0;
 
-	while (!ended && rc >= 0) {
+	while (!rc) {
 		if (poll(f, 2, -1) < 0 && errno != EINTR)
 			break;
 		if (f[1].revents)
 			on_signal(s);
-		while (f[0].revents && !ended && (rc = agent_take(&s->agent, &rs, &e)) == 1) {
-			if (rs->body_case == PODVM__RESPONSE__BODY_EXITED) {
-				ended = true;
-				code = rs->exited->code;
-				sig = rs->exited->signal < NSIG ? rs->exited->signal : SIGKILL;
-				/* Nobody ends by it, and we would stop. */
-				if (sig == SIGSTOP)
-					sig = SIGKILL;
-			}
-			podvm__response__free_unpacked(rs, NULL);
-		}
+		if (f[0].revents)
+			rc = on_agent(s, &code, &sig, &e);
 	}
 	/* Without the machine there is no more output than what has arrived. */
-	relay_join(s->relay_out);
-	relay_join(s->relay_err);
+	relay_finish(s->relay_out, OUTPUT_QUIET_MS);
+	relay_finish(s->relay_err, OUTPUT_QUIET_MS);
+	if (rc < 0)
+		log_error("container %s: the machine is lost under its process: %s", s->id, e.text);
 	await_settled(s);
 	exit_like(code, sig);
 }

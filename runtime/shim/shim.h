@@ -52,6 +52,6 @@ void terminal_raw(int fd);
 struct relay;
 int relay_start(int from, int to, bool half_close, struct relay **ret,
 		struct err *e);
-void relay_join(struct relay *r);
+void relay_finish(struct relay *r, uint32_t quiet_ms);
 
 #endif

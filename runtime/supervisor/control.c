@@ -95,10 +95,10 @@ static int give_pids(struct pod *p, const char *id, struct answer *a,
 
 	if (rc < 0)
 		return rc;
-	if (a->pids->body_case == PODVM__RESPONSE__BODY_PIDS) {
-		a->rs.pids = a->pids->pids->pids;
-		a->rs.n_pids = a->pids->pids->n_pids;
-	}
+	if (a->pids->body_case != PODVM__RESPONSE__BODY_PIDS)
+		return err_set(e, EPROTO, "the guest's agent did not tell the processes");
+	a->rs.pids = a->pids->pids->pids;
+	a->rs.n_pids = a->pids->pids->n_pids;
 	return 0;
 }
 
@@ -317,6 +317,22 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 	}
 }
 
+/* In the place of an answer that is too long. */
+static int send_failure(struct conn *c, int code, size_t len)
+{
+	Podvm__Pod__Response rs = PODVM__POD__RESPONSE__INIT;
+	uint8_t out[200];
+	char text[120];
+	struct err e;
+
+	snprintf(text, sizeof(text), "the answer has %zu bytes, more than the %u of a message", len,
+		 POD_MESSAGE_BYTES);
+	rs.error = code;
+	rs.text = text;
+	rs.ending = c->pod->ending;
+	return fd_send(c->fd, out, podvm__pod__response__pack(&rs, out), NULL, 0, &e);
+}
+
 static int send_answer(struct conn *c, struct answer *a, int rc,
 		       const struct err *why)
 {
@@ -331,8 +347,10 @@ static int send_answer(struct conn *c, struct answer *a, int rc,
 		a->rs.error = -rc;
 		a->rs.text = (char *)(uintptr_t)why->text;
 	}
-	if (podvm__pod__response__get_packed_size(&a->rs) > POD_MESSAGE_BYTES)
-		return -EMSGSIZE;
+	/* The guest decides how many processes it tells of. */
+	len = podvm__pod__response__get_packed_size(&a->rs);
+	if (len > POD_MESSAGE_BYTES)
+		return send_failure(c, EMSGSIZE, len);
 	len = podvm__pod__response__pack(&a->rs, out);
 	/* An empty packet would read as the end of the connection. */
 	if (!len)

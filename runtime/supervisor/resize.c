@@ -192,6 +192,9 @@ int machine_set_vcpus(struct pod *p, uint32_t n, uint32_t *ret_online, struct er
 		p->vcpus_now = n;
 	if (rs->body_case != PODVM__RESPONSE__BODY_CPUS)
 		rc = err_set(e, EPROTO, "the guest's agent did not tell its processors");
+	else if (rs->cpus->online > p->vcpus_max)
+		rc = err_set(e, EPROTO, "the guest's agent tells of %u processors, and the machine has %u",
+			     rs->cpus->online, p->vcpus_max);
 	else
 		*ret_online = rs->cpus->online;
 	podvm__response__free_unpacked(rs, NULL);

@@ -49,7 +49,7 @@ uint64_t pod_now_ns(void)
 /**
  * pod_stamp() - add an event to the pod's timeline; the oldest are kept when it is full
  * @ns:  CLOCK_MONOTONIC; 0: now
- * @fmt: what happened
+ * @fmt: what happened; words of the guest are masked
  */
 void pod_stamp(struct pod *p, uint64_t ns, const char *fmt, ...)
 {
@@ -63,6 +63,7 @@ void pod_stamp(struct pod *p, uint64_t ns, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(s->what, sizeof(s->what), fmt, ap);
 	va_end(ap);
+	str_mask(s->what);
 }
 
 static void on_event(void *arg, const Podvm__Exited *x)
@@ -82,6 +83,15 @@ void pod_die(struct pod *p, const char *why)
 	log_error("pod %s: machine ended: %s", p->id, why);
 }
 
+/* A message that comes by itself: an event. Return: 0; -EPROTO */
+static int on_message(struct pod *p, const Podvm__Response *rs, struct err *e)
+{
+	if (rs->body_case != PODVM__RESPONSE__BODY_EVENT)
+		return err_set(e, EPROTO, "the guest's agent answered what nobody had asked");
+	container_exited(p, rs->event);
+	return 0;
+}
+
 static void on_agent(void *arg, uint32_t events)
 {
 	struct pod *p = arg;
@@ -91,9 +101,8 @@ static void on_agent(void *arg, uint32_t events)
 
 	(void)events;
 	/* Bounded: a guest that floods must not keep commands waiting. */
-	while (left-- && (rc = agent_take(&p->agent, &rs, &e)) == 1) {
-		if (rs->body_case == PODVM__RESPONSE__BODY_EVENT)
-			container_exited(p, rs->event);
+	while (rc >= 0 && left-- && (rc = agent_take(&p->agent, &rs, &e)) == 1) {
+		rc = on_message(p, rs, &e);
 		podvm__response__free_unpacked(rs, NULL);
 	}
 	if (rc < 0)
