@@ -318,6 +318,7 @@ void spec_free(struct spec *s)
 	free(s->rootfs);
 	free(s->netns_path);
 	free(s->cgroups_path);
+	free(s->resources);
 	free(s->oci_version);
 	free(s);
 }

@@ -81,6 +81,7 @@ struct spec_limits {
  * @throwaway:    its engine removes it when it ends
  * @scratch_bytes: of its annotation; 0: as the configuration says
  * @relay_off:    of its annotation: no relay of the pod's localhost
+ * @resources:    limits of linux.resources, as spec_update() takes them; NULL: none
  * @oci_version:  ociVersion
  */
 struct spec {
@@ -103,7 +104,23 @@ struct spec {
 	bool throwaway;
 	uint64_t scratch_bytes;
 	bool relay_off;
+	char *resources;
 	char *oci_version;
+};
+
+/**
+ * struct spec_update - what an update of a container's limits comes to
+ * @files:        cgroup v2 files that change, in the order of writing, owned
+ * @resources:    all limits afterwards, for the next update, owned
+ * @limits:       what all of them say about the machine's size
+ * @memory_check: carried out only if the container has no more memory in use, bytes; 0: always
+ */
+struct spec_update {
+	Podvm__KeyValue **files;
+	size_t n_files;
+	char *resources;
+	struct spec_limits limits;
+	uint64_t memory_check;
 };
 
 int spec_load(const char *bundle, struct spec **ret, struct err *e);
@@ -111,6 +128,9 @@ int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e);
 int spec_disk_place(struct spec *s, const char *serial, uint32_t devfn, struct err *e);
 bool spec_uses_stub(const struct spec *s);
 void spec_free(struct spec *s);
+int spec_update(const char *old, const char *given, size_t len, struct spec_update *ret,
+		struct err *e);
+void spec_update_done(struct spec_update *u);
 int spec_process_load(const char *path, Podvm__Process **ret, struct err *e);
 int spec_inherit(Podvm__Process *p, Podvm__Process *own, struct err *e);
 int spec_signal(const char *name, int *ret, struct err *e);

@@ -77,6 +77,9 @@ const char *spec_namespace_name(size_t i);
 int spec_resources(Podvm__ContainerCreate *c, const struct jnode *n,
 		   struct spec_limits *l, struct err *e);
 
+/* spec_update.c */
+int spec_resources_text(const struct jnode *n, char **ret, struct err *e);
+
 /* spec_block.c */
 int spec_block_rules(Podvm__ContainerCreate *c, const struct jnode *n, struct err *e);
 

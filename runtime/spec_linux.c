@@ -306,6 +306,8 @@ int spec_linux(struct spec *s, const struct jnode *n, struct spec_limits *l,
 	if (!rc)
 		rc = spec_resources(c, n, l, e);
 	if (!rc)
+		rc = spec_resources_text(n, &s->resources, e);
+	if (!rc)
 		rc = spec_block_rules(c, n, e);
 	if (!rc)
 		rc = sysctls(c, n, e);

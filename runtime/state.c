@@ -151,7 +151,8 @@ int state_new(const char *id, const char *pod, const char *bundle,
 	s->rootfs = strdup(spec->rootfs);
 	s->oci_version = strdup(spec->oci_version);
 	s->created = strdup(when);
-	if (!rc && (!s->bundle || !s->rootfs || !s->oci_version || !s->created))
+	s->resources = strdup(spec->resources ? spec->resources : "{}");
+	if (!rc && (!s->bundle || !s->rootfs || !s->oci_version || !s->created || !s->resources))
 		rc = err_set(e, ENOMEM, "out of memory");
 	if (!rc)
 		rc = annotations_text(spec, &s->annotations, e);
@@ -175,7 +176,20 @@ void state_free(struct state *s)
 	free(s->oci_version);
 	free(s->created);
 	free(s->annotations);
+	free(s->resources);
 	free(s);
+}
+
+static void put_resources(struct json_out *o, const char *text)
+{
+	struct json_doc *doc;
+	struct jnode root;
+
+	if (!text || json_parse(text, strlen(text), &doc, NULL) < 0)
+		return;
+	root = json_root(doc);
+	json_out_copy(o, "resources", &root);
+	json_free(doc);
 }
 
 static void put_annotations(struct json_out *o, const char *text)
@@ -202,7 +216,7 @@ static void put_annotations(struct json_out *o, const char *text)
  *
  * Return: 0 or -ENOMEM
  * Source: OCI runtime specification, runtime.md, "State"; "rootfs" and
- * "created" are what runc adds
+ * "created" are what runc adds; "pod" and "resources" are ours
  */
 int state_json(const struct state *s, char **ret, struct err *e)
 {
@@ -220,6 +234,7 @@ int state_json(const struct state *s, char **ret, struct err *e)
 	json_out_str(o, "created", s->created);
 	json_out_str(o, "pod", s->pod);
 	put_annotations(o, s->annotations);
+	put_resources(o, s->resources);
 	rc = json_out_text(o, true, ret, e);
 	json_out_free(o);
 	return rc;
@@ -266,6 +281,7 @@ int state_save(int rootfd, const struct state *s, struct err *e)
 	json_out_u64(o, "pidStart", s->pid_start);
 	json_out_i64(o, "exitCode", s->exit_code);
 	json_out_str(o, "annotations", s->annotations);
+	json_out_str(o, "resources", s->resources);
 	rc = json_out_text(o, false, &text, e);
 	json_out_free(o);
 	if (!rc)
@@ -300,7 +316,8 @@ static int fill(struct state *s, const struct jnode *n, struct err *e)
 	    copy_str(n, "rootfs", &s->rootfs, e) < 0 ||
 	    copy_str(n, "ociVersion", &s->oci_version, e) < 0 ||
 	    copy_str(n, "created", &s->created, e) < 0 ||
-	    copy_str(n, "annotations", &s->annotations, e) < 0)
+	    copy_str(n, "annotations", &s->annotations, e) < 0 ||
+	    copy_str(n, "resources", &s->resources, e) < 0)
 		return -EINVAL;
 	if (status > STATE_PAUSED || pid < 0 || pid > INT32_MAX || code < 0 ||
 	    code > INT32_MAX || str_copy(s->pod, sizeof(s->pod), pod) < 0)

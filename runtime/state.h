@@ -21,6 +21,7 @@ enum state_status { STATE_CREATED, STATE_RUNNING, STATE_STOPPED, STATE_PAUSED };
  * @pid_start: start time of that process, see proc_start_ticks()
  * @created:   RFC 3339
  * @annotations: JSON text of an object, or NULL
+ * @resources: its limits as JSON text, as spec_update() takes them, or NULL
  */
 struct state {
 	char id[STATE_ID_BYTES];
@@ -30,6 +31,7 @@ struct state {
 	char *oci_version;
 	char *created;
 	char *annotations;
+	char *resources;
 	enum state_status status;
 	pid_t pid;
 	uint64_t pid_start;

@@ -192,6 +192,8 @@ void boot_power_off(void) __attribute__((noreturn));
 int cgroup_boot(struct err *e);
 int cgroup_make(const char *id, const Podvm__ContainerCreate *c, int *ret_fd,
 		struct err *e);
+int cgroup_check_name(const char *name, struct err *e);
+int cgroup_write(int dir, const Podvm__KeyValue *kv, struct err *e);
 int cgroup_kill(int cgroup_fd, struct err *e);
 bool cgroup_populated(int cgroup_fd);
 bool cgroup_oom(int cgroup_fd);
@@ -275,6 +277,13 @@ void dns_free(struct dns *d);
 int devices_number(const Podvm__ContainerCreate *c, struct err *e);
 int devices_make(int root, const Podvm__ContainerCreate *c, struct err *e);
 int devices_console(int tty, struct err *e);
+
+/* limits.c */
+int limits_set(int dir, Podvm__KeyValue *const *v, size_t n, struct err *e);
+int limits_update(struct conn *c, const Podvm__ContainerUpdate *m, struct err *e);
+int limits_read(int dir, char *const *names, size_t n, Podvm__CgroupFiles *ret, struct err *e);
+void limits_read_done(Podvm__CgroupFiles *f);
+int limits_tell(struct conn *c, const Podvm__CgroupRead *m, struct err *e);
 
 /* mirror.c: mirror_open() runs in the child */
 int mirror_put_in(int base, const Podvm__MirrorPut *m, struct err *e);

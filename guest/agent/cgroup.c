@@ -69,17 +69,35 @@ int cgroup_boot(struct err *e)
 	return 0;
 }
 
-/* One value; of several lines each is a write, as io.max wants it. */
-static int write_value(int dir, const Podvm__KeyValue *kv, struct err *e)
+/**
+ * cgroup_check_name() - whether a name is that of a controller's file
+ *
+ * Return: 0 or -EINVAL
+ */
+int cgroup_check_name(const char *name, struct err *e)
+{
+	if (!*name || strchr(name, '/') || str_starts(name, ".") || !strchr(name, '.') ||
+	    str_starts(name, "cgroup."))
+		return err_set(e, EINVAL, "cgroup: %s is not a controller's file", name);
+	return 0;
+}
+
+/**
+ * cgroup_write() - one value; of several lines each is a write, as io.max wants it
+ * @dir: of the cgroup, borrowed
+ *
+ * Return: 0; -ENOENT when the kernel has no such file; what it says of the value
+ */
+int cgroup_write(int dir, const Podvm__KeyValue *kv, struct err *e)
 {
 	_cleanup_free_ char *text = strdup(kv->value);
 	char *line, *save = NULL;
+	int bad = cgroup_check_name(kv->key, e);
 
+	if (bad)
+		return bad;
 	if (!text)
 		return err_set(e, ENOMEM, "out of memory");
-	if (!*kv->key || strchr(kv->key, '/') || str_starts(kv->key, ".") ||
-	    !strchr(kv->key, '.') || str_starts(kv->key, "cgroup."))
-		return err_set(e, EINVAL, "cgroup: %s is not a controller's file", kv->key);
 	for (line = strtok_r(text, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save)) {
 		int rc = file_write(dir, kv->key, line, e);
@@ -114,7 +132,7 @@ int cgroup_make(const char *id, const Podvm__ContainerCreate *c, int *ret_fd,
 	if (fd < 0)
 		rc = err_sys(e, "%s", path);
 	for (i = 0; rc >= 0 && i < c->n_cgroup; i++)
-		rc = write_value(fd, c->cgroup[i], e);
+		rc = cgroup_write(fd, c->cgroup[i], e);
 	if (rc < 0) {
 		rmdir(path);
 		return rc;

@@ -318,6 +318,10 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return container_delete(a, r->container_delete->id, c, e);
 	case PODVM__REQUEST__BODY_CONTAINER_FREEZE:
 		return freeze_container(a, r->container_freeze, c, e);
+	case PODVM__REQUEST__BODY_CONTAINER_UPDATE:
+		return limits_update(c, r->container_update, e);
+	case PODVM__REQUEST__BODY_CGROUP_READ:
+		return limits_tell(c, r->cgroup_read, e);
 	case PODVM__REQUEST__BODY_PROCESS_ATTACH:
 		return on_attach(c, r->process_attach, e);
 	case PODVM__REQUEST__BODY_PROCESS_EXEC:

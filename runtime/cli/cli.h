@@ -38,6 +38,7 @@ int cmd_state(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_kill(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_pause(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_resume(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_update(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_delete(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_exec(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_list(struct cli *c, int argc, char **argv, struct err *e);

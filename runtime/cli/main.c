@@ -31,6 +31,8 @@ static const struct command commands[] = {
 	{ "kill", "[--all] ID [SIGNAL]", "send a signal (default TERM)", cmd_kill },
 	{ "pause", "ID", "let all processes of a container stand still", cmd_pause },
 	{ "resume", "ID", "let a paused container run again", cmd_resume },
+	{ "update", "[--memory SIZE] … | [--resources FILE] ID",
+	  "change limits of a running container", cmd_update },
 	{ "delete", "[--force] ID", "remove a container; the last one ends the pod", cmd_delete },
 	{ "exec", "[--tty] [--process F] [--detach] ID [COMMAND…]",
 	  "run a command in a running container", cmd_exec },
@@ -49,7 +51,7 @@ static const struct command commands[] = {
 
 /* OCI and runc verbs that engines may try; refused by name. */
 static const char *const refused[] = {
-	"checkpoint", "restore", "update", "events", NULL,
+	"checkpoint", "restore", "events", NULL,
 };
 
 /**

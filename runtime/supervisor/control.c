@@ -290,6 +290,8 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 					rq->signal->all, e);
 	case PODVM__POD__REQUEST__BODY_FREEZE:
 		return container_freeze(p, rq->freeze->id, rq->freeze->frozen, e);
+	case PODVM__POD__REQUEST__BODY_UPDATE:
+		return container_update(p, rq->update->id, rq->update->resources, e);
 	case PODVM__POD__REQUEST__BODY_DELETE:
 		return container_delete(p, rq->delete_->id, rq->delete_->force, e);
 	case PODVM__POD__REQUEST__BODY_AGENT:

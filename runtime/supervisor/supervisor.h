@@ -286,6 +286,7 @@ int container_take_number(struct pod *p, uint32_t *ret, struct err *e);
 void container_unplug(struct pod *p, struct container *c);
 int container_start(struct pod *p, const char *id, struct err *e);
 int container_freeze(struct pod *p, const char *id, bool frozen, struct err *e);
+int container_update(struct pod *p, const char *id, const char *resources, struct err *e);
 int container_signal(struct pod *p, const char *id, uint32_t sig, bool all,
 		     struct err *e);
 int container_delete(struct pod *p, const char *id, bool force, struct err *e);

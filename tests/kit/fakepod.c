@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -56,8 +57,9 @@ static void serve_control(struct fakepod *p, struct peer *v, struct peer *me)
 	uint8_t buf[8192];
 	Podvm__Pod__Response rs = PODVM__POD__RESPONSE__INIT;
 	Podvm__Pod__Request *rq = NULL;
-	int fds[2] = { p->netns, -1 }, pair[2];
+	int fds[2] = { p->netns, -1 }, pair[2], given = -1;
 	size_t n_fds, n = 1;
+	bool agent;
 	ssize_t len = fd_recv(me->fd, buf, sizeof(buf), NULL, 0, &n_fds, NULL);
 
 	if (len > 0)
@@ -66,22 +68,26 @@ static void serve_control(struct fakepod *p, struct peer *v, struct peer *me)
 		peer_close(me);
 		return;
 	}
-	if (rq->body_case != PODVM__POD__REQUEST__BODY_NETWORK) {
-		rs.error = 22;
-		n = 0;
-	} else {
+	agent = rq->body_case == PODVM__POD__REQUEST__BODY_STREAM;
+	if (rq->body_case == PODVM__POD__REQUEST__BODY_NETWORK) {
 		rs.network = &p->network;
-		if (rq->network->agent && p->agent &&
-		    !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-			fds[n++] = pair[0];
-			peer_new(v, pair[1], true);
-		}
+		agent = rq->network->agent;
+	} else {
+		n = 0;
+	}
+	if (!n && !agent)
+		rs.error = p->control ? p->control(p->arg, rq) : 22;
+	if (agent && p->agent && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+		fds[n++] = given = pair[0];
+		peer_new(v, pair[1], true);
 	}
 	podvm__pod__request__free_unpacked(rq, NULL);
 	len = (ssize_t)podvm__pod__response__pack(&rs, buf);
+	/* As the supervisor has it: an empty packet would read as the end. */
+	if (!len)
+		buf[len++] = 0x08, buf[len++] = 0x00;
 	fd_send(me->fd, buf, (size_t)len, fds, n, NULL);
-	if (n > 1)
-		close(fds[1]);
+	fd_close(&given);
 }
 
 static void serve_agent(struct fakepod *p, struct peer *me)
@@ -142,7 +148,7 @@ void fakepod_init(struct fakepod *p, int netns)
 {
 	char path[80];
 
-	*p = (struct fakepod){ .netns = netns, .listen_fd = -1, .stop_fd = -1 };
+	*p = (struct fakepod){ .netns = netns, .listen_fd = -1, .stop_fd = -1, .lock_fd = -1 };
 	snprintf(p->root, sizeof(p->root), "/tmp/podvm-fakepod.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(p->root));
 	snprintf(path, sizeof(path), "%s/pods", p->root);
@@ -164,6 +170,9 @@ void fakepod_start(struct fakepod *p, const char *id)
 
 	snprintf(path, sizeof(path), "%s/pods/%s", p->root, id);
 	ck_assert(!mkdir(path, 0700));
+	snprintf(path, sizeof(path), "%s/pods/%s/lock", p->root, id);
+	p->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert(p->lock_fd >= 0 && !flock(p->lock_fd, LOCK_EX));
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/pods/%s/control.sock", p->root, id);
 	p->stop_fd = eventfd(0, EFD_CLOEXEC);
 	p->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -200,5 +209,6 @@ void fakepod_stop(struct fakepod *p)
 	}
 	fd_close(&p->listen_fd);
 	fd_close(&p->stop_fd);
+	fd_close(&p->lock_fd);
 	dir_remove(AT_FDCWD, p->root, NULL);
 }

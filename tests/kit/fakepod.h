@@ -16,6 +16,12 @@
 typedef bool fakepod_agent_fn(void *arg, const Podvm__Request *rq, Podvm__Response *rs);
 
 /*
+ * Answers what was asked of the supervisor and it does not know itself.
+ * Return: errno, 0: success
+ */
+typedef int fakepod_control_fn(void *arg, const Podvm__Pod__Request *rq);
+
+/*
  * Makes something else of a connection to the agent, whose descriptor is its own then.
  * Return: whether it did
  */
@@ -28,6 +34,7 @@ typedef bool fakepod_take_fn(void *arg, const Podvm__Request *rq, int fd);
  * @network: its answer to NetworkGet, borrowed
  * @agent:  NULL: there is no guest
  * @take:   asked before @agent; may be NULL
+ * @control: may be NULL: EINVAL
  */
 struct fakepod {
 	char root[40];
@@ -35,9 +42,10 @@ struct fakepod {
 	Podvm__Pod__Network network;
 	fakepod_agent_fn *agent;
 	fakepod_take_fn *take;
+	fakepod_control_fn *control;
 	void *arg;
 	char held[48];
-	int listen_fd, stop_fd;
+	int listen_fd, stop_fd, lock_fd;
 	pthread_t thread;
 };
 

@@ -1,0 +1,32 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Limits of a running container: update, as the guest's kernel has them.
+# shellcheck disable=SC2016 # $ is for the shell in the container
+set -eu
+. "$(dirname "$0")/lib.sh"
+plan 8
+
+story_begin
+make_layers
+make_bundle one '.linux.resources.memory.limit = 100663296
+	| .linux.resources.pids.limit = 50' sleep 1000
+podvm run --detach --bundle "$BUNDLE" one < /dev/null > /dev/null 2>&1
+has() {
+	podvm exec one sh -c 'cd /sys/fs/cgroup && for f; do echo "$f $(cat $f)"; done' sh \
+		memory.max cpu.max pids.max cpu.weight | xargs
+}
+ok 'limits of config.json' is "$(has)" 'memory.max 100663296 cpu.max max 100000 pids.max 50 cpu.weight 100'
+ok 'update with options' podvm update --memory 64M --pids-limit 40 --cpu-quota 50000 --cpu-period 200000 one
+ok 'the guest has them' is "$(has)" 'memory.max 67108864 cpu.max 50000 200000 pids.max 40 cpu.weight 100'
+ok 'update with an object, from standard input' sh -c \
+	"echo '{\"memory\":{\"limit\":50331648},\"cpu\":{\"quota\":20000,\"shares\":1024}}' | podvm --root $ROOT update --resources - one"
+new='memory.max 50331648 cpu.max 20000 200000 pids.max 40 cpu.weight 39'
+ok 'the guest has them, and what was not given stayed' is "$(has)" "$new"
+podvm state one | jq -c '.resources | [.memory.limit, .cpu.quota, .cpu.period, .pids.limit]' > "$WORK/limits"
+ok 'state has them' is "$(cat "$WORK/limits")" '[50331648,20000,200000,40]'
+# Memory is written before the processors, which the guest does not have.
+podvm update --memory 64M --cpuset-cpus 4000 one 2> "$WORK/err" || echo refused >> "$WORK/err"
+ok 'what the guest refuses is told' grep -q 'cpuset.cpus' "$WORK/err"
+ok 'and leaves all as it was' is "$(has) $(podvm state one | jq -c .resources.memory.limit)" "$new 50331648"
+tap_end
