@@ -31,12 +31,12 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/emptyroot.h"
 #include "lib/fd.h"
 #include "lib/mem.h"
 
@@ -100,31 +100,6 @@ static int unshare_all(struct err *e)
 	return 1;
 }
 
-static int empty_root(struct err *e)
-{
-	static const char *const at[] = { "/tmp", "/proc", "/dev", "/" };
-	unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-	size_t i;
-
-	if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
-		return err_sys(e, "make mounts private");
-	for (i = 0; i < ARRAY_LEN(at); i++)
-		if (!mount("none", at[i], "tmpfs", flags, "size=4k,nr_inodes=2,mode=0555"))
-			break;
-	if (i == ARRAY_LEN(at))
-		return err_sys(e, "mount an empty root");
-	if (chdir(at[i]) < 0)
-		return err_sys(e, "chdir %s", at[i]);
-	if (syscall(SYS_pivot_root, ".", ".") < 0)
-		return err_sys(e, "pivot_root");
-	/* The old root lies on top of the new one now. */
-	if (umount2(".", MNT_DETACH) < 0)
-		return err_sys(e, "unmount the old root");
-	if (chdir("/") < 0)
-		return err_sys(e, "chdir /");
-	return 0;
-}
-
 static int become(unsigned int id)
 {
 	if (setresgid(id, id, id) < 0 || setresuid(id, id, id) < 0)
@@ -182,7 +157,7 @@ int sandbox_isolate(bool weak, struct err *e)
 	own_user = unshare_all(e);
 	if (own_user < 0 && !weak)
 		return own_user;
-	if (own_user >= 0 && (rc = empty_root(e)) < 0)
+	if (own_user >= 0 && (rc = emptyroot_enter(e)) < 0)
 		return rc;
 	if (own_user <= 0 && (rc = drop_user(e)) < 0)
 		return rc;

@@ -8,7 +8,10 @@
  * process (if the shim dies, the agent kills the process) and one per stream.
  *
  * Stages:
- *   1. join: agent connection, process attached or made, streams, terminal.
+ *   1. join: agent connection, terminal, process attached or made; then it leaves the
+ *      host's files for an empty root of its own, and opens the streams. Engines enter
+ *      the mount namespace of a container's pid to reach its files by path (podman cp):
+ *      they find nothing there, and not the host's files.
  *      Any failure is told to the command that waits on SHIM_READY_FD.
  *   2. serve: relays copy on threads; this thread passes signals and window
  *      sizes on and waits for the message that the process has ended.
@@ -33,6 +36,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/emptyroot.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -244,6 +248,13 @@ static void on_signal(struct shim *s)
 	}
 }
 
+static int leave_files(struct err *e)
+{
+	if (unshare(CLONE_NEWNS) < 0)
+		return err_sys(e, "mount namespace");
+	return emptyroot_enter(e);
+}
+
 static int join(struct shim *s, struct err *e)
 {
 	sigset_t all;
@@ -260,7 +271,8 @@ static int join(struct shim *s, struct err *e)
 		return rc;
 	if (s->terminal)
 		send_resize(s);
-	return join_streams(s, e);
+	rc = leave_files(e);
+	return rc < 0 ? rc : join_streams(s, e);
 }
 
 /* Exits as the process did: with its status, or by its signal. */

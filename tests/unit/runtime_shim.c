@@ -7,14 +7,21 @@
  * be killed, or stand still.
  */
 #include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "runtime/shim/shim.h"
+#include "tests/kit/dir.h"
 #include "tests/kit/kit.h"
 #include "tests/kit/shimhost.h"
 
@@ -107,6 +114,34 @@ START_TEST(held)
 }
 END_TEST
 
+/* Engines enter the mount namespace of a container's pid to reach its files by path. */
+START_TEST(no_files_of_the_host)
+{
+	char said[500], path[64];
+	struct stat own, its;
+	int root, ns;
+
+	start(ANSWER_MS, false);
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", host.pid);
+	ns = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(fstat(ns, &its), 0);
+	ck_assert_int_eq(stat("/proc/self/ns/mnt", &own), 0);
+	ck_assert_uint_ne(its.st_ino, own.st_ino);
+	snprintf(path, sizeof(path), "/proc/%d/root", host.pid);
+	ck_assert_uint_eq(kit_count(path), 0);
+	if (!fork()) {
+		/* Who joins it cannot leave anything there. */
+		root = setns(ns, CLONE_NEWNS) < 0 ? -1 : open("/new", O_WRONLY | O_CREAT, 0600);
+		_exit(root >= 0 || errno != EROFS || !access("/etc", F_OK));
+	}
+	ck_assert_int_gt(wait(&root), 0);
+	ck_assert_int_eq(root, 0);
+	process_ends(0, 0);
+	ck_assert_int_eq(send(host.hold, "+", 1, 0), 1);
+	ck_assert_int_eq(shimhost_end(&host, said), 0);
+}
+END_TEST
+
 Suite *runtime_shim_suite(void)
 {
 	Suite *s = suite_create("runtime_shim");
@@ -117,6 +152,7 @@ Suite *runtime_shim_suite(void)
 		return s;
 	}
 	tcase_add_loop_test(t, ends_like_its_process, 0, (int)ARRAY_LEN(ends));
+	tcase_add_test(t, no_files_of_the_host);
 	tcase_add_loop_test(t, held, 0, (int)ARRAY_LEN(holds));
 	suite_add_tcase(s, t);
 	return s;
