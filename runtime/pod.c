@@ -37,6 +37,7 @@
 #include "lib/str.h"
 #include "netplug/netplug.h"
 #include "runtime/cgroup.h"
+#include "runtime/netns.h"
 #include "storage/storage.h"
 
 /* A pod that is being started by another command gets this long. */
@@ -112,6 +113,8 @@ int pod_undo(void *arg, const struct journal_rec *r, struct err *e)
 		return writeback_undo(r, e);
 	if (!strcmp(r->word[0], "cgroup"))
 		return cgroup_undo(r, e);
+	if (!strcmp(r->word[0], "netns"))
+		return netns_undo(r, e);
 	if (!strcmp(r->word[0], "handover"))
 		return undo_handover(r, e);
 	if (!strcmp(r->word[0], "proc"))

@@ -366,6 +366,7 @@ int container_start(struct pod *p, const char *id, struct err *e)
 	rc = alive(p, e);
 	if (rc < 0)
 		return rc;
+	netwatch_settle(p);
 	/* Written first: the container's end may be reported within the call. */
 	c->state->status = STATE_RUNNING;
 	rc = state_save(p->rootfd, c->state, e);

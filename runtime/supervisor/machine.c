@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +26,7 @@
 #include "lib/proc.h"
 #include "lib/str.h"
 #include "netplug/netplug.h"
+#include "runtime/netns.h"
 #include "runtime/supervisor/supervisor.h"
 
 #define AGENT_SETUP_MS 30000
@@ -43,19 +43,14 @@
 #define GUEST_CMDLINE \
 	"console=hvc0 quiet panic=-1 reboot=t tsc=reliable no_timer_check pci=noearly 8250.nr_uarts=0"
 
-/* A new network namespace that only its descriptor keeps alive. */
-static int netns_make(int *ret_fd, struct err *e)
+/* One of the pod's own; with a name where hooks may put interfaces into it. */
+static int own_netns(struct pod *p, const struct spec *spec, struct err *e)
 {
-	_cleanup_close_ int old = -1, made = -1;
+	int rc = netns_new(&p->netns_fd, e);
 
-	old = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (old < 0 || unshare(CLONE_NEWNET) < 0)
-		return err_sys(e, "network namespace");
-	made = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (setns(old, CLONE_NEWNET) < 0 || made < 0)
-		return err_sys(e, "network namespace");
-	*ret_fd = fd_steal(&made);
-	return 0;
+	if (rc < 0 || (!spec->prestart.n && !spec->create_runtime.n))
+		return rc;
+	return netns_name(p->netns_fd, p->dirfd, p->journal, &p->netns_path, e);
 }
 
 static int pod_netns(struct pod *p, const struct spec *spec, struct err *e)
@@ -63,7 +58,7 @@ static int pod_netns(struct pod *p, const struct spec *spec, struct err *e)
 	struct stat own, pod;
 
 	if (!spec->netns_path)
-		return netns_make(&p->netns_fd, e);
+		return own_netns(p, spec, e);
 	p->netns_path = strdup(spec->netns_path);
 	if (!p->netns_path)
 		return err_set(e, ENOMEM, "out of memory");
@@ -327,13 +322,13 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e)
 	if (rc < 0)
 		return rc;
 	taps = nic_taps(machine_vcpus(p, spec));
-	rc = netwatch_open(p, spec->netns_path, taps, e);
+	rc = netwatch_open(p, p->netns_path, taps, e);
 	if (rc < 0)
 		return rc;
 	rc = netplug_plan(p->netns_fd, &how, &plan, e);
 	if (rc < 0)
 		return err_wrap(e, "network");
-	rc = netplug_apply(plan, p->netns_fd, spec->netns_path ? spec->netns_path : "", taps,
+	rc = netplug_apply(plan, p->netns_fd, p->netns_path ? p->netns_path : "", taps,
 			   p->journal, ports, &n_ports, e);
 	if (rc < 0)
 		err_wrap(e, "network");

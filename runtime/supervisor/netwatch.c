@@ -15,6 +15,9 @@
  *   interface that is down, or has no carrier, is down in the machine.
  * What we do causes notifications, too: the next round finds nothing to do.
  *
+ * A container that starts does not wait for the timer: what an engine, or a hook, has put into
+ * the namespace before is there when its program begins.
+ *
  * What cannot be joined is named in the log, once; the pod lives. The same goes for a guest
  * that does not let go of an interface: the monitor keeps the device, with a tap that is gone.
  *
@@ -81,6 +84,7 @@ struct apart {
  * @plan:  what has been carried out, owned
  * @sure:  the guest has been told all of @plan
  * @soon:  a round is about to begin
+ * @heard: something has changed since the last one
  * @wait_ms: that a round after a failure has waited last; 0: none has failed
  * @said:  owned, @n_said of them
  */
@@ -92,7 +96,7 @@ struct netwatch {
 	int timer;
 	struct loop_src *watch_src, *timer_src;
 	struct netplug_plan *plan;
-	bool sure, soon;
+	bool sure, soon, heard;
 	uint64_t wait_ms;
 	struct held held[2 * NETPLUG_PORTS_MAX];
 	size_t n_held;
@@ -456,25 +460,31 @@ static bool any_left(const struct netwatch *w)
 	return i < w->n_held;
 }
 
+static void begin_round(struct netwatch *w)
+{
+	struct err e;
+	int rc;
+
+	w->soon = w->heard = false;
+	rc = one_round(w, &e);
+	if (rc < 0)
+		log_warn("pod %s: network: %s", w->pod->id, e.text);
+	arm_again(w, rc < 0 || any_left(w));
+}
+
 static void on_timer(void *arg, uint32_t events)
 {
 	struct netwatch *w = arg;
-	struct err e;
-	int rc;
 
 	(void)events;
 	timer_ack(w->timer);
 	w->soon = false;
 	if (w->pod->dead)
 		return;
-	if (w->pod->agent.owed) {
+	if (w->pod->agent.owed)
 		arm(w, RETRY_MS);
-		return;
-	}
-	rc = one_round(w, &e);
-	if (rc < 0)
-		log_warn("pod %s: network: %s", w->pod->id, e.text);
-	arm_again(w, rc < 0 || any_left(w));
+	else
+		begin_round(w);
 }
 
 static void on_change(void *arg, uint32_t events)
@@ -482,11 +492,31 @@ static void on_change(void *arg, uint32_t events)
 	struct netwatch *w = arg;
 
 	(void)events;
+	if (!netplug_watch_read(w->watch))
+		return;
+	w->heard = true;
 	/* Not put off by what comes later: changes without an end are followed, too. */
-	if (!netplug_watch_read(w->watch) || w->soon)
+	if (w->soon)
 		return;
 	w->soon = true;
 	arm(w, SETTLE_MS);
+}
+
+/**
+ * netwatch_settle() - what has changed in the pod's namespace until now reaches the guest now
+ *
+ * What cannot be joined is named in the log, as in every round.
+ *
+ * Context: the supervisor's loop, not within a round
+ */
+void netwatch_settle(struct pod *p)
+{
+	struct netwatch *w = p->netwatch;
+
+	if (!w || !w->plan || p->dead || p->agent.owed)
+		return;
+	if (netplug_watch_read(w->watch) || w->heard)
+		begin_round(w);
 }
 
 /**

@@ -179,7 +179,7 @@ struct pod {
 	const char *root;		/* state directory */
 	int rootfd, podsfd, dirfd;	/* owned */
 	int netns_fd;			/* owned; of the pod */
-	char *netns_path;		/* owned; that the engine gave, or NULL */
+	char *netns_path;		/* owned; that the engine gave, or ours, or NULL */
 	int cgroup_fd;			/* owned; where the monitor starts */
 	int listen_fd;			/* owned */
 	int signal_fd;			/* owned */
@@ -255,6 +255,7 @@ int nic_link(struct pod *p, const uint8_t mac[6], bool up, struct err *e);
 int netwatch_open(struct pod *p, const char *path, size_t taps, struct err *e);
 void netwatch_begin(struct pod *p, struct netplug_plan *plan, const struct netplug_port *ports,
 		    size_t n);
+void netwatch_settle(struct pod *p);
 void netwatch_done(struct pod *p);
 
 int broker_start(struct broker *b, int *ret_vmm_end, struct err *e);

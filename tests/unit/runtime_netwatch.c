@@ -476,6 +476,41 @@ START_TEST(flaps)
 }
 END_TEST
 
+/* What was put there before a container starts is in the guest at once; else nothing is done. */
+START_TEST(settles)
+{
+	_cleanup_free_ char *guest = NULL;
+	unsigned int adds, calls;
+
+	begin();
+	settle();
+	in_pod("ip link add eth1 type veth peer name h1 netns $HOST && ip link set eth1 up && "
+	       "ip addr add 10.8.0.2/24 dev eth1");
+	netwatch_settle(&w.pod);
+	ck_assert_uint_eq(w.n_nics, 2);
+	guest = view(w.guest);
+	ck_assert_ptr_nonnull(strstr(guest, "10.8.0.2/24"));
+	settle();
+	adds = w.adds;
+	calls = w.calls;
+	netwatch_settle(&w.pod);
+	ck_assert_uint_eq(w.adds, adds);
+	ck_assert_uint_eq(w.calls, calls);
+	/* Nobody waits for an agent that owes an answer. */
+	in_pod("ip addr add 10.8.0.3/24 dev eth1");
+	w.pod.agent.owed = 1;
+	netwatch_settle(&w.pod);
+	ck_assert_uint_eq(w.calls, calls);
+	w.pod.agent.owed = 0;
+	netwatch_settle(&w.pod);
+	ck_assert_uint_eq(w.calls, calls + 1);
+	same();
+	end();
+	/* Fine when nothing is watched. */
+	netwatch_settle(&w.pod);
+}
+END_TEST
+
 /* More than a pod can have: the first are joined, and another when there is room. */
 START_TEST(too_many)
 {
@@ -686,6 +721,7 @@ Suite *runtime_netwatch_suite(void)
 	}
 	tcase_add_loop_test(t, follows, 0, ARRAY_LEN(rows));
 	tcase_add_test(t, flaps);
+	tcase_add_test(t, settles);
 	tcase_add_test(t, too_many);
 	tcase_add_loop_test(t, leaves_out, 0, ARRAY_LEN(left_out));
 	tcase_add_test(t, guest_fails);
