@@ -5,8 +5,7 @@
  * A map is what stays of a rootfs while its VM lives: a sealed memfd with the
  * disk's table and metadata (lib/disktab.h), the layers' directories, and per
  * file that the disk refers to where it is and what it was. Trees and layout are
- * gone by then. Metadata is written straight into the memfd, contents are never
- * read here.
+ * gone by then. Contents are never read here.
  *
  * storage_map_open() gives the descriptor of one file, by number, to a broker
  * that serves a hostile monitor. The path comes from the map, is resolved
@@ -24,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +124,7 @@ static void write_table(const struct erofs *d, uint8_t *dst, uint64_t n_extents,
 	for (i = 0; i < d->n_files; i++) {
 		const struct tree_inode *f = d->file[i];
 
+		tree_ahead(d->file, d->n_files, i);
 		*x++ = (struct disktab_extent){
 			.first_block = f->block,
 			.n_blocks = (f->size - 1) / DISKTAB_BLOCK_BYTES + 1,
@@ -144,7 +145,8 @@ int disk_table(const struct erofs *d, int *ret_fd, uint64_t *ret_extents,
 {
 	uint64_t n = 1ull + d->n_files, meta_at, bytes;
 	_cleanup_close_ int fd = -1;
-	uint8_t *map;
+	uint8_t *buf;
+	int rc;
 
 	static_assert(sizeof(struct disktab_head) % 8 == 0, "extents are aligned");
 	meta_at = sizeof(struct disktab_head) + n * sizeof(struct disktab_extent);
@@ -153,12 +155,17 @@ int disk_table(const struct erofs *d, int *ret_fd, uint64_t *ret_extents,
 	fd = make_memfd(bytes, e);
 	if (fd < 0)
 		return fd;
-	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-	if (map == MAP_FAILED)
-		return err_sys(e, "disk table: mmap");
-	write_table(d, map, n, meta_at);
-	erofs_write(d, map + meta_at);
-	munmap(map, bytes);
+	/* Through memory in huge pages: the memfd's own would be faulted in one by one. */
+	buf = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (buf == MAP_FAILED)
+		return err_sys(e, "disk table: %llu bytes of memory", (unsigned long long)bytes);
+	madvise(buf, bytes, MADV_HUGEPAGE);
+	write_table(d, buf, n, meta_at);
+	erofs_write(d, buf + meta_at);
+	rc = write_full(fd, buf, bytes, e);
+	munmap(buf, bytes);
+	if (rc < 0)
+		return err_wrap(e, "disk table");
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE |
 		  F_SEAL_SEAL) < 0)
 		return err_sys(e, "disk table: seal");
@@ -215,6 +222,7 @@ static int take_files(struct storage_map *m, const struct erofs *d, struct err *
 		const struct tree_inode *f = d->file[i]->data ? d->file[i]->data :
 								d->file[i];
 
+		tree_ahead(d->file, d->n_files, i);
 		rc = keep_dir(m, f, &last, &dir, e);
 		if (rc < 0)
 			return rc;
@@ -287,6 +295,50 @@ static int read_layers(const struct storage_map *m, const struct source *s,
 	return rc;
 }
 
+/**
+ * struct taking - take_files() in a thread of its own
+ * @rc, @err: how it ended
+ */
+struct taking {
+	struct storage_map *m;
+	const struct erofs *d;
+	int rc;
+	struct err err;
+};
+
+static void *taking_thread(void *arg)
+{
+	struct taking *t = arg;
+
+	t->rc = take_files(t->m, t->d, &t->err);
+	return NULL;
+}
+
+/*
+ * The table and the files' names both only read the layout, and take as long as each
+ * other: one thread has the names meanwhile. Where none can be had, they follow.
+ */
+static int write_disk(struct storage_map *m, const struct erofs *d, int *ret_fd, struct err *e)
+{
+	struct taking t = { .m = m, .d = d };
+	pthread_t id;
+	bool beside = !pthread_create(&id, NULL, taking_thread, &t);
+	int rc = disk_table(d, ret_fd, &m->stats.extents, e);
+
+	if (beside)
+		pthread_join(id, NULL);
+	else
+		taking_thread(&t);
+	if (rc < 0)
+		return rc;
+	if (t.rc < 0) {
+		fd_close(ret_fd);
+		if (e)
+			*e = t.err;
+	}
+	return t.rc;
+}
+
 static int map_lower(struct storage_map *m, const struct storage_request *req,
 		     struct source *s, struct err *e)
 {
@@ -301,14 +353,12 @@ static int map_lower(struct storage_map *m, const struct storage_request *req,
 	if (!rc)
 		rc = erofs_layout(layers_root(l), &d, e);
 	if (!rc)
-		rc = disk_table(d, &fd, &m->stats.extents, e);
+		rc = write_disk(m, d, &fd, e);
 	if (!rc)
 		rc = add_disk(m, req, SUFFIX_LOWER, (struct storage_disk){
 			.kind = STORAGE_DISK_SYNTHETIC, .readonly = true, .fd = fd,
 			.size_bytes = (uint64_t)d->n_blocks * DISKTAB_BLOCK_BYTES,
 		}, e);
-	if (!rc)
-		rc = take_files(m, d, e);
 	if (!rc) {
 		m->stats.layers = s->overlay->n_layers;
 		m->stats.cached = layers_cached(l);

@@ -208,6 +208,7 @@ static uint32_t prune(struct erofs *d, struct tree_node *dir)
 	for (i = 0; i < dir->n_children; i++) {
 		struct tree_node *c = dir->child[i];
 
+		tree_child_ahead(dir, i);
 		if (c->flags & TREE_WHITEOUT)
 			continue;
 		dir->child[n++] = c;
@@ -254,8 +255,10 @@ static int place_children(struct erofs *d, struct tree_node *dir, struct err *e)
 	uint32_t i;
 	int rc = 0;
 
-	for (i = 0; !rc && i < dir->n_children; i++)
+	for (i = 0; !rc && i < dir->n_children; i++) {
+		tree_child_ahead(dir, i);
 		rc = place_node(d, dir->child[i], e);
+	}
 	for (i = 0; !rc && i < dir->n_children; i++)
 		if (tree_is_dir(dir->child[i]))
 			rc = place_children(d, dir->child[i], e);
@@ -273,10 +276,12 @@ static int count_xattrs(struct erofs *d, const struct tree_node *n, struct err *
 		n->inode->xattr_bytes = 1;
 		rc = erofs_xattrs_count(&d->xattrs, n->inode, e);
 	}
-	for (i = 0; !rc && i < n->n_children; i++)
+	for (i = 0; !rc && i < n->n_children; i++) {
+		tree_child_ahead(n, i);
 		if (!(n->child[i]->flags & TREE_WHITEOUT) &&
 		    (n->child[i]->inode->xattrs || tree_is_dir(n->child[i])))
 			rc = count_xattrs(d, n->child[i], e);
+	}
 	return rc;
 }
 
@@ -288,9 +293,7 @@ static int number_blocks(struct erofs *d, struct err *e)
 	uint64_t shared = (d->xattrs.bytes + EROFS_BLOCK_BYTES - 1) / EROFS_BLOCK_BYTES;
 	size_t i;
 
-	for (i = 0; next <= BLOCKS_MAX && i < d->n_inodes; i++)
-		if (d->inode[i]->layout == TREE_LAYOUT_BLOCKS)
-			d->inode[i]->block += (uint32_t)first;
+	d->spill_first = (uint32_t)first;
 	if (shared && next <= BLOCKS_MAX)
 		d->xattr_block = (uint32_t)next;
 	next += shared;
@@ -300,6 +303,7 @@ static int number_blocks(struct erofs *d, struct err *e)
 		uint64_t blocks = f->size / EROFS_BLOCK_BYTES +
 				  !!(f->size % EROFS_BLOCK_BYTES);
 
+		tree_ahead(d->file, d->n_files, i);
 		if (blocks > BLOCKS_MAX || next + blocks > BLOCKS_MAX)
 			return refuse(f, EFBIG, e, "with this file the disk would be larger than 16 TiB");
 		f->block = (uint32_t)next;
@@ -402,13 +406,14 @@ static void write_inode(const struct erofs *d, uint8_t *dst, const struct tree_i
 {
 	uint8_t *at = dst + i->offset;
 	uint32_t xattrs = i->xattr_bytes;
+	uint32_t block = i->block + (i->layout == TREE_LAYOUT_BLOCKS ? d->spill_first : 0);
 	struct inode h = {
 		.format = htole16(i->layout == TREE_LAYOUT_INLINE ? FORMAT_INLINE :
 								    FORMAT_PLAIN),
 		.xattr_count = htole16(erofs_xattrs_units(i)),
 		.mode = htole16((uint16_t)i->mode),
 		.size = htole64(S_ISDIR(i->mode) ? i->dir_bytes : i->size),
-		.u = htole32(S_ISCHR(i->mode) || S_ISBLK(i->mode) ? i->rdev : i->block),
+		.u = htole32(S_ISCHR(i->mode) || S_ISBLK(i->mode) ? i->rdev : block),
 		.ino = htole32(number),
 		.uid = htole32(i->uid),
 		.gid = htole32(i->gid),
@@ -422,7 +427,7 @@ static void write_inode(const struct erofs *d, uint8_t *dst, const struct tree_i
 		erofs_xattrs_write(&d->xattrs, i, at + INODE_BYTES);
 	at += INODE_BYTES + xattrs;
 	if (i->layout == TREE_LAYOUT_BLOCKS)
-		at = dst + (uint64_t)i->block * EROFS_BLOCK_BYTES;
+		at = dst + (uint64_t)block * EROFS_BLOCK_BYTES;
 	if (S_ISDIR(i->mode))
 		write_dir(at, i->node);
 	else if (S_ISLNK(i->mode))
@@ -469,8 +474,10 @@ void erofs_write(const struct erofs *d, uint8_t *dst)
 {
 	size_t i;
 
-	for (i = 0; i < d->n_inodes; i++)
+	for (i = 0; i < d->n_inodes; i++) {
+		tree_ahead(d->inode, d->n_inodes, i);
 		write_inode(d, dst, d->inode[i], (uint32_t)i + 1);
+	}
 	if (d->xattr_block)
 		erofs_xattrs_write_shared(&d->xattrs, dst + (uint64_t)d->xattr_block * EROFS_BLOCK_BYTES);
 	write_super(d, dst);

@@ -21,6 +21,8 @@
  * @xattr_block: first block of those that are shared; 0: none are
  * @meta_blocks: blocks of metadata, from block 0 on
  * @n_blocks:    of the disk, metadata and content
+ * @spill_first: first block of metadata that did not fit beside its inode, whose
+ *               numbers (i->block) count from there
  * @n_names:     entries of all directories, without . and ..
  */
 struct erofs {
@@ -35,7 +37,7 @@ struct erofs {
 	uint32_t n_blocks;
 	uint64_t n_names;
 	uint64_t cursor;
-	uint32_t spill_blocks;
+	uint32_t spill_first, spill_blocks;
 	size_t room_inodes;
 	size_t room_files;
 };

@@ -274,6 +274,7 @@ static void sample(struct sampler *s, const struct tree_node *dir)
 		const struct tree_node *n = dir->child[i];
 		uint8_t *left = &s->left[n->inode->layer];
 
+		tree_child_ahead(dir, i);
 		if (!is_sample(n) || !*left)
 			continue;
 		if (!--*left)

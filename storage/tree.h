@@ -121,6 +121,37 @@ struct tree_node *tree_child(const struct tree_node *dir, const char *name);
 struct tree_node *tree_child_n(const struct tree_node *dir, const char *name, size_t len);
 int tree_path(const struct tree_node *n, char dst[TREE_PATH_BYTES]);
 
+/*
+ * Walks go over more than the processor's caches hold, and wait for memory at each
+ * inode if nothing asks for it beforehand: so many steps.
+ */
+#define TREE_AHEAD 8
+
+static inline void tree_prefetch(const struct tree_inode *i)
+{
+	__builtin_prefetch(i);
+	__builtin_prefetch((const char *)i + 64);
+	__builtin_prefetch((const char *)i + 128);
+}
+
+/**
+ * tree_ahead() - number @i of a list of inodes is looked at, and others soon
+ */
+static inline void tree_ahead(struct tree_inode *const *list, size_t n, size_t i)
+{
+	if (i + TREE_AHEAD < n)
+		tree_prefetch(list[i + TREE_AHEAD]);
+}
+
+/**
+ * tree_child_ahead() - the same for the children of a directory
+ */
+static inline void tree_child_ahead(const struct tree_node *dir, size_t i)
+{
+	if (i + TREE_AHEAD < dir->n_children)
+		tree_prefetch(dir->child[i + TREE_AHEAD]->inode);
+}
+
 static inline bool tree_is_dir(const struct tree_node *n)
 {
 	return S_ISDIR(n->inode->mode);
