@@ -24,7 +24,8 @@ static const char *const unsafe_annotations[] = {
 };
 
 static const char *const hook_names[] = {
-	"prestart", "createRuntime", "poststart", "poststop",
+	"prestart", "createRuntime", "createContainer", "startContainer", "poststart",
+	"poststop",
 };
 
 static void names(struct json_out *o, const char *key,

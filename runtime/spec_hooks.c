@@ -2,8 +2,11 @@
 /*
  * DOC: Theory of operation
  *
- * Hooks that run on the host are kept for whoever runs them; those that would
- * have to run in the container's namespaces are refused by name.
+ * Hooks that run on the host are kept for whoever runs them (hooks.c); those that run
+ * in the container's namespaces, createContainer and startContainer, go to the agent.
+ * The specification looks for the former's programs on the host. A machine has no file
+ * system of the host, so they are looked for in the container's, as the latter's
+ * are: in its image, or in a bind mount (hooks_check() says so before anything is made).
  *
  * Source: OCI runtime-spec 1.2, config.md "POSIX-platform Hooks".
  */
@@ -76,6 +79,49 @@ static int hook_list(const struct jnode *hooks, const char *key,
 	return 0;
 }
 
+/* The agent's message takes over what the parsed hook owns. */
+static int give(struct spec_hook *from, Podvm__Hooks *to, struct err *e)
+{
+	Podvm__Hook *h = mem_new(Podvm__Hook);
+
+	if (!h)
+		return err_set(e, ENOMEM, "out of memory");
+	podvm__hook__init(h);
+	if (spec_push(&to->hooks, &to->n_hooks, h, e) < 0) {
+		free(h);
+		return -ENOMEM;
+	}
+	h->path = mem_steal(from->path);
+	h->args = mem_steal(from->args);
+	h->env = mem_steal(from->env);
+	while (h->args && h->args[h->n_args])
+		h->n_args++;
+	while (h->env && h->env[h->n_env])
+		h->n_env++;
+	h->timeout_s = from->timeout_s;
+	return 0;
+}
+
+/* NULL when there are none. */
+static int inside(const struct jnode *hooks, const char *key, Podvm__Hooks **ret, struct err *e)
+{
+	struct spec_hooks list = { 0 };
+	size_t i;
+	int rc = hook_list(hooks, key, &list, e);
+
+	if (!rc && list.n) {
+		*ret = mem_new(Podvm__Hooks);
+		if (*ret)
+			podvm__hooks__init(*ret);
+		else
+			rc = err_set(e, ENOMEM, "out of memory");
+	}
+	for (i = 0; i < list.n && !rc; i++)
+		rc = give(&list.v[i], *ret, e);
+	spec_hooks_done(&list);
+	return rc;
+}
+
 /**
  * spec_hooks() - translate the hooks
  * @top: the whole configuration
@@ -85,24 +131,18 @@ static int hook_list(const struct jnode *hooks, const char *key,
  */
 int spec_hooks(struct spec *s, const struct jnode *top, struct err *e)
 {
-	static const struct spec_refusal inside[] = {
-		{ "createContainer", "hooks that run in the container's mount "
-		  "namespace would have to run in the pod's virtual machine; use "
-		  "createRuntime, or a trusted runtime" },
-		{ "startContainer", "hooks that run in the container would have to "
-		  "run in the pod's virtual machine; use poststart, or a trusted "
-		  "runtime" },
-	};
 	struct jnode n;
 	int rc = json_obj(top, "hooks", &n, e);
 
 	if (rc <= 0)
 		return rc;
-	rc = spec_refuse(&n, inside, ARRAY_LEN(inside), e);
-	if (!rc)
-		rc = hook_list(&n, "prestart", &s->prestart, e);
+	rc = hook_list(&n, "prestart", &s->prestart, e);
 	if (!rc)
 		rc = hook_list(&n, "createRuntime", &s->create_runtime, e);
+	if (!rc)
+		rc = inside(&n, "createContainer", &s->create->create_hooks, e);
+	if (!rc)
+		rc = inside(&n, "startContainer", &s->create->start_hooks, e);
 	if (!rc)
 		rc = hook_list(&n, "poststart", &s->poststart, e);
 	return rc ? rc : hook_list(&n, "poststop", &s->poststop, e);

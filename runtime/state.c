@@ -210,6 +210,29 @@ static void put_annotations(struct json_out *o, const char *text)
 	json_free(doc);
 }
 
+static int as_json(const struct state *s, const char *status, pid_t pid, bool pretty,
+		   char **ret, struct err *e)
+{
+	struct json_out *o = json_out_new();
+	int rc;
+
+	if (!o)
+		return err_set(e, ENOMEM, "out of memory");
+	json_out_str(o, "ociVersion", s->oci_version);
+	json_out_str(o, "id", s->id);
+	json_out_str(o, "status", status);
+	json_out_i64(o, "pid", pid);
+	json_out_str(o, "bundle", s->bundle);
+	json_out_str(o, "rootfs", s->rootfs);
+	json_out_str(o, "created", s->created);
+	json_out_str(o, "pod", s->pod);
+	put_annotations(o, s->annotations);
+	put_resources(o, s->resources);
+	rc = json_out_text(o, pretty, ret, e);
+	json_out_free(o);
+	return rc;
+}
+
 /**
  * state_json() - the state as `podvm state` prints it
  * @ret: malloc'd
@@ -220,24 +243,49 @@ static void put_annotations(struct json_out *o, const char *text)
  */
 int state_json(const struct state *s, char **ret, struct err *e)
 {
-	struct json_out *o = json_out_new();
-	int rc;
+	return as_json(s, state_status_name(s->status), s->status == STATE_STOPPED ? 0 : s->pid,
+		       true, ret, e);
+}
 
-	if (!o)
+/**
+ * state_hook_json() - the state as hooks on the host get it
+ * @status: "creating", "running" or "stopped", as the specification has it for them
+ * @ret:    malloc'd
+ *
+ * Return: 0 or -ENOMEM
+ */
+int state_hook_json(const struct state *s, const char *status, char **ret, struct err *e)
+{
+	return as_json(s, status, strcmp(status, "stopped") ? s->pid : 0, false, ret, e);
+}
+
+/**
+ * state_hooks() - put the state into the message about hooks in the guest
+ *
+ * Its first "pid" is the process's: what stands before it holds no quotation mark
+ * that is not escaped.
+ *
+ * Return: 0 or -ENOMEM
+ */
+int state_hooks(const struct state *s, const char *status, Podvm__Hooks *h, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	char *pid, *before, *after;
+	int rc = as_json(s, status, 0, false, &text, e);
+
+	if (rc < 0)
+		return rc;
+	pid = strchr(strstr(text, "\"pid\":"), '0');
+	before = strndup(text, (size_t)(pid - text));
+	after = strdup(pid + 1);
+	if (!before || !after) {
+		free(before);
+		free(after);
 		return err_set(e, ENOMEM, "out of memory");
-	json_out_str(o, "ociVersion", s->oci_version);
-	json_out_str(o, "id", s->id);
-	json_out_str(o, "status", state_status_name(s->status));
-	json_out_i64(o, "pid", s->status == STATE_STOPPED ? 0 : s->pid);
-	json_out_str(o, "bundle", s->bundle);
-	json_out_str(o, "rootfs", s->rootfs);
-	json_out_str(o, "created", s->created);
-	json_out_str(o, "pod", s->pod);
-	put_annotations(o, s->annotations);
-	put_resources(o, s->resources);
-	rc = json_out_text(o, true, ret, e);
-	json_out_free(o);
-	return rc;
+	}
+	h->state_before = before;
+	h->state_after = after;
+	return 0;
 }
 
 static int record_name(const char *id, char name[STATE_ID_BYTES + 8],

@@ -52,6 +52,8 @@ int state_save(int rootfd, const struct state *s, struct err *e);
 int state_remove(int rootfd, const char *id, struct err *e);
 int state_each(int dirfd, state_fn *fn, void *arg, struct err *e);
 int state_json(const struct state *s, char **ret, struct err *e);
+int state_hook_json(const struct state *s, const char *status, char **ret, struct err *e);
+int state_hooks(const struct state *s, const char *status, Podvm__Hooks *h, struct err *e);
 const char *state_status_name(enum state_status s);
 void state_free(struct state *s);
 

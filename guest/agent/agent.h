@@ -106,7 +106,10 @@ struct conn {
 enum stream_kind { STREAM_IN, STREAM_OUT, STREAM_ERR, STREAM_TTY, STREAM_KINDS };
 
 /* What a child tells before it becomes the container's program. */
-enum report_kind { REPORT_READY = 1, REPORT_TTY, REPORT_FAILED, REPORT_UPPER };
+enum report_kind { REPORT_READY = 1, REPORT_TTY, REPORT_FAILED, REPORT_UPPER, REPORT_DONE };
+
+/* What the agent tells a first process that waits for its start; one byte each. */
+enum order { ORDER_START = 's', ORDER_CREATE_HOOKS = 'c', ORDER_START_HOOKS = 'h' };
 
 struct report {
 	int32_t kind;
@@ -114,7 +117,7 @@ struct report {
 	char text[ERR_TEXT_BYTES];
 };
 
-enum task_state { TASK_SETUP, TASK_READY, TASK_STARTING, TASK_RUNNING, TASK_ENDED };
+enum task_state { TASK_SETUP, TASK_READY, TASK_HOOKS, TASK_STARTING, TASK_RUNNING, TASK_ENDED };
 
 /**
  * struct task - a container's first process or an exec
@@ -239,6 +242,8 @@ int container_create(struct agent *a, const Podvm__ContainerCreate *m,
 		     struct conn *c, struct err *e);
 int container_start(struct agent *a, const char *id, struct conn *c,
 		    struct err *e);
+int container_hooks(struct agent *a, const Podvm__ContainerHooks *m, struct conn *c,
+		    struct err *e);
 int container_exec(struct agent *a, const Podvm__ProcessExec *m, struct conn *c,
 		   struct err *e);
 int container_delete(struct agent *a, const char *id, struct conn *c,
@@ -277,6 +282,10 @@ void dns_free(struct dns *d);
 int devices_number(const Podvm__ContainerCreate *c, struct err *e);
 int devices_make(int root, const Podvm__ContainerCreate *c, struct err *e);
 int devices_console(int tty, struct err *e);
+
+/* hooks.c: runs in the child */
+int hooks_inside(const Podvm__Hooks *h, const char *kind, int (*become)(void *arg), void *arg,
+		 struct err *e);
 
 /* limits.c */
 int limits_set(int dir, Podvm__KeyValue *const *v, size_t n, struct err *e);
@@ -412,6 +421,7 @@ void request_shutdown_poll(struct agent *a);
 /* rootfs.c: runs in the child */
 int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, int *ret_upper, struct err *e);
 int rootfs_enter(int root, const Podvm__Rootfs *r, struct err *e);
+int rootfs_readonly(const Podvm__Rootfs *r, struct err *e);
 
 /* share.c: volume_open() and memory_open() run in the child */
 int volume_open(const char *number, struct err *e);
@@ -439,6 +449,7 @@ void task_output_done(struct task *t);
 void task_owner_lost(struct task *t);
 void task_own(struct task *t, struct conn *c);
 int task_start(struct task *t, struct err *e);
+int task_hooks(struct task *t, bool start, struct err *e);
 int task_signal(struct task *t, int sig, bool all, struct err *e);
 int task_resize(struct task *t, uint32_t rows, uint32_t columns, struct err *e);
 int task_pause(struct agent *a, struct err *e);

@@ -10,8 +10,10 @@
  * 1. in the agent's root: namespaces that clone3() cannot give, host name,
  *    loopback, sysctls, root file system with all mounts;
  * 2. in the container's root: terminal, working directory, program;
- * 3. READY; the word to start is awaited;
+ * 3. READY; the word to start is awaited, and before it words to run hooks;
  * 4. ids, capabilities, seccomp, exec.
+ * Where hooks of the creation may still change the root, it stays writable, and the
+ * program is looked for behind them.
  * An exec joins the container's namespaces and goes through 2 and 4.
  *
  * A process of the same pid namespace may look at the child through /proc.
@@ -52,11 +54,13 @@
 #define PTMX_MAJOR 5
 #define PTMX_MINOR 2
 
+/* @created, @starting: the hooks of the creation, of the start, have run. */
 struct program {
 	const Podvm__Process *p;
 	char *path;
 	char **argv;
 	char **env;
+	bool created, starting;
 };
 
 static void send_report(enum report_kind kind, const struct err *e, int fd)
@@ -166,7 +170,9 @@ static int make_root(const Podvm__ContainerCreate *c, struct err *e)
 		rc = devices_make(root, c, e);
 	if (rc >= 0)
 		rc = mounts_mask(root, c, e);
-	return rc < 0 ? rc : rootfs_enter(root, c->rootfs, e);
+	if (rc >= 0)
+		rc = rootfs_enter(root, c->rootfs, e);
+	return rc < 0 || c->create_hooks ? rc : rootfs_readonly(c->rootfs, e);
 }
 
 /* A pair in the container's devpts; the master goes to the agent. */
@@ -226,6 +232,16 @@ static int enter_cwd(const char *cwd, struct err *e)
 	return 0;
 }
 
+static int find_program(struct program *g, struct err *e)
+{
+	const Podvm__Process *p = g->p;
+	int rc = user_try(p, e);
+
+	if (rc >= 0)
+		rc = user_lookup(p, *p->cwd ? p->cwd : "/", &g->path, e);
+	return rc < 0 ? rc : user_untry(e);
+}
+
 /* In the container's root: everything that can be found wrong before the start. */
 static int make_program(struct program *g, bool console, struct err *e)
 {
@@ -245,18 +261,13 @@ static int make_program(struct program *g, bool console, struct err *e)
 		rc = user_limits(p, e);
 	if (rc >= 0)
 		rc = user_env(p, &g->env, e);
-	if (rc >= 0)
-		rc = user_try(p, e);
-	if (rc >= 0)
-		rc = user_lookup(p, *p->cwd ? p->cwd : "/", &g->path, e);
 	if (rc < 0)
 		return rc;
 	g->argv = mem_new_n(char *, p->n_args + 1);
 	if (!g->argv)
 		return err_set(e, ENOMEM, "out of memory");
 	memcpy(g->argv, p->args, p->n_args * sizeof(*g->argv));
-	rc = user_untry(e);
-	return rc < 0 ? rc : traits_set(p, e);
+	return traits_set(p, e);
 }
 
 static int set_seccomp(const Podvm__Process *p, struct err *e)
@@ -299,17 +310,54 @@ __attribute__((noreturn)) static void run(struct program *g, struct err *e)
 	fail(e);
 }
 
-/* The agent's end closes when the container is deleted before its start. */
-static void await_start(void)
+/* As root, with all capabilities: the hooks of the creation make the container. */
+static int create_hooks(struct program *g, const Podvm__ContainerCreate *c, struct err *e)
 {
-	char go;
-	ssize_t n;
+	int rc;
 
-	do {
-		n = recv(REPORT_FD, &go, 1, 0);
-	} while (n < 0 && errno == EINTR);
-	if (n != 1)
-		_exit(127);
+	if (!c->create_hooks || g->created)
+		return 0;
+	g->created = true;
+	rc = hooks_inside(c->create_hooks, "createContainer", NULL, NULL, e);
+	if (rc >= 0)
+		rc = rootfs_readonly(c->rootfs, e);
+	return rc < 0 ? rc : find_program(g, e);
+}
+
+static int become_hook(void *arg)
+{
+	return become(arg, NULL);
+}
+
+/* As what the process will be. */
+static int start_hooks(struct program *g, const Podvm__ContainerCreate *c, struct err *e)
+{
+	int rc = create_hooks(g, c, e);
+
+	if (rc < 0 || !c->start_hooks || g->starting)
+		return rc;
+	g->starting = true;
+	return hooks_inside(c->start_hooks, "startContainer", become_hook, c->process, e);
+}
+
+/* Carries out orders up to the start; 0 when it has come. */
+static int await_start(struct program *g, const Podvm__ContainerCreate *c, struct err *e)
+{
+	for (;;) {
+		char order;
+		ssize_t n = recv(REPORT_FD, &order, 1, 0);
+		int rc;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		/* The agent's end closes when the container is deleted before its start. */
+		if (n != 1)
+			_exit(127);
+		rc = order == ORDER_CREATE_HOOKS ? create_hooks(g, c, e) : start_hooks(g, c, e);
+		if (rc < 0 || order == ORDER_START)
+			return rc;
+		send_report(REPORT_DONE, NULL, -1);
+	}
 }
 
 /**
@@ -331,10 +379,13 @@ void child_container(const Podvm__ContainerCreate *c, const int std[3], int repo
 		rc = make_root(c, &e);
 	if (rc >= 0)
 		rc = make_program(&g, true, &e);
+	if (rc >= 0 && !c->create_hooks)
+		rc = find_program(&g, &e);
 	if (rc < 0)
 		fail(&e);
 	send_report(REPORT_READY, NULL, -1);
-	await_start();
+	if (await_start(&g, c, &e) < 0)
+		fail(&e);
 	run(&g, &e);
 }
 
@@ -361,6 +412,8 @@ void child_exec(const Podvm__Process *p, int init_pidfd, const int std[3],
 	close(PIDFD_FD);
 	if (rc >= 0)
 		rc = make_program(&g, false, &e);
+	if (rc >= 0)
+		rc = find_program(&g, &e);
 	if (rc >= 0)
 		rc = traits_cpus(p, true, &e);
 	if (rc < 0)

@@ -341,6 +341,25 @@ int container_start(struct agent *a, const char *id, struct conn *c, struct err 
 }
 
 /**
+ * container_hooks() - run hooks of a container that waits for its start
+ *
+ * Return: 0: answered later, when they have ended; minus errno
+ */
+int container_hooks(struct agent *a, const Podvm__ContainerHooks *m, struct conn *c,
+		    struct err *e)
+{
+	struct task *t = task_find(a, m->id, "", e);
+	int rc;
+
+	if (!t)
+		return -e->code;
+	rc = task_hooks(t, m->start, e);
+	if (rc >= 0)
+		t->pending = c;
+	return rc;
+}
+
+/**
  * container_exec() - run one more process; answered when it has been executed,
  * from then on owned by @c
  *

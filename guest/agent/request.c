@@ -314,6 +314,8 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return container_create(a, r->container_create, c, e);
 	case PODVM__REQUEST__BODY_CONTAINER_START:
 		return container_start(a, r->container_start->id, c, e);
+	case PODVM__REQUEST__BODY_CONTAINER_HOOKS:
+		return container_hooks(a, r->container_hooks, c, e);
 	case PODVM__REQUEST__BODY_CONTAINER_DELETE:
 		return container_delete(a, r->container_delete->id, c, e);
 	case PODVM__REQUEST__BODY_CONTAINER_FREEZE:

@@ -11,7 +11,7 @@
  * the last process of the namespace; so nothing has to be unmounted. Steps:
  * rootfs_mount(), then everything that is mounted inside, then rootfs_enter().
  * A read-only root is mounted writable first, since mount points may have to
- * be made on it, and turned read-only last.
+ * be made on it, and turned read-only last, behind hooks that change it.
  *
  * Sources: kernel Documentation/filesystems/overlayfs.rst, pivot_root(2).
  */
@@ -156,8 +156,6 @@ int rootfs_mount(const Podvm__Rootfs *r, int *ret_root, int *ret_upper, struct e
  */
 int rootfs_enter(int root, const Podvm__Rootfs *r, struct err *e)
 {
-	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
-
 	/* pivot_root(".", ".") stacks the old root on the new one, pivot_root(2). */
 	if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
 	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
@@ -166,6 +164,19 @@ int rootfs_enter(int root, const Podvm__Rootfs *r, struct err *e)
 	    mount(NULL, "/", NULL, (unsigned long)r->propagation, NULL) < 0)
 		return err_sys(e, "root file system: propagation 0x%llx",
 			       (unsigned long long)r->propagation);
+	return 0;
+}
+
+/**
+ * rootfs_readonly() - turn the root read-only, if it is to be
+ *
+ * Return: 0 or minus errno
+ * Context: the child, behind rootfs_enter() and all that writes to it
+ */
+int rootfs_readonly(const Podvm__Rootfs *r, struct err *e)
+{
+	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
+
 	if (r->readonly && mount_setattr(AT_FDCWD, "/", 0, &ro, sizeof(ro)) < 0)
 		return err_sys(e, "root file system: read-only");
 	return 0;

@@ -5,6 +5,7 @@
  * A task is one process that the host asked for. States:
  * - SETUP: the child prepares itself; it must not run anything of the image;
  * - READY: a container's first process that waits for its start;
+ * - HOOKS: it runs hooks, and is READY again behind them;
  * - STARTING: told to start, its exec not seen yet;
  * - RUNNING: the report socket closed by its exec;
  * - ENDED: reaped; output may still be on its way.
@@ -221,7 +222,8 @@ static void execed(struct task *t)
 	struct conn *c = t->pending;
 	struct err e;
 
-	if (t->state == TASK_READY || (t->state == TASK_SETUP && !*t->exec_id)) {
+	if (t->state == TASK_READY || t->state == TASK_HOOKS ||
+	    (t->state == TASK_SETUP && !*t->exec_id)) {
 		err_set(&e, ECANCELED, "container %s: its first process was killed", t->ctr->id);
 		failed(t, &e);
 		return;
@@ -262,6 +264,14 @@ static bool take_report(struct task *t)
 		return true;
 	}
 	fd_close(&fd);
+	if (r.kind == REPORT_DONE && t->state == TASK_HOOKS) {
+		struct conn *c = t->pending;
+
+		t->state = TASK_READY;
+		t->pending = NULL;
+		conn_answer(c, NULL);
+		return true;
+	}
 	if (r.kind == REPORT_FAILED) {
 		err_set(&e, r.code > 0 ? r.code : EIO, "%s", r.text);
 		failed(t, &e);
@@ -450,6 +460,18 @@ void task_reaped(struct task *t, int status)
 	forget_exec(t);
 }
 
+static int tell_order(struct task *t, char order, enum task_state next, struct err *e)
+{
+	if (t->state != TASK_READY)
+		return err_set(e, EINVAL, t->state == TASK_ENDED ? "container %s has ended" :
+			       t->state == TASK_HOOKS ? "container %s: its hooks are running" :
+			       "container %s has been started already", t->ctr->id);
+	if (send(t->report, &order, 1, MSG_NOSIGNAL) != 1)
+		return err_set(e, ESRCH, "container not running");
+	t->state = next;
+	return 0;
+}
+
 /**
  * task_start() - let a ready first process go on
  *
@@ -457,14 +479,18 @@ void task_reaped(struct task *t, int status)
  */
 int task_start(struct task *t, struct err *e)
 {
-	if (t->state != TASK_READY)
-		return err_set(e, EINVAL, t->state == TASK_ENDED ?
-			       "container %s has ended" :
-			       "container %s has been started already", t->ctr->id);
-	if (send(t->report, "s", 1, MSG_NOSIGNAL) != 1)
-		return err_set(e, ESRCH, "container not running");
-	t->state = TASK_STARTING;
-	return 0;
+	return tell_order(t, ORDER_START, TASK_STARTING, e);
+}
+
+/**
+ * task_hooks() - have a ready first process run hooks
+ * @start: those of the start, else those of the creation
+ *
+ * Return: 0: its report will answer @t->pending; minus errno
+ */
+int task_hooks(struct task *t, bool start, struct err *e)
+{
+	return tell_order(t, start ? ORDER_START_HOOKS : ORDER_CREATE_HOOKS, TASK_HOOKS, e);
 }
 
 static bool ends_by_default(int sig)
@@ -515,7 +541,7 @@ int task_signal(struct task *t, int sig, bool all, struct err *e)
 		return err_set(e, ESRCH, *t->exec_id ? "no such process"
 						     : "container not running");
 	}
-	if (!*t->exec_id && t->state <= TASK_READY && ends_by_default(sig)) {
+	if (!*t->exec_id && t->state < TASK_STARTING && ends_by_default(sig)) {
 		t->kill_sig = (uint32_t)sig;
 		sig = SIGKILL;
 	} else if (all) {

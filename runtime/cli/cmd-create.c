@@ -3,8 +3,8 @@
  * DOC: Theory of operation
  *
  * create: check the bundle, find or start the pod, have the supervisor make
- * the container, start its shim, run the hooks, write the pid file, commit.
- * Until the commit the container belongs to our connection to the supervisor:
+ * the container, start its shim, run the hooks, first on the host, then in the guest,
+ * write the pid file, commit. Until the commit the container belongs to our connection to the supervisor:
  * whatever fails, or kills us, before it, leaves nothing behind.
  */
 #include <errno.h>
@@ -34,25 +34,14 @@ static int check_terminal(const struct create_args *a, bool terminal,
 }
 
 /* Hooks that need the container's pid, which is the shim's. */
-static int run_hooks(const char *id, const char *pod, const char *bundle,
-		     const struct spec *spec, pid_t shim, struct err *e)
+static int run_hooks(const struct spec *spec, struct state *s, int sock, struct err *e)
 {
-	_cleanup_free_ char *json = NULL;
-	struct state *s;
-	int rc = 0;
+	int rc = hooks_run(&spec->prestart, "prestart", s, "creating", e);
 
-	if (!spec->prestart.n && !spec->create_runtime.n)
-		return 0;
-	rc = state_new(id, pod, bundle, spec, &s, e);
-	if (rc < 0)
-		return rc;
-	s->pid = shim;
-	rc = state_json(s, &json, e);
-	state_free(s);
 	if (!rc)
-		rc = hooks_run(&spec->prestart, "prestart", json, e);
-	if (!rc)
-		rc = hooks_run(&spec->create_runtime, "createRuntime", json, e);
+		rc = hooks_run(&spec->create_runtime, "createRuntime", s, "creating", e);
+	if (!rc && spec->create->create_hooks)
+		rc = hooks_in_guest(sock, s->id, false, e);
 	return rc;
 }
 
@@ -67,11 +56,10 @@ static int commit(int sock, const char *id, pid_t shim, struct err *e)
 }
 
 /* With the container made: shim, hooks, pid file, commit. */
-static int bring_up(const struct create_args *a, const char *id,
-		    const char *pod, const char *bundle, const struct spec *spec,
+static int bring_up(const struct create_args *a, const struct spec *spec, struct state *st,
 		    int sock, int *ret_shim, struct err *e)
 {
-	struct shim_start s = { .id = id, .control = sock,
+	struct shim_start s = { .id = st->id, .control = sock,
 				.terminal = spec->create->process->terminal,
 				.console_socket = a->console_socket,
 				.foreground = a->foreground };
@@ -81,11 +69,12 @@ static int bring_up(const struct create_args *a, const char *id,
 
 	if (rc < 0)
 		return rc;
-	rc = run_hooks(id, pod, bundle, spec, pid, e);
+	st->pid = pid;
+	rc = run_hooks(spec, st, sock, e);
 	if (!rc)
 		rc = cli_write_pid(a->pid_file, pid, e);
 	if (!rc)
-		rc = commit(sock, id, pid, e);
+		rc = commit(sock, st->id, pid, e);
 	if (rc < 0) {
 		proc_kill(shim, SIGKILL);
 		proc_wait(shim, -1, &status, NULL);
@@ -95,6 +84,25 @@ static int bring_up(const struct create_args *a, const char *id,
 	}
 	*ret_shim = fd_steal(&shim);
 	return 0;
+}
+
+/* With the container made; whatever fails, nothing of it stays. */
+static int complete(struct cli *c, const struct create_args *a, const char *id, const char *pod,
+		    const char *bundle, const struct spec *spec, int sock, int *ret_shim,
+		    struct err *e)
+{
+	struct state *s = NULL;
+	int rc = state_new(id, pod, bundle, spec, &s, e);
+
+	if (!rc)
+		rc = bring_up(a, spec, s, sock, ret_shim, e);
+	if (rc < 0)
+		pod_abandon(c->rootfd, pod, sock, NULL);
+	/* Its hooks may have run: runtime.md, "Lifecycle", has the others run, too. */
+	if (rc < 0 && s)
+		hooks_poststop(spec, s);
+	state_free(s);
+	return rc;
 }
 
 static int create_in_pod(struct cli *c, const struct create_args *a,
@@ -121,9 +129,8 @@ static int create_in_pod(struct cli *c, const struct create_args *a,
 	m.bundle = strdupa(bundle);
 	rc = pod_call(sock, &rq, NULL, 0, NULL, e);
 	if (!rc)
-		rc = bring_up(a, id, pod, bundle, spec, sock, ret_shim, e);
-	if (rc < 0)
-		pod_abandon(c->rootfd, pod, sock, NULL);
+		return complete(c, a, id, pod, bundle, spec, sock, ret_shim, e);
+	pod_abandon(c->rootfd, pod, sock, NULL);
 	return rc;
 }
 
@@ -147,6 +154,8 @@ int create_container(struct cli *c, const struct create_args *a, const char *id,
 	if (rc < 0)
 		return rc;
 	rc = check_terminal(a, spec->create->process->terminal, e);
+	if (!rc)
+		rc = hooks_check(spec, e);
 	if (!rc)
 		rc = create_in_pod(c, a, id, bundle, spec, ret_shim, e);
 	if (!rc)

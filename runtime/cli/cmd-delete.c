@@ -19,15 +19,11 @@
 
 static void poststop(const struct state *s)
 {
-	_cleanup_free_ char *json = NULL;
 	struct spec *spec;
-	struct err e;
 
-	if (!s->bundle || spec_load_hooks(s->bundle, &spec, &e) < 0)
+	if (!s->bundle || spec_load_hooks(s->bundle, &spec, NULL) < 0)
 		return; /* the engine may have removed the bundle */
-	if (spec->poststop.n && (state_json(s, &json, &e) < 0 ||
-				 hooks_run(&spec->poststop, "poststop", json, &e) < 0))
-		log_warn("container %s: %s", s->id, e.text);
+	hooks_poststop(spec, s);
 	spec_free(spec);
 }
 

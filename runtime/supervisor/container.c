@@ -256,6 +256,10 @@ static int make(struct pod *p, struct container *c, const char *bundle,
 	if (rc < 0)
 		return rc;
 	rc = state_new(c->id, p->id, bundle, spec, &c->state, e);
+	if (!rc && spec->create->create_hooks)
+		rc = state_hooks(c->state, "creating", spec->create->create_hooks, e);
+	if (!rc && spec->create->start_hooks)
+		rc = state_hooks(c->state, "created", spec->create->start_hooks, e);
 	if (!rc)
 		rc = cgroup_of_container(spec->cgroups_path, c->id, c->cgroup,
 					 sizeof(c->cgroup), e);

@@ -149,6 +149,14 @@ static const struct row honoured[] = {
 	{ "hooks.prestart", HOOK("prestart", ""), "prestart.0.path=/bin/sh", "/hooks", "prestart" },
 	{ "hooks.createRuntime", HOOK("createRuntime", ""), "createRuntime.0.path=/bin/sh",
 	  "/hooks", "createRuntime" },
+	{ "hooks.createContainer", HOOK("createContainer", ",'args':['a','b'],'env':['C=d'],'timeout':4"),
+	  "create.create_hooks.hooks.0.args.1=b", "/hooks", "createContainer" },
+	{ "hooks.createContainer", HOOK("createContainer", ",'env':['C=d']"),
+	  "create.create_hooks.hooks.0.env.0=C=d", NULL, NULL },
+	{ "hooks.startContainer", HOOK("startContainer", ",'timeout':4"),
+	  "create.start_hooks.hooks.0.timeout_s=4", "/hooks", "startContainer" },
+	{ "hooks.startContainer", HOOK("startContainer", ""), "create.start_hooks.hooks.0.path=/bin/sh",
+	  NULL, NULL },
 	{ "hooks.poststart", HOOK("poststart", ""), "poststart.0.path=/bin/sh", "/hooks", "poststart" },
 	{ "hooks.poststop", HOOK("poststop", ""), "poststop.0.path=/bin/sh", "/hooks", "poststop" },
 	{ "hooks.path", HOOK("poststop", ""), "poststop.0.path=/bin/sh", NULL, NULL },
@@ -371,14 +379,6 @@ static const struct row refused[] = {
 	{ "mounts.options", "{'mounts':[{'destination':'/m','source':'/x','options':['bind','rshared']}]}",
 	  "/mounts/0/options: not supported: shared propagation: mounts of a container are made in the "
 	  "pod's machine and cannot appear on the host; use rprivate or rslave", NULL, NULL },
-
-	{ "hooks.createContainer", HOOK("createContainer", ""),
-	  "/hooks/createContainer: not supported: hooks that run in the container's mount namespace "
-	  "would have to run in the pod's virtual machine; use createRuntime, or a trusted runtime",
-	  "/hooks", "createContainer" },
-	{ "hooks.startContainer", HOOK("startContainer", ""),
-	  "/hooks/startContainer: not supported: hooks that run in the container would have to run in "
-	  "the pod's virtual machine; use poststart, or a trusted runtime", "/hooks", "startContainer" },
 
 	{ "process.commandLine", PROCESS("'commandLine':'a b'"),
 	  "/process/commandLine: not supported: it is for Windows; give args", NULL, NULL },

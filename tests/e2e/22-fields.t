@@ -1,0 +1,111 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Fields of config.json that only a guest can show: hooks, each at its place and with its
+# state; scheduler, personality, processors. Containers of one pod.
+# shellcheck disable=SC2016 # $ is for the shells of hooks and containers
+set -eu
+. "$(dirname "$0")/lib.sh"
+plan 21
+
+story_begin
+make_layers
+ip netns add "$NETNS"
+ip -n "$NETNS" link set lo up
+mkdir "$WORK/disk/told"
+told=$WORK/disk/told
+
+# Each hook leaves a file of its name that says status and pid; the order is their times'.
+cat > "$WORK/hook" <<EOF
+#!/bin/sh
+jq -r '"\(.status) \(.pid)"' > "$told/\$1"
+EOF
+cat > "$WORK/disk/inside" <<'EOF'
+#!/bin/sh
+sed 's/.*"status": *"\([a-z]*\)".*"pid": *\([0-9]*\).*/\1 \2/' > "/told/$1"
+echo >> "/told/$1"
+id -u >> "/told/$1"
+[ "$1" != createContainer ] || touch /written
+EOF
+chmod 755 "$WORK/hook" "$WORK/disk/inside"
+chmod 777 "$told"
+host_hook() { echo ".hooks.$1 = [{path: \"$WORK/hook\", args: [\"hook\", \"$1\"], env: [\"PATH=$PATH\"]}]"; }
+HOST="$(host_hook prestart) | $(host_hook createRuntime) | $(host_hook poststart) | $(host_hook poststop)"
+TOLD=$(bind /told "$told" rbind rw)
+INSIDE=$(bind /hook "$WORK/disk/inside" bind ro)
+snapshot > "$WORK/before"
+
+# The pod, and what of its container an exec has, too
+make_bundle a "$IN_NETNS | $MEMBER
+	| .process.scheduler = {policy: \"SCHED_RR\", priority: 9}
+	| .process.execCPUAffinity = {final: \"0\"}
+	| .linux.personality.domain = \"LINUX32\"" sleep 1000
+podvm run --detach --bundle "$BUNDLE" a < /dev/null > /dev/null 2>&1
+policy() { podvm exec "$@" cut -d' ' -f40,41 /proc/self/stat; }
+ok 'policy and priority, also of an exec' is "$(policy a)" '9 2'
+ok 'personality, also of an exec' is "$(podvm exec a uname -m)" i686
+ok 'an exec is on its processor' is "$(podvm exec a grep Cpus_allowed_list /proc/self/status | cut -f2)" 0
+echo '{"args": ["cut", "-d", " ", "-f", "41", "/proc/self/stat"], "cwd": "/",
+	"env": ["PATH=/bin"], "scheduler": {"policy": "SCHED_BATCH"}}' > "$WORK/process"
+ok 'but its own where it says so' is "$(podvm exec --process "$WORK/process" a)" 3
+jq '.execCPUAffinity.final = "63"' "$WORK/process" > "$WORK/far"
+ok 'a processor that is not there is named' sh -c "! podvm --root $ROOT exec --process $WORK/far a 2> $WORK/err &&
+	grep -q '/process/execCPUAffinity/final: the container has none of these' $WORK/err"
+
+# All six hooks
+make_bundle h "$IN_NETNS | $MEMBER | $HOST | $TOLD | $INSIDE
+	| .root.readonly = true
+	| .process.user = {uid: 1000, gid: 1000}
+	| .hooks.createContainer = [{path: \"/hook\", args: [\"hook\", \"createContainer\"], env: [\"PATH=/bin\"]}]
+	| .hooks.startContainer = [{path: \"/bin/sh\", args: [\"sh\", \"/hook\", \"startContainer\"], env: [\"PATH=/bin\"]}]" \
+	sh -c 'test -e /written && ! touch /x 2> /dev/null && cat /told/startContainer'
+podvm create --bundle "$BUNDLE" --pid-file "$WORK/pid" h < /dev/null > "$WORK/out" 2>&1
+pid=$(cat "$WORK/pid")
+ok 'prestart' is "$(cat "$told/prestart")" "creating $pid"
+ok 'createRuntime' is "$(cat "$told/createRuntime")" "creating $pid"
+ok 'createContainer, as root' is "$(tr '\n' ' ' < "$told/createContainer")" 'creating 1 0 '
+ok 'not before the start' is "$(ls "$told" | wc -l)" 3
+podvm start h
+ok 'startContainer, as the user' is "$(tr '\n' ' ' < "$told/startContainer")" 'created 1 1000 '
+ok 'poststart' is "$(cat "$told/poststart")" "running $pid"
+wait_for 10 sh -c "podvm --root $ROOT state h | grep -q stopped"
+ok 'behind them the program, its root read-only' is "$(tr '\n' ' ' < "$WORK/out")" 'created 1 1000 '
+podvm delete h
+ok 'poststop' is "$(cat "$told/poststop")" 'stopped 0'
+ok 'in their order' is "$(ls -tr "$told" | tr '\n' ' ')" \
+	'prestart createRuntime createContainer startContainer poststart poststop '
+
+# Hooks that fail
+fails() {
+	rm -f "$told"/*
+	bundle_config h "$IN_NETNS | $MEMBER | $(host_hook poststop) | $TOLD | $1" sleep 1000
+}
+bad() { echo ".hooks.$1 = [{path: \"/bin/sh\", args: [\"sh\", \"-c\", \"$2\"], timeout: ${3:-600}}]"; }
+fails "$(bad createContainer 'echo worse >&2; exit 3')"
+umount "$WORK/disk/h/rootfs"; mount_rootfs "$WORK/disk/h"
+ok 'one of the creation ends it' sh -c "! podvm --root $ROOT create --bundle $BUNDLE h < /dev/null 2> $WORK/err &&
+	grep -q '/hooks/createContainer/0: /bin/sh: exit status 3: worse' $WORK/err"
+ok 'and nothing is left but what poststop says' is "$(podvm list -q) $(cat "$told/poststop")" 'a stopped 0'
+fails "$(bad createContainer 'while :; do :; done' 1)"
+umount "$WORK/disk/h/rootfs"; mount_rootfs "$WORK/disk/h"
+ok 'so does its time-out' sh -c "! podvm --root $ROOT create --bundle $BUNDLE h < /dev/null 2> $WORK/err &&
+	grep -q 'killed after its time-out of 1 s' $WORK/err"
+fails "$(bad startContainer 'exit 4')"
+umount "$WORK/disk/h/rootfs"; mount_rootfs "$WORK/disk/h"
+podvm create --bundle "$BUNDLE" h < /dev/null > /dev/null 2>&1
+ok 'one of the start ends that' sh -c "! podvm --root $ROOT start h 2> $WORK/err &&
+	grep -q '/hooks/startContainer/0: /bin/sh: exit status 4' $WORK/err"
+ok 'and the container is stopped' wait_for 10 sh -c "podvm --root $ROOT state h | grep -q stopped"
+podvm delete h
+fails "$(bad poststart 'exit 5')"
+umount "$WORK/disk/h/rootfs"; mount_rootfs "$WORK/disk/h"
+podvm create --bundle "$BUNDLE" h < /dev/null > /dev/null 2>&1
+ok 'and so does one behind it' sh -c "! podvm --root $ROOT start h 2> $WORK/err &&
+	grep -q '/hooks/poststart/0: /bin/sh: exit status 5' $WORK/err"
+wait_for 10 sh -c "podvm --root $ROOT state h | grep -q stopped"
+podvm delete h
+podvm delete --force a
+umount "$WORK"/disk/*/rootfs
+snapshot > "$WORK/after"
+ok 'nothing is left behind' diff "$WORK/before" "$WORK/after"
+tap_end
