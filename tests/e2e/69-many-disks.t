@@ -3,7 +3,7 @@
 #
 # As many disks as a guest has interrupts for: two for each container, its root file
 # system and its scratch disk. One more is refused, by the number; what comes
-# goes again.
+# goes again. One processor has interrupts for 94; ROUNDS=0 takes three, and 200 disks.
 # shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -14,7 +14,9 @@ make_layers
 net_up
 snapshot > "$WORK/before"
 
-vcpus=3
+vcpus=1
+max=94
+[ "${ROUNDS:-}" != 0 ] || vcpus=3 max=200
 PODVM_CONFIG=$WORK/podvm.json
 export PODVM_CONFIG
 echo "{ \"vcpus\": $vcpus }" > "$PODVM_CONFIG"
@@ -38,7 +40,6 @@ empty() {
 	done
 }
 
-max=200
 n=$((max / 2 - 1)) # containers beside the keeper
 exec 3>&1
 before=$(disks) fds=$(fds)
