@@ -337,6 +337,27 @@ int proc_pidfd(pid_t pid, uint64_t start_ticks, struct err *e)
 }
 
 /**
+ * proc_boot_id() - which boot of the host this is: pids and start times are told apart by it
+ *
+ * Return: 0 or minus errno
+ * Source: random(4)
+ */
+int proc_boot_id(char ret[PROC_BOOT_ID_BYTES], struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int rc = file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 4096, &text, &len, e);
+
+	if (rc < 0)
+		return rc;
+	text[strcspn(text, "\n")] = 0;
+	if (!*text || strlen(text) >= PROC_BOOT_ID_BYTES)
+		return err_set(e, EPROTO, "/proc/sys/kernel/random/boot_id: unknown format");
+	strcpy(ret, text); /* its length is checked */
+	return 0;
+}
+
+/**
  * proc_kill() - send a signal
  *
  * Return: 0 or minus errno (-ESRCH when it has ended)

@@ -10,6 +10,9 @@
 /* Most descriptors of a spawned process's map. */
 #define PROC_FDS_MAX 32
 
+/* Room for an id of the host's boot. */
+#define PROC_BOOT_ID_BYTES 40
+
 /**
  * struct proc_fd - the child's descriptor @child is a copy of ours @fd
  */
@@ -51,6 +54,7 @@ int proc_run(const char *path, char *const *argv, struct err *e);
 int proc_pidfd(pid_t pid, uint64_t start_ticks, struct err *e);
 int proc_start_ticks(pid_t pid, uint64_t *ret, struct err *e);
 int proc_kill(int pidfd, int sig);
+int proc_boot_id(char ret[PROC_BOOT_ID_BYTES], struct err *e);
 uint64_t clock_ms(void);
 
 #endif

@@ -28,6 +28,7 @@
 
 /* A day: who waits longer has forgotten. */
 #define CONFIG_WRITE_BACK_MS_MAX 86400000
+#define CONFIG_WATCHDOG_MS_MAX 86400000
 
 /* First of the places that has the file; the last one if none has. */
 static void locate(char *dst, size_t room, const char *self_dir,
@@ -64,6 +65,8 @@ void config_defaults(struct config *c)
 	snprintf(c->layer_cache, sizeof(c->layer_cache), "%s", CONFIG_LAYER_CACHE);
 	c->boot_timeout_ms = 60000;
 	c->write_back_ms = 900000;
+	c->watchdog_period_ms = 10000;
+	c->watchdog_limit_ms = 60000;
 	c->vhost_net = true;
 	c->relay = true;
 }
@@ -249,13 +252,27 @@ static int read_memory(struct config *c, const struct jnode *n, struct err *e)
 	return 0;
 }
 
+/* One that misses an answer by less than two periods must not be given up. */
+static int read_watchdog(struct config *c, const struct jnode *n, struct err *e)
+{
+	if (json_u64(n, "watchdogPeriodMs", &c->watchdog_period_ms, e) < 0 ||
+	    json_u64(n, "watchdogLimitMs", &c->watchdog_limit_ms, e) < 0 ||
+	    in_range(n, "watchdogPeriodMs", c->watchdog_period_ms, CONFIG_WATCHDOG_MS_MAX, e) < 0 ||
+	    at_most(n, "watchdogLimitMs", c->watchdog_limit_ms, CONFIG_WATCHDOG_MS_MAX, e) < 0)
+		return -EINVAL;
+	if (c->watchdog_limit_ms && c->watchdog_limit_ms < 2 * c->watchdog_period_ms)
+		return json_fail(n, "watchdogLimitMs", e, "must be 0 or two periods (watchdogPeriodMs, %llu) at least",
+				 (unsigned long long)c->watchdog_period_ms);
+	return 0;
+}
+
 static int read_file(struct config *c, const struct jnode *n, struct err *e)
 {
 	static const char *const known[] = {
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
 		"layerCache", "blockRootfs", "writeBack", "writeBackTimeoutMs", "relay",
-		"networkModel",
+		"networkModel", "watchdogPeriodMs", "watchdogLimitMs",
 	};
 	struct jnode memory;
 	int rc;
@@ -263,7 +280,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	if (json_as_obj(n, e) < 0 || only_known(n, known, ARRAY_LEN(known), e) < 0)
 		return -EINVAL;
 	rc = json_obj(n, "memory", &memory, e);
-	if (rc < 0 || (rc && read_memory(c, &memory, e) < 0))
+	if (rc < 0 || (rc && read_memory(c, &memory, e) < 0) || read_watchdog(c, n, e) < 0)
 		return -EINVAL;
 	if (get_text(n, "vmm", c->vmm, sizeof(c->vmm), e) < 0 ||
 	    get_text(n, "kernel", c->kernel, sizeof(c->kernel), e) < 0 ||

@@ -47,6 +47,8 @@ enum config_block {
  * @write_back:    see enum config_write_back
  * @write_back_ms: what it may take
  * @boot_timeout_ms: until the agent must have called
+ * @watchdog_period_ms: how often a guest's agent is asked whether it is there
+ * @watchdog_limit_ms: after which silence it is given up; 0: never
  * @vhost_net:     let the kernel move a pod's packets where it can
  * @network_model: how a pod's interfaces are joined, where its annotation does not say
  * @block_rootfs:  see enum config_block
@@ -69,6 +71,8 @@ struct config {
 	enum config_write_back write_back;
 	uint64_t write_back_ms;
 	uint64_t boot_timeout_ms;
+	uint64_t watchdog_period_ms;
+	uint64_t watchdog_limit_ms;
 	bool vhost_net;
 	enum netplug_model network_model;
 	enum config_block block_rootfs;

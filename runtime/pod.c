@@ -11,6 +11,11 @@
  * containers stopped, removes the directory. There is one such path
  * (pod_recover) for every kind of death.
  *
+ * After the host has been booted anew (a state directory on a disk outlives that) nothing is
+ * left of what a kernel made, and what has its name or number now is somebody else's: pids,
+ * cgroups, interfaces, mounts are left alone then. Which boot a pod belongs to is written
+ * into its directory before anything is made.
+ *
  * A new pod's lock is taken by the command that starts it and handed to the
  * supervisor as a descriptor, so there is no moment in which a second command
  * could take the pod for dead.
@@ -37,6 +42,7 @@
 #include "lib/str.h"
 #include "netplug/netplug.h"
 #include "runtime/cgroup.h"
+#include "runtime/life.h"
 #include "runtime/netns.h"
 #include "storage/storage.h"
 
@@ -101,24 +107,33 @@ static int undo_handover(const struct journal_rec *r, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
+/* What undoes a kind of records; @kernels: what it names has gone with the kernel's end. */
+static const struct {
+	const char *kind;
+	int (*undo)(const struct journal_rec *r, struct err *e);
+	bool kernels;
+} undoes[] = {
+	{ "netplug", netplug_undo, true },
+	{ "writeback", writeback_undo, false },
+	{ "cgroup", cgroup_undo, true },
+	{ "netns", netns_undo, true },
+	{ "handover", undo_handover, true },
+	{ "proc", undo_proc, true },
+};
+
 /**
  * pod_undo() - undo one record of a pod's journal; a journal_undo_fn
+ * @arg: const bool: the host was booted since; NULL: it was not
  */
 int pod_undo(void *arg, const struct journal_rec *r, struct err *e)
 {
-	(void)arg;
-	if (!strcmp(r->word[0], "netplug"))
-		return netplug_undo(r, e);
-	if (!strcmp(r->word[0], "writeback"))
-		return writeback_undo(r, e);
-	if (!strcmp(r->word[0], "cgroup"))
-		return cgroup_undo(r, e);
-	if (!strcmp(r->word[0], "netns"))
-		return netns_undo(r, e);
-	if (!strcmp(r->word[0], "handover"))
-		return undo_handover(r, e);
-	if (!strcmp(r->word[0], "proc"))
-		return undo_proc(r, e);
+	const bool *rebooted = arg;
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(undoes); i++)
+		if (!strcmp(r->word[0], undoes[i].kind))
+			return rebooted && *rebooted && undoes[i].kernels ? 0
+									 : undoes[i].undo(r, e);
 	return err_set(e, EINVAL, "journal: unknown record %s", r->word[0]);
 }
 
@@ -162,33 +177,66 @@ static int take_lock(int pods, const char *pod, bool make, int *ret_dir,
 	return rc;
 }
 
+/**
+ * struct bury - a pod that is dead
+ * @boot: of the host, now; empty: not known
+ */
 struct bury {
 	int rootfd;
 	const char *pod;
+	char boot[PROC_BOOT_ID_BYTES];
 };
+
+static void bury_init(struct bury *b, int rootfd, const char *pod)
+{
+	*b = (struct bury){ .rootfd = rootfd, .pod = pod };
+	if (proc_boot_id(b->boot, NULL) < 0)
+		b->boot[0] = 0;
+}
+
+/* Whether @boot, of something that was written down, is another one. */
+static bool is_other_boot(const struct bury *b, const char *boot)
+{
+	return boot && b->boot[0] && strcmp(boot, b->boot);
+}
+
+/* Ends a container's shim, if its pid is still that. */
+static void bury_shim(const struct state *s)
+{
+	/* Without its start time it could be anybody's process. */
+	_cleanup_close_ int pidfd = s->pid > 0 && s->pid_start ?
+				    proc_pidfd(s->pid, s->pid_start, NULL) : -1;
+	int status;
+
+	if (pidfd < 0)
+		return;
+	proc_kill(pidfd, SIGKILL);
+	proc_wait(pidfd, POD_KILL_MS, &status, NULL);
+}
 
 /* Puts one container's record right after its pod has died. */
 static int bury_container(void *arg, const char *id, struct err *e)
 {
 	const struct bury *b = arg;
-	_cleanup_close_ int pidfd = -1;
+	enum life_end how = LIFE_END_SUPERVISOR;
+	char text[100];
 	struct state *s;
-	int status, rc;
+	int rc;
 
 	if (state_load(b->rootfd, id, &s, NULL) < 0)
 		return 0; /* removed meanwhile, or damaged: delete --force removes it */
 	rc = 0;
 	if (!strcmp(s->pod, b->pod) && s->status != STATE_STOPPED) {
-		/* Without its start time it could be anybody's process. */
-		if (s->pid > 0 && s->pid_start)
-			pidfd = proc_pidfd(s->pid, s->pid_start, NULL);
-		if (pidfd >= 0) {
-			proc_kill(pidfd, SIGKILL);
-			proc_wait(pidfd, POD_KILL_MS, &status, NULL);
-		}
-		s->status = STATE_STOPPED;
-		s->exit_code = 128 + SIGKILL;
-		rc = state_save(b->rootfd, s, e);
+		if (is_other_boot(b, s->boot))
+			how = LIFE_END_REBOOT;
+		else
+			bury_shim(s);
+		snprintf(text, sizeof(text), "%s: %s", life_end_name(how),
+			 how == LIFE_END_REBOOT ? "the host was booted anew"
+						: "the pod's supervisor was killed");
+		rc = state_end(s, life_end_code(how), text, e);
+		if (!rc)
+			rc = state_save(b->rootfd, s, e);
 	}
 	state_free(s);
 	return rc;
@@ -197,15 +245,20 @@ static int bury_container(void *arg, const char *id, struct err *e)
 /* Undoes a dead pod whose lock we hold, up to but without its directory. */
 static int bury(int rootfd, int dir, const char *pod, struct err *e)
 {
-	struct bury b = { .rootfd = rootfd, .pod = pod };
 	_cleanup_close_ int containers = -1;
+	_cleanup_free_ char *boot = NULL;
 	struct journal *j;
+	bool rebooted;
+	struct bury b;
 	int rc;
 
+	bury_init(&b, rootfd, pod);
+	file_read(dir, "boot", PROC_BOOT_ID_BYTES, &boot, NULL, NULL);
+	rebooted = is_other_boot(&b, boot);
 	rc = journal_open(dir, "journal", &j, e);
 	if (rc < 0)
 		return rc;
-	rc = journal_undo(j, pod_undo, NULL, e);
+	rc = journal_undo(j, pod_undo, &rebooted, e);
 	journal_free(j);
 	if (rc < 0)
 		return err_wrap(e, "pod %s: clean-up", pod);
@@ -213,6 +266,15 @@ static int bury(int rootfd, int dir, const char *pod, struct err *e)
 	if (containers < 0)
 		return containers;
 	return state_each(containers, bury_container, &b, e);
+}
+
+/* The pod is of this boot from now on; its directory is empty but for the lock. */
+static int note_boot(int dir, struct err *e)
+{
+	char boot[PROC_BOOT_ID_BYTES];
+	int rc = proc_boot_id(boot, e);
+
+	return rc < 0 ? rc : file_replace(dir, "boot", boot, strlen(boot), 0600, e);
 }
 
 /**
@@ -224,7 +286,7 @@ static int bury(int rootfd, int dir, const char *pod, struct err *e)
 int pod_recover(int rootfd, const char *pod, struct err *e)
 {
 	_cleanup_close_ int pods = -1, dir = -1, lock = -1, containers = -1;
-	struct bury b = { .rootfd = rootfd, .pod = pod };
+	struct bury b;
 	int rc;
 
 	pods = state_pods_open(rootfd, e);
@@ -234,6 +296,7 @@ int pod_recover(int rootfd, const char *pod, struct err *e)
 	if (rc == 0)
 		return 1;
 	if (rc == -ENOENT) {
+		bury_init(&b, rootfd, pod);
 		containers = state_containers_open(rootfd, e);
 		return containers < 0 ? containers
 				      : state_each(containers, bury_container, &b, e);
@@ -471,6 +534,8 @@ int pod_ensure(const char *root, int rootfd, const char *pod,
 			return rc;
 		if (rc == 1) {
 			rc = bury(rootfd, dir, pod, e);
+			if (!rc)
+				rc = note_boot(dir, e);
 			if (!rc)
 				rc = start_supervisor(root, pod, bundle, dir, lock, e);
 			if (rc < 0) {

@@ -12,7 +12,8 @@
  * Only a pod's supervisor writes the records of its containers while it lives;
  * when it is dead, whoever holds the pod's lock does. Readers need no lock. A
  * record that says "running" while its supervisor is dead is put right by
- * pod_recover() before anybody reads it.
+ * pod_recover() before anybody reads it. Where the directory outlives the host's
+ * kernel, which it does not in /run, a record says of which boot its pid is.
  */
 #include "runtime/state.h"
 
@@ -29,6 +30,7 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "runtime/life.h"
 
 #define STATE_MAX_BYTES (1u << 20)
 
@@ -177,6 +179,8 @@ void state_free(struct state *s)
 	free(s->created);
 	free(s->annotations);
 	free(s->resources);
+	free(s->ended);
+	free(s->boot);
 	free(s);
 }
 
@@ -192,20 +196,42 @@ static void put_resources(struct json_out *o, const char *text)
 	json_free(doc);
 }
 
-static void put_annotations(struct json_out *o, const char *text)
+/**
+ * state_end() - a container has stopped, since its machine is gone
+ * @code:  exit status, if none is known yet
+ * @ended: how the machine ended
+ *
+ * Return: 0 or -ENOMEM, and the rest is done
+ */
+int state_end(struct state *s, int code, const char *ended, struct err *e)
 {
-	struct json_doc *doc;
+	s->status = STATE_STOPPED;
+	s->exit_code = code;
+	free(s->ended);
+	s->ended = strdup(ended);
+	return s->ended ? 0 : err_set(e, ENOMEM, "out of memory");
+}
+
+/* Those of the bundle, and ours; a bundle cannot say how its machine ended. */
+static void put_annotations(struct json_out *o, const struct state *s)
+{
+	struct json_doc *doc = NULL;
 	struct jnode root, m;
 	const char *v;
 	size_t i;
 
-	if (!text || json_parse(text, strlen(text), &doc, NULL) < 0)
+	if (s->annotations)
+		json_parse(s->annotations, strlen(s->annotations), &doc, NULL);
+	if (!doc && !s->ended)
 		return;
-	root = json_root(doc);
 	json_out_obj(o, "annotations");
-	for (i = 0; !json_member(&root, i, &m); i++)
-		if (!json_as_str(&m, &v, NULL))
+	if (doc)
+		root = json_root(doc);
+	for (i = 0; doc && !json_member(&root, i, &m); i++)
+		if (strcmp(m.key, LIFE_ANNOTATION) && !json_as_str(&m, &v, NULL))
 			json_out_str(o, m.key, v);
+	if (s->ended)
+		json_out_str(o, LIFE_ANNOTATION, s->ended);
 	json_out_end(o);
 	json_free(doc);
 }
@@ -226,7 +252,7 @@ static int as_json(const struct state *s, const char *status, pid_t pid, bool pr
 	json_out_str(o, "rootfs", s->rootfs);
 	json_out_str(o, "created", s->created);
 	json_out_str(o, "pod", s->pod);
-	put_annotations(o, s->annotations);
+	put_annotations(o, s);
 	put_resources(o, s->resources);
 	rc = json_out_text(o, pretty, ret, e);
 	json_out_free(o);
@@ -330,6 +356,10 @@ int state_save(int rootfd, const struct state *s, struct err *e)
 	json_out_i64(o, "exitCode", s->exit_code);
 	json_out_str(o, "annotations", s->annotations);
 	json_out_str(o, "resources", s->resources);
+	if (s->ended)
+		json_out_str(o, "ended", s->ended);
+	if (s->boot)
+		json_out_str(o, "boot", s->boot);
 	rc = json_out_text(o, false, &text, e);
 	json_out_free(o);
 	if (!rc)
@@ -365,7 +395,8 @@ static int fill(struct state *s, const struct jnode *n, struct err *e)
 	    copy_str(n, "ociVersion", &s->oci_version, e) < 0 ||
 	    copy_str(n, "created", &s->created, e) < 0 ||
 	    copy_str(n, "annotations", &s->annotations, e) < 0 ||
-	    copy_str(n, "resources", &s->resources, e) < 0)
+	    copy_str(n, "resources", &s->resources, e) < 0 ||
+	    copy_str(n, "ended", &s->ended, e) < 0 || copy_str(n, "boot", &s->boot, e) < 0)
 		return -EINVAL;
 	if (status > STATE_PAUSED || pid < 0 || pid > INT32_MAX || code < 0 ||
 	    code > INT32_MAX || str_copy(s->pod, sizeof(s->pod), pod) < 0)

@@ -22,6 +22,8 @@ enum state_status { STATE_CREATED, STATE_RUNNING, STATE_STOPPED, STATE_PAUSED };
  * @created:   RFC 3339
  * @annotations: JSON text of an object, or NULL
  * @resources: its limits as JSON text, as spec_update() takes them, or NULL
+ * @ended:     how its pod's machine ended under it (runtime/life.h); NULL: it did not
+ * @boot:      of the host, when @pid was written down, see proc_boot_id(); NULL: not known
  */
 struct state {
 	char id[STATE_ID_BYTES];
@@ -32,6 +34,8 @@ struct state {
 	char *created;
 	char *annotations;
 	char *resources;
+	char *ended;
+	char *boot;
 	enum state_status status;
 	pid_t pid;
 	uint64_t pid_start;
@@ -55,6 +59,7 @@ int state_json(const struct state *s, char **ret, struct err *e);
 int state_hook_json(const struct state *s, const char *status, char **ret, struct err *e);
 int state_hooks(const struct state *s, const char *status, Podvm__Hooks *h, struct err *e);
 const char *state_status_name(enum state_status s);
+int state_end(struct state *s, int code, const char *ended, struct err *e);
 void state_free(struct state *s);
 
 #endif

@@ -294,19 +294,32 @@ __attribute__((noreturn)) static void exit_like(uint32_t code, uint32_t sig)
 	_exit(128 + (int)(sig & 127)); /* a signal that ends nobody */
 }
 
+/* What is to be said where the supervisor has said nothing; @lost: NULL: the process ended. */
+static void say_end(const struct shim *s, bool killed, const struct err *lost)
+{
+	if (killed && s->write_back)
+		log_error("container %s: its pod's supervisor was killed: what it changed may be lost",
+			  s->id);
+	else if (lost)
+		log_error("container %s: the machine is lost under its process: %s", s->id,
+			  killed ? "its pod's supervisor was killed" : lost->text);
+}
+
 /*
  * The supervisor closes its end when the container is settled, and at its own end. One
  * that stands still must not hold the engine for ever.
  */
-static void await_settled(struct shim *s)
+static void await_settled(struct shim *s, const struct err *lost)
 {
 	struct pollfd f = { .fd = s->hold, .events = POLLIN };
 	char text[ERR_TEXT_BYTES + 256];
 	ssize_t n;
 	int rc;
 
-	if (s->hold < 0)
+	if (s->hold < 0) {
+		say_end(s, false, lost);
 		return;
+	}
 	while ((rc = poll(&f, 1, (int)s->settle_ms)) < 0 && errno == EINTR)
 		;
 	if (!rc) {
@@ -318,11 +331,10 @@ static void await_settled(struct shim *s)
 	}
 	n = recv(s->hold, text, sizeof(text) - 1, 0);
 	text[n < 0 ? 0 : n] = 0;
-	if (text[0] != SHIM_SETTLED && s->write_back)
-		log_error("container %s: its pod's supervisor was killed: what it changed may be lost",
-			  s->id);
-	else if (text[0] == SHIM_SETTLED && text[1])
+	if (text[0] == SHIM_SETTLED && text[1])
 		log_error("container %s: %s", s->id, text + 1);
+	else
+		say_end(s, text[0] != SHIM_SETTLED, lost);
 }
 
 /* The signal that a process has ended by, as the guest tells; guest data. */
@@ -379,9 +391,7 @@ __attribute__((noreturn)) static void serve(struct shim *s)
 	/* Without the machine there is no more output than what has arrived. */
 	relay_finish(s->relay_out, OUTPUT_QUIET_MS);
 	relay_finish(s->relay_err, OUTPUT_QUIET_MS);
-	if (rc < 0)
-		log_error("container %s: the machine is lost under its process: %s", s->id, e.text);
-	await_settled(s);
+	await_settled(s, rc < 0 ? &e : NULL);
 	exit_like(code, sig);
 }
 

@@ -43,6 +43,21 @@ static int find(struct pod *p, const char *id, struct container **ret,
 	return *ret ? 0 : err_set(e, ENOENT, "container %s does not exist", id);
 }
 
+/* Where a container is in its life (runtime/life.c). */
+static enum life life_of(const struct container *c)
+{
+	static const enum life by_status[] = {
+		[STATE_CREATED] = LIFE_CREATED, [STATE_RUNNING] = LIFE_RUNNING,
+		[STATE_STOPPED] = LIFE_STOPPED, [STATE_PAUSED] = LIFE_PAUSED,
+	};
+
+	if (c->state && c->state->status == STATE_STOPPED)
+		return LIFE_STOPPED;
+	if (c->ended)
+		return LIFE_ENDING;
+	return c->committed ? by_status[c->state->status] : LIFE_CREATING;
+}
+
 static int alive(struct pod *p, struct err *e)
 {
 	return p->dead ? err_set(e, ESRCH, "the pod's machine has ended") : 0;
@@ -330,6 +345,7 @@ int container_create(struct pod *p, const char *id, const char *bundle,
 int container_commit(struct pod *p, const char *id, pid_t shim,
 		     const void *owner, struct err *e)
 {
+	char boot[PROC_BOOT_ID_BYTES];
 	struct container *c;
 	int rc = find(p, id, &c, e);
 
@@ -340,6 +356,10 @@ int container_commit(struct pod *p, const char *id, pid_t shim,
 	rc = proc_start_ticks(shim, &c->state->pid_start, e);
 	if (rc < 0)
 		return err_wrap(e, "shim");
+	free(c->state->boot);
+	c->state->boot = NULL;
+	if (proc_boot_id(boot, NULL) >= 0)
+		c->state->boot = strdup(boot);
 	c->state->pid = shim;
 	rc = state_save(p->rootfd, c->state, e);
 	if (rc < 0)
@@ -363,10 +383,9 @@ int container_start(struct pod *p, const char *id, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	if (!c->committed || c->state->status != STATE_CREATED)
+	if (life_next(life_of(c), LIFE_START) < 0)
 		return err_set(e, EINVAL, "container %s is %s: cannot start it", id,
-			       c->committed ? state_status_name(c->state->status)
-					    : "being created");
+			       life_name(life_of(c)));
 	rc = alive(p, e);
 	if (rc < 0)
 		return rc;
@@ -393,7 +412,6 @@ int container_start(struct pod *p, const char *id, struct err *e)
  */
 int container_freeze(struct pod *p, const char *id, bool frozen, struct err *e)
 {
-	const enum state_status from = frozen ? STATE_RUNNING : STATE_PAUSED;
 	Podvm__ContainerFreeze m = PODVM__CONTAINER_FREEZE__INIT;
 	Podvm__Request rq = AGENT_REQUEST(container_freeze = &m, CONTAINER_FREEZE);
 	struct container *c;
@@ -403,11 +421,9 @@ int container_freeze(struct pod *p, const char *id, bool frozen, struct err *e)
 		rc = alive(p, e);
 	if (rc < 0)
 		return rc;
-	if (!c->committed || c->ended || c->state->status != from)
+	if (life_next(life_of(c), frozen ? LIFE_PAUSE : LIFE_RESUME) < 0)
 		return err_set(e, EINVAL, "container %s is %s: cannot %s it", id,
-			       !c->committed ? "being created" :
-			       c->ended && c->state->status != STATE_STOPPED ? "ending" :
-			       state_status_name(c->state->status), frozen ? "pause" : "resume");
+			       life_name(life_of(c)), frozen ? "pause" : "resume");
 	m.id = c->id;
 	m.frozen = frozen;
 	rc = agent_call(&p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
@@ -434,7 +450,7 @@ int container_signal(struct pod *p, const char *id, uint32_t sig, bool all,
 
 	if (rc < 0)
 		return rc;
-	if (p->dead || c->state->status == STATE_STOPPED)
+	if (p->dead || life_next(life_of(c), LIFE_SIGNAL) < 0)
 		return err_set(e, ESRCH, "container not running");
 	/* Its shim is there until its changes are: to a process that has ended, any signal
 	 * can be sent. */
@@ -477,8 +493,7 @@ void container_exited(struct pod *p, const Podvm__Exited *x)
 	struct container *c = x->id ? container_find(p, x->id) : NULL;
 
 	/* One whose bundle does not load has no state, and the guest can name it all the same. */
-	if (!c || !c->state || (x->exec_id && *x->exec_id) || c->ended ||
-	    c->state->status == STATE_STOPPED)
+	if (!c || !c->state || (x->exec_id && *x->exec_id) || life_next(life_of(c), LIFE_EXITED) < 0)
 		return;
 	c->ended = true;
 	c->state->exit_code = (int)(x->signal ? 128 + (x->signal & 127) : x->code & 255);
@@ -543,9 +558,9 @@ int container_delete(struct pod *p, const char *id, bool force, struct err *e)
 		wayback_end(p, c);
 	if (c->lent && c->ended && !wayback_pending(c))
 		settle_now(p, c, true);
-	if (!force && c->state->status != STATE_STOPPED)
+	if (life_next(life_of(c), force ? LIFE_FORCE : LIFE_DELETE) < 0)
 		return err_set(e, EBUSY, "container %s is %s: kill it first, or use --force",
-			       id, state_status_name(c->state->status));
+			       id, life_name(life_of(c)));
 	rc = agent_delete(p, c, e);
 	if (rc < 0 && !force)
 		return rc;
@@ -579,6 +594,23 @@ void container_abandon(struct pod *p, const void *owner)
 	p->ending = !p->containers;
 }
 
+/* Its machine is gone: what had not ended before has ended with it. */
+static void lose(struct pod *p, struct container *c)
+{
+	int code = c->ended ? c->state->exit_code : life_end_code(p->end);
+
+	if (c->state->status == STATE_STOPPED)
+		return;
+	if (p->end && !c->ended) {
+		state_end(c->state, code, p->end_text, NULL);
+		snprintf(c->back.text, sizeof(c->back.text), "its pod's machine has ended: %s",
+			 p->end_text);
+	}
+	c->state->exit_code = code;
+	c->state->status = STATE_STOPPED;
+	state_save(p->rootfd, c->state, NULL);
+}
+
 /**
  * container_forget_all() - the machine is gone: mark all stopped, free all
  */
@@ -587,17 +619,13 @@ void container_forget_all(struct pod *p)
 	while (p->containers) {
 		struct container *c = p->containers;
 
-		wayback_end(p, c);
 		settle_now(p, c, false);
-		if (c->committed) {
+		/* Who sees the shim's end finds the record right. */
+		if (c->committed)
+			lose(p, c);
+		wayback_end(p, c);
+		if (c->committed)
 			end_shim(c);
-			if (c->state->status != STATE_STOPPED) {
-				c->state->status = STATE_STOPPED;
-				if (!c->ended)
-					c->state->exit_code = 128 + SIGKILL;
-				state_save(p->rootfd, c->state, NULL);
-			}
-		}
 		drop(p, c);
 	}
 }

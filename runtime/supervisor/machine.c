@@ -167,11 +167,12 @@ static int broker_plug(struct pod *p, struct err *e)
 /* Tells what the guest wrote last, for a boot that failed. */
 static void add_console(struct pod *p, struct err *e)
 {
-	_cleanup_free_ char *text = NULL;
+	char text[4096], *line;
 	size_t len;
-	char *line;
 
-	if (file_read(p->dirfd, "console.log", 1 << 20, &text, &len, NULL) < 0 || !len)
+	ending_console(p, text, sizeof(text));
+	len = strlen(text);
+	if (!len)
 		return;
 	while (len && text[len - 1] == '\n')
 		text[--len] = 0;
@@ -430,6 +431,7 @@ void machine_stop(struct pod *p, bool gently)
 	struct pollfd f = { .fd = p->vmm.sock, .events = POLLIN };
 	int status;
 
+	watchdog_stop(p);
 	/* The monitor reports the end of the guest and waits for ours. */
 	if (gently && p->agent.fd >= 0 && !p->dead &&
 	    !agent_call(&p->agent, &rq, SHUTDOWN_MS, NULL, NULL) && !p->vmm.have_event)

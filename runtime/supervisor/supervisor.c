@@ -71,18 +71,6 @@ static void on_event(void *arg, const Podvm__Exited *x)
 	container_exited(arg, x);
 }
 
-/**
- * pod_die() - the machine is gone, which leads to the way down
- * @why: for the log
- */
-void pod_die(struct pod *p, const char *why)
-{
-	if (p->dead)
-		return;
-	p->dead = true;
-	log_error("pod %s: machine ended: %s", p->id, why);
-}
-
 /* A message that comes by itself: an event. Return: 0; -EPROTO */
 static int on_message(struct pod *p, const Podvm__Response *rs, struct err *e)
 {
@@ -106,20 +94,13 @@ static void on_agent(void *arg, uint32_t events)
 		podvm__response__free_unpacked(rs, NULL);
 	}
 	if (rc < 0)
-		pod_die(p, e.text);
+		ending_agent(p, rc, e.text);
 }
 
 static void on_vmm(void *arg, uint32_t events)
 {
-	struct pod *p = arg;
-	struct vmm_reply ev;
-	struct err e;
-
 	(void)events;
-	if (vmm_event(&p->vmm, &ev, &e) < 0)
-		pod_die(p, e.text);
-	else
-		pod_die(p, ev.text);
+	ending_monitor(arg);
 }
 
 static void on_signal(void *arg, uint32_t events)
@@ -129,7 +110,7 @@ static void on_signal(void *arg, uint32_t events)
 
 	(void)events;
 	if (read(p->signal_fd, &si, sizeof(si)) == sizeof(si))
-		pod_die(p, "the supervisor was told to end");
+		pod_die(p, LIFE_END_TOLD, "the supervisor got a signal");
 }
 
 static void on_empty(void *arg, uint32_t events)
@@ -206,6 +187,8 @@ static int start(struct pod *p, const char *bundle, int *empty_fd,
 	rc = make_cgroups(p, spec, e);
 	if (!rc)
 		rc = machine_start(p, spec, e);
+	if (!rc)
+		rc = watchdog_start(p, e);
 	if (!rc && p->config.relay && !spec->relay_off && relayd_spawn(p, &why) < 0)
 		log_warn("pod %s: relay: %s", p->id, why.text);
 	spec_free(spec);
@@ -241,7 +224,7 @@ static int serve(struct pod *p, struct err *e)
 		if (rc < 0)
 			return rc;
 		if (p->vmm.have_event)
-			pod_die(p, p->vmm.event.text);
+			ending_monitor(p);
 	}
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "lib/share.h"
 #include "netplug/netplug.h"
 #include "runtime/config.h"
+#include "runtime/life.h"
 #include "runtime/pod.h"
 #include "runtime/spec.h"
 #include "storage/storage.h"
@@ -43,6 +44,7 @@
 
 struct netwatch;
 struct rawvol;
+struct watchdog;
 
 struct stamp {
 	uint64_t ns;	/* CLOCK_MONOTONIC */
@@ -211,7 +213,10 @@ struct pod {
 	uint32_t rest_vcpus;
 	uint64_t by_hand_bytes;		/* an operator's word; 0: none; as by_hand_vcpus */
 	uint32_t by_hand_vcpus;
-	bool dead;			/* the monitor or the agent is gone */
+	struct watchdog *watchdog;	/* owned; NULL: there is none */
+	bool dead;			/* the machine has ended: @end, @end_text */
+	enum life_end end;
+	char end_text[200];		/* its name and what is known of it; masked */
 	bool ending;			/* the last container was deleted */
 	struct stamp stamps[POD_STAMPS_MAX];
 	size_t n_stamps;
@@ -220,7 +225,15 @@ struct pod {
 void pod_stamp(struct pod *p, uint64_t ns, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 uint64_t pod_now_ns(void);
-void pod_die(struct pod *p, const char *why);
+
+void pod_die(struct pod *p, enum life_end how, const char *why);
+void ending_monitor(struct pod *p);
+void ending_agent(struct pod *p, int rc, const char *why);
+void ending_console(const struct pod *p, char *dst, size_t room);
+
+int watchdog_start(struct pod *p, struct err *e);
+bool watchdog_bit(const struct pod *p);
+void watchdog_stop(struct pod *p);
 
 int machine_start(struct pod *p, const struct spec *spec, struct err *e);
 int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,

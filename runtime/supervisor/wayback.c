@@ -314,7 +314,8 @@ void wayback_end(struct pod *p, struct container *c)
 	struct way_back *b = &c->back;
 
 	if (p->dead && b->way && !b->running)
-		snprintf(b->text, sizeof(b->text), "write-back failed, the root file system is as before the start: the pod's machine has ended");
+		snprintf(b->text, sizeof(b->text), "write-back failed, the root file system is as before the start: the pod's machine has ended: %s",
+			 p->end_text);
 	b->due = false;
 	if (b->running)
 		shutdown(b->stream, SHUT_RDWR);

@@ -194,6 +194,65 @@ START_TEST(shims_are_ended)
 }
 END_TEST
 
+/*
+ * The host was booted since: pid and start time are somebody else's now, by chance, and so
+ * would be a name in the kernel. What lies on a disk is removed as ever.
+ */
+START_TEST(other_boot)
+{
+	static const char name[] = ".podvm-writeback.0123456789abcdef";
+	char cwd[PATH_MAX], journal[2 * PATH_MAX], text[400], path[100];
+	struct state *s = NULL;
+	struct err e = { 0 };
+
+	spawn_child();
+	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+	snprintf(path, sizeof(path), "engine/%s", name);
+	ck_assert(!mkdir("engine", 0700) && !mkdir(path, 0700));
+	snprintf(journal, sizeof(journal),
+		 "{\"r\":[\"proc\",\"%s\",\"%s\"]}\n{\"r\":[\"netplug\",\"tap\"]}\n"
+		 "{\"r\":[\"cgroup\",\"/etc\"]}\n{\"r\":[\"handover\",\"x\"]}\n"
+		 "{\"r\":[\"writeback\",\"%s/engine\",\"%s\"]}\n",
+		 child_pid, child_start, cwd, name);
+	put_pod(journal);
+	kit_put("pods/p/boot", "11111111-2222-3333-4444-555555555555");
+	snprintf(text, sizeof(text),
+		 "{\"pod\":\"p\",\"bundle\":\"/b\",\"status\":1,\"pid\":%s,\"pidStart\":%s,"
+		 "\"boot\":\"11111111-2222-3333-4444-555555555555\"}", child_pid, child_start);
+	kit_put("containers/c.json", text);
+	ck_assert_msg(!pod_recover(root, "p", &e), "%s", e.text);
+	ck_assert(child_lives());
+	ck_assert_uint_eq(kit_count("engine"), 0);
+	ck_assert_uint_eq(kit_count("pods"), 0);
+	expect_record("c", STATE_STOPPED, 128 + SIGKILL);
+	ck_assert_int_eq(state_load(root, "c", &s, &e), 0);
+	ck_assert_str_eq(s->ended, "host-reboot: the host was booted anew");
+	state_free(s);
+	end_child();
+}
+END_TEST
+
+START_TEST(same_boot)
+{
+	char journal[200], boot[PROC_BOOT_ID_BYTES];
+	struct state *s = NULL;
+	struct err e = { 0 };
+
+	spawn_child();
+	ck_assert_int_eq(proc_boot_id(boot, &e), 0);
+	snprintf(journal, sizeof(journal), "{\"r\":[\"proc\",\"%s\",\"%s\"]}\n", child_pid,
+		 child_start);
+	put_pod(journal);
+	kit_put("pods/p/boot", boot);
+	put_record("c", "p", STATE_RUNNING, "0", "0");
+	ck_assert_msg(!pod_recover(root, "p", &e), "%s", e.text);
+	ck_assert(!child_lives());
+	ck_assert_int_eq(state_load(root, "c", &s, &e), 0);
+	ck_assert_str_eq(s->ended, "supervisor-lost: the pod's supervisor was killed");
+	state_free(s);
+}
+END_TEST
+
 static const char *const garbage[] = {
 	"[\"alien\"]", "[\"\"]", "[\"proc\"]", "[\"proc\",\"1\"]", "[\"proc\",\"0\",\"5\"]",
 	"[\"proc\",\"x\",\"5\"]", "[\"proc\",\"-1\",\"5\"]", "[\"proc\",\"4294967297\",\"5\"]",
@@ -505,6 +564,8 @@ Suite *runtime_pod_suite(void)
 	tcase_add_test(t, staging_is_removed);
 	tcase_add_test(t, reused_pid_is_spared);
 	tcase_add_test(t, shims_are_ended);
+	tcase_add_test(t, other_boot);
+	tcase_add_test(t, same_boot);
 	tcase_add_loop_test(t, garbage_record, 0, ARRAY_LEN(garbage));
 	tcase_add_test(t, living_pod);
 	tcase_add_test(t, no_directory);
