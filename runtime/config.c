@@ -232,6 +232,47 @@ static int only_known(const struct jnode *n, const char *const *known, size_t n_
 	return 0;
 }
 
+static int trust_levels(struct trust_config *t, const struct jnode *n, struct err *e)
+{
+	static const char *const levels[] = {
+		[TRUST_LEVEL_UNTRUSTED] = "untrusted", [TRUST_LEVEL_TRUSTED] = "trusted",
+	};
+	static const char *const runtimes[] = {
+		[TRUST_UNTRUSTED_PODVM] = "podvm", [TRUST_UNTRUSTED_PODVM_OR] = "podvm-or-trusted",
+		[TRUST_UNTRUSTED_TRUSTED] = "trusted",
+	};
+	unsigned int level = t->level, untrusted = t->untrusted;
+
+	if (get_choice(n, "default", levels, ARRAY_LEN(levels), "untrusted or trusted", &level,
+		       e) < 0 ||
+	    get_choice(n, "untrustedRuntime", runtimes, ARRAY_LEN(runtimes),
+		       "podvm, podvm-or-trusted or trusted", &untrusted, e) < 0)
+		return -EINVAL;
+	t->level = (enum trust_level)level;
+	t->untrusted = (enum trust_untrusted)untrusted;
+	return 0;
+}
+
+static int read_trust(struct trust_config *t, const struct jnode *n, struct err *e)
+{
+	static const char *const known[] = { "default", "trustedRuntime", "untrustedRuntime",
+					     "privilegedAnnotation" };
+
+	if (only_known(n, known, ARRAY_LEN(known), e) < 0 || trust_levels(t, n, e) < 0 ||
+	    get_text(n, "trustedRuntime", t->runtime, sizeof(t->runtime), e) < 0 ||
+	    get_text(n, "privilegedAnnotation", t->privileged_key, sizeof(t->privileged_key), e) < 0)
+		return -EINVAL;
+	if (*t->runtime && *t->runtime != '/')
+		return json_fail(n, "trustedRuntime", e, "must be an absolute path");
+	if (*t->runtime)
+		return 0;
+	if (t->level == TRUST_LEVEL_TRUSTED)
+		return json_fail(n, "default", e, "trusted needs a trustedRuntime");
+	if (t->untrusted != TRUST_UNTRUSTED_PODVM)
+		return json_fail(n, "untrustedRuntime", e, "what is not podvm needs a trustedRuntime");
+	return 0;
+}
+
 static int read_memory(struct config *c, const struct jnode *n, struct err *e)
 {
 	static const char *const known[] = { "max", "merge", "hugepages", "prefault" };
@@ -272,15 +313,18 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
 		"layerCache", "blockRootfs", "writeBack", "writeBackTimeoutMs", "relay",
-		"networkModel", "watchdogPeriodMs", "watchdogLimitMs",
+		"networkModel", "watchdogPeriodMs", "watchdogLimitMs", "trust",
 	};
-	struct jnode memory;
+	struct jnode memory, trust;
 	int rc;
 
 	if (json_as_obj(n, e) < 0 || only_known(n, known, ARRAY_LEN(known), e) < 0)
 		return -EINVAL;
 	rc = json_obj(n, "memory", &memory, e);
 	if (rc < 0 || (rc && read_memory(c, &memory, e) < 0) || read_watchdog(c, n, e) < 0)
+		return -EINVAL;
+	rc = json_obj(n, "trust", &trust, e);
+	if (rc < 0 || (rc && read_trust(&c->trust, &trust, e) < 0))
 		return -EINVAL;
 	if (get_text(n, "vmm", c->vmm, sizeof(c->vmm), e) < 0 ||
 	    get_text(n, "kernel", c->kernel, sizeof(c->kernel), e) < 0 ||

@@ -8,6 +8,7 @@
 
 #include "lib/err.h"
 #include "netplug/netplug.h"
+#include "runtime/trust.h"
 #include "vmm/vmm.h"
 
 /* Read when PODVM_CONFIG is not in the environment; it need not exist. */
@@ -53,6 +54,7 @@ enum config_block {
  * @network_model: how a pod's interfaces are joined, where its annotation does not say
  * @block_rootfs:  see enum config_block
  * @relay:         what listens on a guest's localhost is reached on its pod's
+ * @trust:         which pods get no machine
  */
 struct config {
 	char vmm[PATH_MAX];
@@ -77,6 +79,7 @@ struct config {
 	enum netplug_model network_model;
 	enum config_block block_rootfs;
 	bool relay;
+	struct trust_config trust;
 };
 
 void config_defaults(struct config *ret);

@@ -466,18 +466,26 @@ int spec_parse(const char *text, size_t len, int bundle_fd, struct spec **ret,
 	return 0;
 }
 
-/* Everything but what may have gone when a container ends. */
-static int fill_hooks(struct spec *s, const struct jnode *top, struct err *e)
-{
-	int rc = json_as_obj(top, e);
+/* Takes a part of config.json, behind its version, annotations and role. */
+typedef int spec_part(struct spec *s, const struct jnode *top, void *arg, struct err *e);
 
-	if (!rc)
-		rc = version(s, top, e);
-	if (!rc)
-		rc = annotations(s, top, e);
-	if (!rc)
-		rc = role(s, e);
-	return rc ? rc : spec_hooks(s, top, e);
+/* Everything but what may have gone when a container ends. */
+static int hooks_part(struct spec *s, const struct jnode *top, void *arg, struct err *e)
+{
+	(void)arg;
+	return spec_hooks(s, top, e);
+}
+
+struct trust_part {
+	const char *privileged_key;
+	struct spec_trust *ret;
+};
+
+static int trust_part(struct spec *s, const struct jnode *top, void *arg, struct err *e)
+{
+	const struct trust_part *t = arg;
+
+	return spec_trust(s, top, t->privileged_key, t->ret, e);
 }
 
 static int config_read(const char *bundle, int fd, char **ret, size_t *ret_len,
@@ -525,18 +533,8 @@ int spec_load(const char *bundle, struct spec **ret, struct err *e)
 	return rc;
 }
 
-/**
- * spec_load_hooks() - read what start and delete need of a config.json
- * @bundle: directory
- * @ret:    owned by the caller, spec_free(); only role, sandbox, annotations and
- *          hooks are set, @create is empty; untouched on failure
- *
- * When a container is deleted, its root file system and its pod's network
- * namespace may be gone already, and its poststop hooks must run all the same.
- *
- * Return: 0; -EINVAL with the JSON path; another negative errno
- */
-int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e)
+static int load_part(const char *bundle, spec_part *part, void *arg, struct spec **ret,
+		     struct err *e)
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ char *text = NULL;
@@ -556,7 +554,15 @@ int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e)
 		return rc;
 	s = spec_new();
 	top = json_root(doc);
-	rc = s ? fill_hooks(s, &top, e) : err_set(e, ENOMEM, "out of memory");
+	rc = s ? json_as_obj(&top, e) : err_set(e, ENOMEM, "out of memory");
+	if (!rc)
+		rc = version(s, &top, e);
+	if (!rc)
+		rc = annotations(s, &top, e);
+	if (!rc)
+		rc = role(s, e);
+	if (!rc)
+		rc = part(s, &top, arg, e);
 	json_free(doc);
 	if (rc < 0) {
 		spec_free(s);
@@ -564,4 +570,41 @@ int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e)
 	}
 	*ret = s;
 	return 0;
+}
+
+/**
+ * spec_load_hooks() - read what start and delete need of a config.json
+ * @bundle: directory
+ * @ret:    owned by the caller, spec_free(); only role, sandbox, annotations and
+ *          hooks are set, @create is empty; untouched on failure
+ *
+ * When a container is deleted, its root file system and its pod's network
+ * namespace may be gone already, and its poststop hooks must run all the same.
+ *
+ * Return: 0; -EINVAL with the JSON path; another negative errno
+ */
+int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e)
+{
+	return load_part(bundle, hooks_part, NULL, ret, e);
+}
+
+/**
+ * spec_load_trust() - read what a trust decision needs of a config.json
+ * @bundle:         directory
+ * @privileged_key: annotation whose "true" is believed; "": none
+ * @ret_trust:      its strings are @ret's
+ * @ret:            owned by the caller, spec_free(); only role, sandbox and annotations
+ *                  are set; untouched on failure
+ *
+ * What only a virtual machine could refuse is no failure here: the trusted runtime
+ * may have it.
+ *
+ * Return: 0; -EINVAL with the JSON path; another negative errno
+ */
+int spec_load_trust(const char *bundle, const char *privileged_key, struct spec_trust *ret_trust,
+		    struct spec **ret, struct err *e)
+{
+	struct trust_part t = { .privileged_key = privileged_key, .ret = ret_trust };
+
+	return load_part(bundle, trust_part, &t, ret, e);
 }

@@ -38,6 +38,22 @@ enum spec_write_back {
 	SPEC_WRITE_BACK_OFF,
 };
 
+/**
+ * struct spec_trust - what a trust decision wants to know of a config.json
+ * @mark:       value of TRUST_ANNOTATION, borrowed; NULL: it is not there
+ * @alike:      an annotation whose name differs from it in case only, borrowed, or NULL
+ * @privileged: it is made as engines make privileged containers
+ * @said:       the annotation that is believed says that it is
+ * @host:       TRUST_HOST_* of the namespaces that it does not have
+ */
+struct spec_trust {
+	const char *mark;
+	const char *alike;
+	bool privileged;
+	bool said;
+	unsigned int host;
+};
+
 struct spec_hook {
 	char *path;
 	char **args;		/* NULL-terminated */
@@ -125,6 +141,8 @@ struct spec_update {
 
 int spec_load(const char *bundle, struct spec **ret, struct err *e);
 int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e);
+int spec_load_trust(const char *bundle, const char *privileged_key, struct spec_trust *ret_trust,
+		    struct spec **ret, struct err *e);
 int spec_disk_place(struct spec *s, const char *serial, uint32_t devfn, struct err *e);
 bool spec_uses_stub(const struct spec *s);
 void spec_free(struct spec *s);

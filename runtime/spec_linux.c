@@ -19,6 +19,7 @@
 
 #include "lib/mem.h"
 #include "runtime/spec_impl.h"
+#include "runtime/trust.h"
 
 #define SYSCTL_MAX 256
 
@@ -78,7 +79,7 @@ static int device_exists(const struct jnode *n, const Podvm__Device *d,
 			return 0;
 	return json_fail(n, NULL, e, "device %s (character %u:%u): not supported: the "
 			 "host's hardware is not in the pod's virtual machine; "
-			 "leave it out or use a trusted runtime",
+			 "leave it out or " TRUST_USE,
 			 SPEC_Q(d->path), d->major, d->minor);
 }
 

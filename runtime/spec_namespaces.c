@@ -36,6 +36,7 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "runtime/spec_impl.h"
+#include "runtime/trust.h"
 
 static const struct ns_type {
 	const char *name;
@@ -104,7 +105,7 @@ static int netns_check(const struct jnode *n, const char *path, bool own_ok,
 	if (that.st_dev == own.st_dev && that.st_ino == own.st_ino)
 		return json_fail(n, "path", e, "%s: not supported: it is the host's "
 				 "network (hostNetwork, --network host); give the "
-				 "pod a network of its own or use a trusted runtime",
+				 "pod a network of its own or " TRUST_USE,
 				 SPEC_Q(path));
 	return 0;
 }
@@ -224,7 +225,7 @@ int spec_namespaces(struct spec *s, const struct jnode *n, struct err *e)
 		if (!(seen & 1u << t->type))
 			return json_fail(n, "namespaces", e, "no \"%s\": %s is not "
 					 "within reach of a virtual machine; give the "
-					 "pod its own or use a trusted runtime",
+					 "pod its own or " TRUST_USE,
 					 t->name, t->missing);
 	}
 	return 0;

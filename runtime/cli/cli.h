@@ -3,6 +3,7 @@
 #define RUNTIME_CLI_CLI_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "lib/err.h"
 #include "lib/opt.h"
@@ -47,6 +48,7 @@ int cmd_stats(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_timeline(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_resize(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_doctor(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_trust(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_features(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_spec(struct cli *c, int argc, char **argv, struct err *e);
 
@@ -61,6 +63,20 @@ int create_container(struct cli *c, const struct create_args *a, const char *id,
 		     int *ret_shim, bool *ret_terminal, struct err *e);
 int start_container(struct cli *c, const char *id, struct err *e);
 int delete_container(struct cli *c, const char *id, bool force, struct err *e);
+
+/* A row of list: id, pid, status, pod, created, runtime, bundle. */
+#define CLI_LIST_ROW "%-24s %-8d %-9s %-24s %-21s %-13s %s\n"
+
+/**
+ * struct handed_rows - how to print what the trusted runtime has
+ * @n: rows printed before; for JSON, which has commas between
+ */
+struct handed_rows {
+	bool json, quiet;
+	size_t n;
+};
+
+int handed_list(const struct cli *c, const struct handed_rows *rows, struct err *e);
 
 int cli_args(const struct opt *t, int argc, char **argv, int min, int max,
 	     int *ret_first, struct err *e);

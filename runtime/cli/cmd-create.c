@@ -18,6 +18,7 @@
 #include "lib/mem.h"
 #include "lib/proc.h"
 #include "runtime/cli/cli.h"
+#include "runtime/handed.h"
 #include "runtime/hooks.h"
 #include "runtime/shim/shim.h"
 
@@ -160,6 +161,7 @@ int create_container(struct cli *c, const struct create_args *a, const char *id,
 		rc = create_in_pod(c, a, id, bundle, spec, ret_shim, e);
 	if (!rc)
 		*ret_terminal = spec->create->process->terminal;
+	handed_release(c->rootfd, id);
 	spec_free(spec);
 	return rc;
 }

@@ -6,6 +6,7 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "runtime/cli/cli.h"
+#include "runtime/handed.h"
 
 struct list {
 	struct cli *cli;
@@ -31,13 +32,22 @@ static int print_one(void *arg, const char *id, struct err *e)
 		if (!rc)
 			printf("%s%s", l->n ? ",\n" : "", json);
 	} else {
-		printf("%-24s %-8d %-9s %-24s %-21s %s\n", s->id,
-		       s->status == STATE_STOPPED ? 0 : s->pid,
-		       state_status_name(s->status), s->pod, s->created, s->bundle);
+		printf(CLI_LIST_ROW, s->id, s->status == STATE_STOPPED ? 0 : s->pid,
+		       state_status_name(s->status), s->pod, s->created, "podvm", s->bundle);
 	}
 	l->n++;
 	state_free(s);
 	return rc;
+}
+
+/* Decisions about containers that have gone. */
+static int sweep(int rootfd, struct err *e)
+{
+	_cleanup_close_ int dir = handed_open(rootfd, false, e);
+
+	if (dir < 0)
+		return dir == -ENOENT ? 0 : dir;
+	return handed_sweep(rootfd, dir, e);
 }
 
 /**
@@ -61,6 +71,8 @@ int cmd_list(struct cli *c, int argc, char **argv, struct err *e)
 	if (!l.json && strcmp(format, "table"))
 		return err_set(e, EINVAL, "--format is table or json");
 	rc = pod_recover_all(c->rootfd, e);
+	if (!rc)
+		rc = sweep(c->rootfd, e);
 	if (rc < 0)
 		return rc;
 	dir = state_containers_open(c->rootfd, e);
@@ -69,9 +81,11 @@ int cmd_list(struct cli *c, int argc, char **argv, struct err *e)
 	if (l.json)
 		printf("[");
 	else if (!l.quiet)
-		printf("%-24s %-8s %-9s %-24s %-21s %s\n", "ID", "PID", "STATUS",
-		       "POD", "CREATED", "BUNDLE");
+		printf("%-24s %-8s %-9s %-24s %-21s %-13s %s\n", "ID", "PID", "STATUS", "POD",
+		       "CREATED", "RUNTIME", "BUNDLE");
 	rc = state_each(dir, print_one, &l, e);
+	if (!rc)
+		rc = handed_list(c, &(struct handed_rows){ l.json, l.quiet, l.n }, e);
 	if (l.json)
 		printf("]\n");
 	return rc;

@@ -17,6 +17,7 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "runtime/cli/cli.h"
+#include "runtime/cli/handover.h"
 #include "runtime/shim/shim.h"
 #include "runtime/supervisor/supervisor.h"
 
@@ -44,6 +45,7 @@ static const struct command commands[] = {
 	{ "resize", "[--memory SIZE] [--vcpus N] ID",
 	  "memory and processors of a container's pod: change them, or show them", cmd_resize },
 	{ "doctor", "[--json]", "what keeps pods from running on this host, and what mends it", cmd_doctor },
+	{ "trust", "explain [--json] BUNDLE", "which runtime a bundle gets, and why", cmd_trust },
 	{ "features", "", "what this runtime supports, as OCI features JSON", cmd_features },
 	{ "spec", "", "an example config.json", cmd_spec },
 	{ NULL, NULL, NULL, NULL },
@@ -93,8 +95,9 @@ static int run(const char *root, int argc, char **argv, struct err *e)
 	if (!cmd->name)
 		return err_set(e, EINVAL, "unknown command \"%.40s\"; see podvm --help",
 			       argv[0]);
-	/* features and spec touch no state; doctor makes none. */
-	if (cmd->run != cmd_features && cmd->run != cmd_spec && cmd->run != cmd_doctor) {
+	/* features and spec touch no state; doctor and trust make none. */
+	if (cmd->run != cmd_features && cmd->run != cmd_spec && cmd->run != cmd_doctor &&
+	    cmd->run != cmd_trust) {
 		c.rootfd = state_root_open(root, e);
 		if (c.rootfd < 0)
 			return c.rootfd;
@@ -119,7 +122,7 @@ int main(int argc, char **argv)
 		OPT_FLAG('h', "help", &show_help, "print this"),
 		OPT_END
 	};
-	struct err e = { 0 };
+	struct err e = { 0 }, theirs;
 	int first, rc, fd = -1;
 
 	if (argc > 1 && !strcmp(argv[1], "shim"))
@@ -145,6 +148,11 @@ int main(int argc, char **argv)
 	}
 	if (!rc && argc - first == 3 && !strcmp(argv[first], "supervisor"))
 		return supervisor_main(root, argv[first + 1], argv[first + 2]);
+	/* The trusted runtime has options that are not ours; so this comes before their errors. */
+	if (handover(argc, argv, &theirs) < 0) {
+		e = theirs;
+		rc = -e.code;
+	}
 	if (!rc && systemd)
 		rc = err_set(&e, ENOTSUP,
 			     "--systemd-cgroup is not supported yet; use the engine's cgroupfs manager");

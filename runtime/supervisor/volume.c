@@ -44,6 +44,7 @@
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "runtime/supervisor/supervisor.h"
+#include "runtime/trust.h"
 
 #define QUOTED_BYTES 160
 
@@ -101,7 +102,7 @@ static int same_device(Podvm__Mount *m, const struct stat *st, struct err *e)
 			return set_text(&m->source, same_devices[i].path, e);
 	return err_set(e, ENOTSUP,
 		       "is a device of the host (%u:%u), which a pod does not have: leave it out, "
-		       "or use a trusted runtime",
+		       "or " TRUST_USE,
 		       major(st->st_rdev), minor(st->st_rdev));
 }
 
@@ -251,7 +252,7 @@ static int volume(struct pod *p, struct container *c, Podvm__Mount *m, const cha
 	default:
 		return err_set(e, ENOTSUP,
 			       "is a %s, whose two ends would be on two kernels, the host's and "
-			       "the pod's: leave it out, or use a trusted runtime",
+			       "the pod's: leave it out, or " TRUST_USE,
 			       S_ISSOCK(st.st_mode) ? "socket" : "FIFO");
 	}
 	return tree(p, c, m, fd, e);
