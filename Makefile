@@ -42,10 +42,12 @@ LIB_XXHASH   := libxxhash
 LIB_URING    := liburing
 LIB_NBDKIT   := nbdkit
 LIB_PCAP     := libpcap
+# Headers only: it is loaded when it is needed (runtime/systemd.c).
+LIB_SYSTEMD  := libsystemd
 LIB_CHECK    := check
 ALL_LIBS     := $(LIB_JSON) $(LIB_PROTOBUF) $(LIB_NL) $(LIB_DM) $(LIB_BLKID) \
 		$(LIB_SECCOMP) $(LIB_CAP) $(LIB_EXT2) $(LIB_XXHASH) $(LIB_URING) \
-		$(LIB_NBDKIT) $(LIB_PCAP)
+		$(LIB_NBDKIT) $(LIB_PCAP) $(LIB_SYSTEMD)
 
 NO_BUILD_GOALS := help deps clean demo check bench format kernel node fuzz fuzz-replay
 ifneq ($(filter-out $(NO_BUILD_GOALS),$(or $(MAKECMDGOALS),all)),)

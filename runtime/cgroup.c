@@ -2,242 +2,364 @@
 /*
  * DOC: Theory of operation
  *
- * Host cgroups, unified hierarchy (cgroup v2). The shim of a container sits in
- * the container's cgroupsPath; supervisor and monitor sit in leaves beside it,
- * since the pod's own cgroup has children and a v2 cgroup with children holds
- * no processes (kernel, cgroup-v2.rst, "No Internal Process Constraint"). The
- * monitor has a leaf of its own, so that what the machine uses is told apart, and
- * so that who kills it by its cgroup does not kill the one that cleans up. The
- * limits of containers are set inside the guest. Every directory that is made
- * is in the journal first, the missing parents too; removing leaves alone what
- * is not empty, which then belongs to somebody else as well.
+ * Places for processes on the host, in one hierarchy of version 2 or in several of
+ * version 1 (cgroup_host.c), as directories that we make or as scopes that systemd makes
+ * (systemd.c). The shim of a container is in the container's place. In the pod's there
+ * are two leaves, for supervisor and monitor, since a cgroup of version 2 with children
+ * holds no processes (kernel, cgroup-v2.rst, "No Internal Process Constraint"); the
+ * monitor has one of its own, so that what the machine uses is told apart, and so that
+ * who kills it by its cgroup does not kill the one that cleans up. The limits of
+ * containers are set inside the guest; the host's are the pod's: its weight, and the
+ * memory of the monitor (supervisor/place.c).
+ *
+ * Everything that is made is in the journal first, missing parents too; a record is retired
+ * when a container's place goes while its pod lives on. Removing leaves alone what is
+ * not empty, which then belongs to somebody else as well. A scope ends with its last
+ * process even if nobody is left to stop it.
  */
 #include "runtime/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/mem.h"
 #include "lib/proc.h"
 #include "lib/str.h"
-
-#define CGROUP_ROOT "/sys/fs/cgroup"
-#define CGROUP2_MAGIC 0x63677270
+#include "runtime/systemd.h"
 
 /* How long killed processes may take to leave a cgroup. */
 #define CGROUP_EMPTY_MS 2000
 
-/* Whether ".." is one of a path's components. */
-static bool climbs(const char *path)
+/* For an answer of systemd, and for one of its jobs. */
+#define SYSTEMD_MS 15000
+
+/* Room for a path below a hierarchy and a file in it. */
+#define DIR_BYTES (PATH_MAX + 96)
+
+/* An empty cpuset takes no process: a new one gets what its parent has. */
+static int inherit_cpuset(const char *dir, struct err *e)
 {
-	const char *s;
+	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	size_t i;
+	int rc = 0;
 
-	for (s = strstr(path, ".."); s; s = strstr(s + 1, ".."))
-		if ((s == path || s[-1] == '/') && (!s[2] || s[2] == '/'))
-			return true;
-	return false;
-}
+	for (i = 0; i < ARRAY_LEN(files) && !rc; i++) {
+		_cleanup_free_ char *own = NULL, *above = NULL;
+		char path[DIR_BYTES + 32];
 
-static int check(const char *path, struct err *e)
-{
-	char shown[128];
-	struct statfs st;
-
-	str_quote(shown, sizeof(shown), path);
-	if (strchr(path, ':'))
-		return err_set(e, ENOTSUP,
-			       "/linux/cgroupsPath: %s has systemd's form, which is not supported yet; use the engine's cgroupfs manager",
-			       shown);
-	if (climbs(path))
-		return err_set(e, EINVAL, "/linux/cgroupsPath: %s must not hold '..'",
-			       shown);
-	if (statfs(CGROUP_ROOT, &st) < 0 || st.f_type != CGROUP2_MAGIC)
-		return err_set(e, ENOTSUP,
-			       "%s is not a cgroup v2 hierarchy, which podvm needs; boot with systemd.unified_cgroup_hierarchy=1",
-			       CGROUP_ROOT);
-	return 0;
-}
-
-/* Concatenates; fails when it does not fit. */
-static int join(char *dst, size_t room, struct err *e, const char *dir,
-		const char *mid, const char *name)
-{
-	size_t a = strlen(dir), b = strlen(mid), c = strlen(name);
-
-	if (a + b + c >= room)
-		return err_set(e, ENAMETOOLONG, "/linux/cgroupsPath: too long");
-	memcpy(dst, dir, a);
-	memcpy(dst + a, mid, b);
-	memcpy(dst + a + b, name, c + 1);
-	return 0;
-}
-
-/**
- * cgroup_of_container() - directory of a container's cgroup
- * @cgroups_path: linux.cgroupsPath, or NULL: /podvm/@id
- * @dst:          absolute path below /sys/fs/cgroup
- *
- * Return: 0; -ENOTSUP, -EINVAL naming the field
- */
-int cgroup_of_container(const char *cgroups_path, const char *id, char *dst,
-			size_t room, struct err *e)
-{
-	int rc = check(cgroups_path ? cgroups_path : "", e);
-
-	if (rc < 0)
-		return rc;
-	if (!cgroups_path || !*cgroups_path)
-		return join(dst, room, e, CGROUP_ROOT, "/podvm/", id);
-	return join(dst, room, e, CGROUP_ROOT, "/",
-		    cgroups_path + strspn(cgroups_path, "/"));
-}
-
-/**
- * cgroup_of_pod() - directory for the pod's supervisor and monitor
- * @cgroups_path: of the pod's first container, or NULL
- * @dst:          absolute path below /sys/fs/cgroup
- *
- * Return: as cgroup_of_container()
- */
-int cgroup_of_pod(const char *cgroups_path, const char *pod, char *dst,
-		  size_t room, struct err *e)
-{
-	char own[PATH_MAX];
-	char *slash;
-	int rc = cgroup_of_container(cgroups_path, "x", own, sizeof(own), e);
-
-	if (rc < 0)
-		return rc;
-	slash = strrchr(own, '/');
-	*slash = 0;
-	return join(dst, room, e, own, "/podvm-", pod);
-}
-
-/**
- * cgroup_of_monitor() - directory for the pod's monitor, beside its supervisor's
- * @pod_cgroup: from cgroup_of_pod()
- *
- * Return: 0; -ENAMETOOLONG
- */
-int cgroup_of_monitor(const char *pod_cgroup, char *dst, size_t room, struct err *e)
-{
-	return join(dst, room, e, pod_cgroup, "-vmm", "");
-}
-
-/**
- * cgroup_open() - a descriptor of a cgroup's directory, to start processes in it
- * @ret_fd: owned by the caller
- *
- * Return: 0 or minus errno
- */
-int cgroup_open(const char *path, int *ret_fd, struct err *e)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return err_sys(e, "cgroup %s", path);
-	*ret_fd = fd;
-	return 0;
-}
-
-/**
- * cgroup_make() - make a cgroup and its missing parents
- * @path: from cgroup_of_container() or cgroup_of_pod()
- * @j:    gets one record per directory, before it is made
- *
- * Return: 0 or minus errno
- */
-int cgroup_make(const char *path, struct journal *j, struct err *e)
-{
-	char p[PATH_MAX];
-	char *s;
-	int rc;
-
-	if (str_copy(p, sizeof(p), path) < 0)
-		return err_set(e, ENAMETOOLONG, "%s: too long", path);
-	for (s = p + strlen(CGROUP_ROOT) + 1;; s++) {
-		char c = *s;
-
-		if (c && c != '/')
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		rc = file_read(AT_FDCWD, path, 4096, &own, NULL, e);
+		if (rc < 0 || own[strspn(own, " \n")])
 			continue;
-		*s = 0;
-		if (access(p, F_OK) < 0) {
-			rc = journal_add(j, e, "cgroup", p, NULL);
-			if (rc < 0)
-				return rc;
-			if (mkdir(p, 0755) < 0 && errno != EEXIST)
-				return err_sys(e, "cgroup %s: mkdir", p);
-		}
-		*s = c;
-		if (!c)
-			return 0;
+		snprintf(path, sizeof(path), "%s/../%s", dir, files[i]);
+		rc = file_read(AT_FDCWD, path, 4096, &above, NULL, e);
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		if (!rc)
+			rc = file_write(AT_FDCWD, path, above, e);
 	}
+	return rc < 0 ? err_wrap(e, "cgroup %s", dir) : 0;
+}
+
+static int make_one(const char *dir, bool cpuset, struct journal *j, struct err *e)
+{
+	int rc;
+
+	if (access(dir, F_OK) < 0) {
+		rc = journal_add(j, e, "cgroup", dir, NULL);
+		if (rc < 0)
+			return rc;
+		if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+			return err_sys(e, "cgroup %s: mkdir", dir);
+	}
+	return cpuset ? inherit_cpuset(dir, e) : 0;
+}
+
+/* All of @path but its last component, or that alone. */
+static int make_in(const struct cgroup_hierarchy *h, const char *path, bool last,
+		   struct journal *j, struct err *e)
+{
+	bool cpuset = strstr(h->controllers, "cpuset") != NULL;
+	char p[DIR_BYTES];
+	char *s;
+	int rc = 0;
+
+	if (snprintf(p, sizeof(p), "%s%s", h->dir, path) >= (int)sizeof(p))
+		return err_set(e, ENAMETOOLONG, "cgroup %s: too long", path);
+	if (last)
+		return make_one(p, cpuset, j, e);
+	for (s = strchr(p + strlen(h->dir) + 1, '/'); s && !rc; s = strchr(s + 1, '/')) {
+		*s = 0;
+		rc = make_one(p, cpuset, j, e);
+		*s = '/';
+	}
+	return rc;
 }
 
 /**
- * cgroup_enter() - move a process into a cgroup
- * @pid: 0 is the caller
+ * cgroup_make() - make a cgroup and its missing parents, in every hierarchy
+ * @path:     as in struct cgroup
+ * @j:        gets one record per directory, before it is made
+ * @ret_from: where those of the cgroup itself begin, behind its parents'; may be NULL
  *
  * Return: 0 or minus errno
  */
-int cgroup_enter(const char *path, pid_t pid, struct err *e)
+int cgroup_make(const struct cgroup_host *h, const char *path, struct journal *j,
+		size_t *ret_from, struct err *e)
 {
-	char file[PATH_MAX], text[24];
-	int rc;
+	size_t i;
+	int rc = 0;
 
-	snprintf(file, sizeof(file), "%s/cgroup.procs", path);
+	for (i = 0; i < h->n && !rc; i++)
+		rc = make_in(&h->h[i], path, false, j, e);
+	if (ret_from)
+		*ret_from = journal_mark(j);
+	for (i = 0; i < h->n && !rc; i++)
+		rc = make_in(&h->h[i], path, true, j, e);
+	return rc;
+}
+
+/**
+ * cgroup_enter() - move a process into a cgroup, in every hierarchy
+ * @path: "" is the root
+ * @pid:  0 is the caller
+ *
+ * Return: 0 or minus errno; one that has failed may have moved in some
+ */
+int cgroup_enter(const struct cgroup_host *h, const char *path, pid_t pid, struct err *e)
+{
+	char file[DIR_BYTES], text[24];
+	size_t i;
+	int rc = 0;
+
 	snprintf(text, sizeof(text), "%d", pid);
-	rc = file_write(AT_FDCWD, file, text, e);
+	for (i = 0; i < h->n && !rc; i++) {
+		snprintf(file, sizeof(file), "%s%s/cgroup.procs", h->h[i].dir, path);
+		rc = file_write(AT_FDCWD, file, text, e);
+	}
 	return rc < 0 ? err_wrap(e, "cgroup") : 0;
 }
 
 /**
- * cgroup_remove() - remove an empty cgroup; one that is missing, has children or is
- * in use by others is left as it is
+ * cgroup_open() - a descriptor of a cgroup's directory, to start processes in it
+ * @h:      of version 2; of version 1 they must be moved
+ * @ret_fd: owned by the caller
  *
  * Return: 0 or minus errno
  */
-int cgroup_remove(const char *path, struct err *e)
+int cgroup_open(const struct cgroup_host *h, const char *path, int *ret_fd, struct err *e)
+{
+	char dir[DIR_BYTES];
+	int fd;
+
+	snprintf(dir, sizeof(dir), "%s%s", h->h[0].dir, path);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, "cgroup %s", dir);
+	*ret_fd = fd;
+	return 0;
+}
+
+static void enable_one(const char *dir)
+{
+	static const char *const controllers[] = { "+cpu", "+memory" };
+	char file[DIR_BYTES + 32];
+	size_t i;
+
+	snprintf(file, sizeof(file), "%s/cgroup.subtree_control", dir);
+	/* One that cannot be had must not keep the other off; cgroup_set() tells. */
+	for (i = 0; i < ARRAY_LEN(controllers); i++)
+		file_write(AT_FDCWD, file, controllers[i], NULL);
+}
+
+/**
+ * cgroup_enable() - let what is below a cgroup have limits; of version 1 it has
+ * @parents: also what is beside it and its parents
+ *
+ * Where the host does not let us, cgroup_set() finds no file.
+ */
+void cgroup_enable(const struct cgroup_host *h, const char *path, bool parents)
+{
+	char dir[DIR_BYTES];
+	char *s;
+
+	if (!h->unified || snprintf(dir, sizeof(dir), "%s%s", h->h[0].dir, path) >= (int)sizeof(dir))
+		return;
+	for (s = dir + strlen(h->h[0].dir); parents && s; s = strchr(s + 1, '/')) {
+		*s = 0;
+		enable_one(dir);
+		*s = '/';
+	}
+	enable_one(dir);
+}
+
+/**
+ * cgroup_set() - set a limit
+ * @v2_file, @v1_file: its file in version 2, and in 1: "memory.max", "memory.limit_in_bytes"
+ *
+ * Return: 0; -ENOENT where the controller is not to be had; minus errno
+ */
+int cgroup_set(const struct cgroup_host *h, const char *path, const char *v2_file,
+	       const char *v1_file, uint64_t value, struct err *e)
+{
+	const char *name = h->unified ? v2_file : v1_file;
+	const struct cgroup_hierarchy *in;
+	char file[DIR_BYTES + 32], controller[24], text[24];
+	int rc;
+
+	snprintf(controller, sizeof(controller), "%.*s", (int)strcspn(name, "."), name);
+	in = cgroup_host_find(h, controller);
+	if (!in)
+		return err_set(e, ENOENT, "cgroup: no controller %s on this host", controller);
+	snprintf(file, sizeof(file), "%s%s/%s", in->dir, path, name);
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	rc = file_write(AT_FDCWD, file, text, e);
+	return rc < 0 ? err_wrap(e, "cgroup") : 0;
+}
+
+/* Whether processes are in it or, in version 2, below it. */
+static bool populated(const char *dir)
+{
+	_cleanup_close_ int fd = -1;
+	char path[DIR_BYTES + 32], text[64] = "";
+
+	snprintf(path, sizeof(path), "%s/cgroup.events", dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		return read(fd, text, sizeof(text) - 1) > 0 && strstr(text, "populated 1");
+	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, text, 1) == 1;
+}
+
+/**
+ * cgroup_remove() - remove an empty cgroup of one hierarchy; one that is missing, has
+ * children or is in use by others is left as it is
+ * @dir: absolute
+ *
+ * Return: 0 or minus errno
+ */
+int cgroup_remove(const char *dir, struct err *e)
 {
 	const struct timespec pause = { .tv_nsec = 5000000 };
 	uint64_t end = clock_ms() + CGROUP_EMPTY_MS;
-	char events[PATH_MAX + 16];
 
-	snprintf(events, sizeof(events), "%s/cgroup.events", path);
-	while (rmdir(path) < 0) {
-		_cleanup_close_ int fd = -1;
-		char text[64] = "";
-
+	while (rmdir(dir) < 0) {
 		if (errno == ENOENT)
 			return 0;
 		if (errno != EBUSY && errno != ENOTEMPTY)
-			return err_sys(e, "cgroup %s: rmdir", path);
+			return err_sys(e, "cgroup %s: rmdir", dir);
 		/* Busy without processes: it has children of somebody else. */
-		fd = open(events, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 ||
-		    !strstr(text, "populated 1") || clock_ms() > end)
+		if (!populated(dir) || clock_ms() > end)
 			return 0;
 		nanosleep(&pause, NULL);
 	}
 	return 0;
 }
 
+/* Without systemd nobody needs to be asked: its scopes end with their last processes. */
+static int stop_scope(const char *unit, struct err *e)
+{
+	int rc = systemd_scope_stop(unit, SYSTEMD_MS, e);
+
+	return rc < 0 ? rc : 0;
+}
+
 /**
- * cgroup_undo() - undo a journal record of kind "cgroup"
+ * cgroup_undo() - undo a journal record of kind "cgroup" or "scope"
  *
  * Return: 0 or minus errno
  */
 int cgroup_undo(const struct journal_rec *r, struct err *e)
 {
-	if (r->n != 2 || !str_starts(r->word[1], CGROUP_ROOT "/") ||
-	    climbs(r->word[1]))
-		return err_set(e, EINVAL, "journal: damaged cgroup record");
+	bool is_scope = !strcmp(r->word[0], "scope");
+
+	if (r->n == 2 && is_scope && r->word[1][0])
+		return stop_scope(r->word[1], e);
+	if (r->n != 2 || is_scope || !str_starts(r->word[1], CGROUP_ROOT "/") ||
+	    path_climbs(r->word[1]))
+		return err_set(e, EINVAL, "journal: damaged %s record", r->word[0]);
 	return cgroup_remove(r->word[1], e);
+}
+
+static int begin_scope(struct cgroup *c, const char *description, pid_t pid, uint64_t cpu_shares,
+		       struct journal *j, struct err *e)
+{
+	const struct systemd_scope s = { .unit = c->unit, .slice = c->slice,
+					 .description = description, .pid = pid,
+					 .cpu_weight = cgroup_weight(cpu_shares),
+					 .timeout_ms = SYSTEMD_MS };
+	int rc;
+
+	c->scope_mark = journal_mark(j);
+	rc = journal_add(j, e, "scope", c->unit, NULL);
+	if (rc < 0)
+		return rc;
+	rc = systemd_scope_start(&s, e);
+	/* Another's, which is not to be stopped. */
+	if (rc == -EEXIST)
+		journal_retire(j, c->scope_mark, NULL);
+	return rc;
+}
+
+/**
+ * cgroup_begin() - have a place made
+ * @description: for people
+ * @pid:         systemd's scope begins with it; into one that we make it does not move
+ * @cpu_shares:  0: as it comes
+ *
+ * Return: 0 or minus errno; then the journal's undo takes back what there is of it
+ */
+int cgroup_begin(const struct cgroup_host *h, struct cgroup *c, const char *description,
+		 pid_t pid, uint64_t cpu_shares, struct journal *j, struct err *e)
+{
+	int rc = c->unit[0] ? begin_scope(c, description, pid, cpu_shares, j, e) : 0;
+
+	if (rc < 0)
+		return rc;
+	c->begun = true;
+	/* Of version 1 systemd makes it where it accounts, and we make the rest. */
+	rc = cgroup_make(h, c->path, j, &c->from, e);
+	c->to = journal_mark(j);
+	if (rc < 0 || c->unit[0] || !cpu_shares)
+		return rc;
+	cgroup_enable(h, c->path, true);
+	rc = cgroup_set(h, c->path, "cpu.weight", "cpu.shares",
+			h->unified ? cgroup_weight(cpu_shares) : cpu_shares, e);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int undo(void *arg, const struct journal_rec *r, struct err *e)
+{
+	(void)arg;
+	return cgroup_undo(r, e);
+}
+
+/**
+ * cgroup_end() - take a place back whose processes have ended, and retire its records
+ *
+ * Parents stay until the pod ends: others may be below them.
+ *
+ * Return: 0, also for one that has not begun; minus errno: the journal's undo is left
+ */
+int cgroup_end(struct cgroup *c, struct journal *j, struct err *e)
+{
+	int rc;
+
+	if (!c->begun)
+		return 0;
+	c->begun = false;
+	rc = journal_undo_span(j, c->from, c->to, undo, NULL, e);
+	if (!rc && c->unit[0])
+		rc = stop_scope(c->unit, e);
+	if (!rc && c->unit[0])
+		rc = journal_retire(j, c->scope_mark, e);
+	return rc;
 }

@@ -116,6 +116,7 @@ static const struct {
 	{ "netplug", netplug_undo, true },
 	{ "writeback", writeback_undo, false },
 	{ "cgroup", cgroup_undo, true },
+	{ "scope", cgroup_undo, true },
 	{ "netns", netns_undo, true },
 	{ "handover", undo_handover, true },
 	{ "proc", undo_proc, true },
@@ -476,13 +477,13 @@ int pod_wait_ready(int fd, struct err *e)
 	return err_set(e, (int)code, "%s", end + 1);
 }
 
-static int start_supervisor(const char *root, const char *pod,
-			    const char *bundle, int dir, int lock, struct err *e)
+static int start_supervisor(const char *root, const char *pod, const char *bundle,
+			    bool systemd, int dir, int lock, struct err *e)
 {
 	_cleanup_close_ int rd = -1, wr = -1, log = -1, pidfd = -1;
 	char *const argv[] = { strdupa("podvm"), strdupa("--root"), strdupa(root),
-			       strdupa("supervisor"), strdupa(pod),
-			       strdupa(bundle), NULL };
+			       strdupa("supervisor"), strdupa(pod), strdupa(bundle),
+			       systemd ? strdupa("systemd") : NULL, NULL };
 	int p[2];
 
 	if (pipe2(p, O_CLOEXEC) < 0)
@@ -512,12 +513,13 @@ static int start_supervisor(const char *root, const char *pod,
  * pod_ensure() - call a pod's supervisor, and start the pod if there is none
  * @root:     state directory, for the supervisor's command line
  * @bundle:   of the container that needs the pod: its config.json shapes the VM
+ * @systemd:  the pod's place in the host's cgroups is a scope of systemd's
  * @ret_sock: owned by the caller
  *
  * Return: 0; what failed while the pod was started, with nothing left behind
  */
-int pod_ensure(const char *root, int rootfd, const char *pod,
-	       const char *bundle, int *ret_sock, struct err *e)
+int pod_ensure(const char *root, int rootfd, const char *pod, const char *bundle,
+	       bool systemd, int *ret_sock, struct err *e)
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
 	uint64_t end = clock_ms() + POD_START_MS;
@@ -537,7 +539,7 @@ int pod_ensure(const char *root, int rootfd, const char *pod,
 			if (!rc)
 				rc = note_boot(dir, e);
 			if (!rc)
-				rc = start_supervisor(root, pod, bundle, dir, lock, e);
+				rc = start_supervisor(root, pod, bundle, systemd, dir, lock, e);
 			if (rc < 0) {
 				struct err undo;
 

@@ -17,8 +17,8 @@
 #define POD_END_MS 20000
 
 int pod_connect(int rootfd, const char *pod, int *ret_sock, struct err *e);
-int pod_ensure(const char *root, int rootfd, const char *pod,
-	       const char *bundle, int *ret_sock, struct err *e);
+int pod_ensure(const char *root, int rootfd, const char *pod, const char *bundle,
+	       bool systemd, int *ret_sock, struct err *e);
 int pod_wait_end(int rootfd, const char *pod, int sock, struct err *e);
 int pod_abandon(int rootfd, const char *pod, int sock, struct err *e);
 int pod_recover(int rootfd, const char *pod, struct err *e);

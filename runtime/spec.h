@@ -69,12 +69,13 @@ struct spec_hooks {
 /**
  * struct spec_limits - what the container's own limits say about the VM's size
  * @memory_bytes: linux.resources.memory.limit; 0: none
- * @quota_us, @period_us: of linux.resources.cpu; @quota_us 0: none
+ * @quota_us, @period_us, @shares: of linux.resources.cpu; 0: none
  */
 struct spec_limits {
 	uint64_t memory_bytes;
 	uint64_t quota_us;
 	uint64_t period_us;
+	uint64_t shares;
 };
 
 /**
@@ -91,6 +92,7 @@ struct spec_limits {
  * @vcpus:        as above
  * @overhead_bytes: of @ram_bytes, what is for the guest itself
  * @sized_memory, @sized_vcpus: the pod's annotations say how much it should have
+ * @cpu_shares:   of the pod, or of its only container; 0: none
  * @limits:       the container's own
  * @network_model: of its annotation; NETPLUG_MODELS: as the configuration says
  * @write_back:   of its annotation
@@ -114,6 +116,7 @@ struct spec {
 	uint32_t vcpus;
 	uint64_t overhead_bytes;
 	bool sized_memory, sized_vcpus;
+	uint64_t cpu_shares;
 	struct spec_limits limits;
 	enum netplug_model network_model;
 	enum spec_write_back write_back;

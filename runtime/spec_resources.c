@@ -201,6 +201,7 @@ static int cpu(Podvm__ContainerCreate *c, const struct jnode *n,
 		return rc;
 	if (idle < 0 || idle > 1)
 		return json_fail(&m, "idle", e, "must be 0 or 1");
+	l->shares = shares;
 	if (shares) {
 		/* The kernel's bounds for cpu.shares. */
 		shares = shares < 2 ? 2 : shares > 262144 ? 262144 : shares;

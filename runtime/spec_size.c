@@ -201,5 +201,6 @@ int spec_size(struct spec *s, const struct spec_limits *l, struct err *e)
 	if (z.memory_bytes && z.memory_bytes <= SPEC_RAM_MAX_BYTES)
 		s->ram_bytes = z.memory_bytes + z.overhead_bytes;
 	s->vcpus = processors(&z);
+	s->cpu_shares = z.shares ? z.shares : s->role == SPEC_ROLE_SINGLE ? l->shares : 0;
 	return 0;
 }

@@ -33,7 +33,7 @@ $(B)/tests/unit: $(UNIT_OBJ) $(B)/libruntime.a $(B)/libnetplug.a \
 		 $(B)/libstorage.a $(B)/libvmm.a $(B)/liblib.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(call link,$(UNIT_WRAP) $(LIBS_NETPLUG) $(LIBS_STORAGE) $(LIBS_VMM) $(LIBS_RUNTIME) $(LIBS_LIB) $(call pc,$(LIB_CHECK),--libs))
+	$(call link,$(UNIT_WRAP) $(LIBS_NETPLUG) $(LIBS_STORAGE) $(LIBS_VMM) $(LIBS_RUNTIME) $(LIBS_LIB) $(call pc,$(LIB_CHECK) $(LIB_SYSTEMD),--libs))
 
 .PHONY: unit
 unit: $(B)/tests/unit

@@ -14,10 +14,12 @@
  * struct cli - what every command starts from
  * @root:   state directory
  * @rootfd: the same, open, borrowed by commands
+ * @systemd: linux.cgroupsPath names a scope of systemd's
  */
 struct cli {
 	const char *root;
 	int rootfd;
+	bool systemd;
 };
 
 /**

@@ -123,11 +123,12 @@ static int create_in_pod(struct cli *c, const struct create_args *a,
 		state_free(old);
 		return err_set(e, EEXIST, "container %s exists already", id);
 	}
-	rc = pod_ensure(c->root, c->rootfd, pod, bundle, &sock, e);
+	rc = pod_ensure(c->root, c->rootfd, pod, bundle, c->systemd, &sock, e);
 	if (rc < 0)
 		return rc;
 	m.id = strdupa(id);
 	m.bundle = strdupa(bundle);
+	m.systemd = c->systemd;
 	rc = pod_call(sock, &rq, NULL, 0, NULL, e);
 	if (!rc)
 		return complete(c, a, id, pod, bundle, spec, sock, ret_shim, e);

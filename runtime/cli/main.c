@@ -80,9 +80,9 @@ static void help(const struct opt *global)
 	       "  podvm spec > config.json && podvm run demo\n");
 }
 
-static int run(const char *root, int argc, char **argv, struct err *e)
+static int run(const char *root, bool systemd, int argc, char **argv, struct err *e)
 {
-	struct cli c = { .root = root, .rootfd = -1 };
+	struct cli c = { .root = root, .rootfd = -1, .systemd = systemd };
 	const struct command *cmd;
 	size_t i;
 	int rc;
@@ -117,7 +117,8 @@ int main(int argc, char **argv)
 		OPT_STR(0, "log-format", &format, "FORMAT", "text or json"),
 		OPT_STR(0, "log-level", &level, "LEVEL", "error, warning, info or debug"),
 		OPT_FLAG(0, "debug", &debug, "log more"),
-		OPT_FLAG(0, "systemd-cgroup", &systemd, "refused: use the cgroupfs manager"),
+		OPT_FLAG(0, "systemd-cgroup", &systemd,
+			 "cgroups on the host are scopes of systemd's"),
 		OPT_FLAG('v', "version", &version, "print the version"),
 		OPT_FLAG('h', "help", &show_help, "print this"),
 		OPT_END
@@ -146,18 +147,15 @@ int main(int argc, char **argv)
 		help(global);
 		return show_help ? 0 : 1;
 	}
-	if (!rc && argc - first == 3 && !strcmp(argv[first], "supervisor"))
-		return supervisor_main(root, argv[first + 1], argv[first + 2]);
+	if (!rc && argc - first >= 3 && !strcmp(argv[first], "supervisor"))
+		return supervisor_main(root, argv[first + 1], argv[first + 2], argc - first > 3);
 	/* The trusted runtime has options that are not ours; so this comes before their errors. */
 	if (handover(argc, argv, &theirs) < 0) {
 		e = theirs;
 		rc = -e.code;
 	}
-	if (!rc && systemd)
-		rc = err_set(&e, ENOTSUP,
-			     "--systemd-cgroup is not supported yet; use the engine's cgroupfs manager");
 	if (!rc)
-		rc = run(root, argc - first, argv + first, &e);
+		rc = run(root, systemd, argc - first, argv + first, &e);
 	if (rc < 0) {
 		log_error("%s", e.text);
 		fprintf(stderr, "podvm: %s\n", e.text);

@@ -17,7 +17,6 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
-#include "runtime/cgroup.h"
 #include "runtime/supervisor/supervisor.h"
 
 #define AGENT_CREATE_MS 60000
@@ -93,15 +92,13 @@ void container_unplug(struct pod *p, struct container *c)
 static void drop(struct pod *p, struct container *c)
 {
 	struct container **at;
-	struct err e;
 
 	wayback_end(p, c);
 	container_unplug(p, c);
 	settle_now(p, c, false);
 	volumes_remove(p, c);
 	storage_map_free(c->map);
-	if (c->cgroup[0] && cgroup_remove(c->cgroup, &e) < 0)
-		log_warn("container %s: %s", c->id, e.text);
+	place_container_end(p, c);
 	for (at = &p->containers; *at; at = &(*at)->next) {
 		if (*at == c) {
 			*at = c->next;
@@ -262,7 +259,7 @@ static void take_back(struct pod *p, struct container *c)
 	drop(p, c);
 }
 
-static int make(struct pod *p, struct container *c, const char *bundle,
+static int make(struct pod *p, struct container *c, const char *bundle, bool systemd,
 		struct err *e)
 {
 	struct spec *spec;
@@ -276,10 +273,7 @@ static int make(struct pod *p, struct container *c, const char *bundle,
 	if (!rc && spec->create->start_hooks)
 		rc = state_hooks(c->state, "created", spec->create->start_hooks, e);
 	if (!rc)
-		rc = cgroup_of_container(spec->cgroups_path, c->id, c->cgroup,
-					 sizeof(c->cgroup), e);
-	if (!rc)
-		rc = cgroup_make(c->cgroup, p->journal, e);
+		rc = cgroup_of_container(spec->cgroups_path, c->id, systemd, &c->cgroup, e);
 	c->infra = spec->role == SPEC_ROLE_SANDBOX;
 	if (!rc)
 		rc = pod_resize_for(p, c, &spec->limits, e);
@@ -300,11 +294,12 @@ static int make(struct pod *p, struct container *c, const char *bundle,
 /**
  * container_create() - make a container that waits for its start
  * @bundle: absolute path
+ * @systemd: linux.cgroupsPath names a scope of systemd's
  * @owner:  connection that it belongs to until container_commit()
  *
  * Return: 0; -EEXIST; what failed, with nothing left behind
  */
-int container_create(struct pod *p, const char *id, const char *bundle,
+int container_create(struct pod *p, const char *id, const char *bundle, bool systemd,
 		     const void *owner, struct err *e)
 {
 	struct container *c;
@@ -330,7 +325,7 @@ int container_create(struct pod *p, const char *id, const char *bundle,
 	c->back.hold = c->back.stream = -1;
 	c->next = p->containers;
 	p->containers = c;
-	rc = make(p, c, bundle, e);
+	rc = make(p, c, bundle, systemd, e);
 	if (rc < 0)
 		take_back(p, c);
 	return rc;

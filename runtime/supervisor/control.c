@@ -18,7 +18,6 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/mem.h"
-#include "runtime/cgroup.h"
 #include "runtime/supervisor/supervisor.h"
 
 struct conn {
@@ -66,7 +65,7 @@ static int give_agent(struct pod *p, const Podvm__Pod__Agent *rq,
 		return err_set(e, ENOENT, "container %s does not exist", rq->id);
 	if (p->dead || c->ended || c->state->status == STATE_STOPPED)
 		return err_set(e, ESRCH, "container not running");
-	rc = cgroup_enter(c->cgroup, (pid_t)rq->shim_pid, e);
+	rc = place_shim(p, c, (pid_t)rq->shim_pid, e);
 	if (rc < 0)
 		return rc;
 	rc = machine_connect(p, &a->fds[0], e);
@@ -279,7 +278,8 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 
 	switch (rq->body_case) {
 	case PODVM__POD__REQUEST__BODY_CREATE:
-		return container_create(p, rq->create->id, rq->create->bundle, c, e);
+		return container_create(p, rq->create->id, rq->create->bundle,
+					rq->create->systemd, c, e);
 	case PODVM__POD__REQUEST__BODY_COMMIT:
 		return container_commit(p, rq->commit->id,
 					(pid_t)rq->commit->shim_pid, c, e);

@@ -111,6 +111,7 @@ static int configure(struct pod *p, const struct spec *spec, struct err *e)
 		return err_sys(e, "console.log");
 	rq.config.guest_cid = GUEST_CID;
 	machine_size(p, spec, &rq.config, size_args);
+	place_limit(p, p->memory_bytes);
 	n = snprintf(rq.config.cmdline, sizeof(rq.config.cmdline), "%s%s %s",
 		     GUEST_CMDLINE, size_args, p->config.cmdline);
 	if (n >= (int)sizeof(rq.config.cmdline))
@@ -272,7 +273,8 @@ static int boot(struct pod *p, const struct spec *spec,
 	rc = vmm_spawn(p->config.vmm, &how, &p->vmm, e);
 	if (rc < 0)
 		return err_wrap(e, "monitor %s", p->config.vmm);
-	if ((rc = machine_journal(p, e)) < 0 || (rc = configure(p, spec, e)) < 0 ||
+	if ((rc = machine_journal(p, e)) < 0 || (rc = place_monitor(p, e)) < 0 ||
+	    (rc = configure(p, spec, e)) < 0 ||
 	    (rc = plug_net(p, ports, n_ports, e)) < 0 ||
 	    (rc = broker_plug(p, e)) < 0 ||
 	    (rc = join_vsock(p, VMM_LISTEN, AGENT_PORT, &p->agent.fd, e)) < 0 ||

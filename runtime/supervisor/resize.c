@@ -158,6 +158,7 @@ int machine_set_memory(struct pod *p, uint64_t bytes, struct err *e)
 	more = bytes > p->ram_bytes ? bytes - p->ram_bytes : 0;
 	if (more)
 		more = round_up(more, rp.memory.block_bytes ? rp.memory.block_bytes : 1);
+	place_limit(p, p->ram_bytes + (more > rp.memory.plugged ? more : rp.memory.plugged));
 	rc = ask(p, VMM_BALLOON, less, &rp, e);
 	if (!rc && p->hotplug_bytes)
 		rc = ask(p, VMM_MEMORY, more, &rp, e);

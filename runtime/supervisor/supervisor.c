@@ -27,7 +27,6 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
-#include "runtime/cgroup.h"
 
 /* Messages of the agent that are taken before others get their turn. */
 #define AGENT_ROUND 64
@@ -159,21 +158,6 @@ static int open_dirs(struct pod *p, struct err *e)
 	return journal_open(p->dirfd, "journal", &p->journal, e);
 }
 
-/* The pod's cgroups on the host: ours, which we enter, and the monitor's. */
-static int make_cgroups(struct pod *p, const struct spec *spec, struct err *e)
-{
-	char own[PATH_MAX], monitor[PATH_MAX];
-	int rc;
-
-	if ((rc = cgroup_of_pod(spec->cgroups_path, p->id, own, sizeof(own), e)) < 0 ||
-	    (rc = cgroup_of_monitor(own, monitor, sizeof(monitor), e)) < 0 ||
-	    (rc = cgroup_make(own, p->journal, e)) < 0 ||
-	    (rc = cgroup_make(monitor, p->journal, e)) < 0 ||
-	    (rc = cgroup_open(monitor, &p->cgroup_fd, e)) < 0)
-		return rc;
-	return cgroup_enter(own, 0, e);
-}
-
 static int start(struct pod *p, const char *bundle, int *empty_fd,
 		 struct err *e)
 {
@@ -184,7 +168,7 @@ static int start(struct pod *p, const char *bundle, int *empty_fd,
 	if ((rc = open_dirs(p, e)) < 0 || (rc = config_load(&p->config, e)) < 0 ||
 	    (rc = loop_new(&p->loop, e)) < 0 || (rc = spec_load(bundle, &spec, e)) < 0)
 		return rc;
-	rc = make_cgroups(p, spec, e);
+	rc = place_pod(p, spec, e);
 	if (!rc)
 		rc = machine_start(p, spec, e);
 	if (!rc)
@@ -203,7 +187,7 @@ static void finish(struct pod *p, bool gently)
 	machine_stop(p, gently);
 	container_forget_all(p);
 	fd_close(&p->listen_fd);
-	cgroup_enter("/sys/fs/cgroup", 0, NULL); /* so that ours can be removed */
+	place_leave(p);
 	if (p->journal && journal_undo(p->journal, pod_undo, NULL, &e) < 0) {
 		log_error("pod %s: clean-up: %s", p->id, e.text);
 		return; /* the directory stays for the next command */
@@ -234,10 +218,11 @@ static int serve(struct pod *p, struct err *e)
  * @root:   state directory
  * @pod:    id; its directory exists and its lock is POD_LOCK_FD
  * @bundle: of the container that starts the pod
+ * @systemd: cgroups are scopes of systemd's
  *
  * Return: exit status
  */
-int supervisor_main(const char *root, const char *pod, const char *bundle)
+int supervisor_main(const char *root, const char *pod, const char *bundle, bool systemd)
 {
 	static struct pod p;
 	int empty_fd = -1, rc;
@@ -246,6 +231,7 @@ int supervisor_main(const char *root, const char *pod, const char *bundle)
 	log_open(2, LOG_LEVEL_INFO, false);
 	signal(SIGPIPE, SIG_IGN); /* who started us may be gone */
 	p.root = root;
+	p.systemd = systemd;
 	p.rootfd = p.podsfd = p.dirfd = p.netns_fd = p.cgroup_fd = p.listen_fd = p.signal_fd = -1;
 	p.back_fd = -1;
 	p.settle_event = p.uevent_fd = -1;

@@ -12,6 +12,7 @@
 #include "lib/loop.h"
 #include "lib/share.h"
 #include "netplug/netplug.h"
+#include "runtime/cgroup.h"
 #include "runtime/config.h"
 #include "runtime/life.h"
 #include "runtime/pod.h"
@@ -85,7 +86,7 @@ struct way_back {
  * @n_disks:   how many of them are plugged
  * @trees:     numbers of its trees in the pod's share, owned, @n_trees of them
  * @mirrors:   keys of its mirrors, owned, @n_mirrors of them
- * @cgroup:    directory on the host
+ * @cgroup:    its place on the host (place.c)
  * @rawvols:   raw block volumes that it has; the list is owned
  * @owner:     connection of the command that creates it, until Commit
  * @committed: its shim is up and its record is visible
@@ -106,7 +107,7 @@ struct container {
 	size_t n_trees;
 	uint32_t *mirrors;
 	size_t n_mirrors;
-	char cgroup[PATH_MAX];
+	struct cgroup cgroup;
 	struct rawvol **rawvols;
 	size_t n_rawvols;
 	const void *owner;
@@ -182,7 +183,10 @@ struct pod {
 	int rootfd, podsfd, dirfd;	/* owned */
 	int netns_fd;			/* owned; of the pod */
 	char *netns_path;		/* owned; that the engine gave, or ours, or NULL */
-	int cgroup_fd;			/* owned; where the monitor starts */
+	struct cgroup_host cgroups;
+	struct cgroup cgroup;		/* its place on the host (place.c) */
+	int cgroup_fd;			/* owned; where the monitor starts; -1: it is moved */
+	bool systemd;			/* the pod's place is a scope of systemd's */
 	int listen_fd;			/* owned */
 	int signal_fd;			/* owned */
 	int back_fd;			/* owned; wakes the loop for wayback.c */
@@ -254,6 +258,13 @@ int machine_get_size(struct pod *p, Podvm__Pod__Size *ret, struct err *e);
 int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e);
 int machine_metrics(struct pod *p, struct vmm_metrics *ret, struct err *e);
 
+int place_pod(struct pod *p, const struct spec *spec, struct err *e);
+int place_monitor(struct pod *p, struct err *e);
+void place_limit(struct pod *p, uint64_t bytes);
+int place_shim(struct pod *p, struct container *c, pid_t pid, struct err *e);
+void place_container_end(struct pod *p, struct container *c);
+void place_leave(struct pod *p);
+
 int pod_resize_for(struct pod *p, struct container *c, const struct spec_limits *limits,
 		   struct err *e);
 void pod_resize_shrink(struct pod *p);
@@ -292,7 +303,7 @@ void mirror_remove(struct pod *p, uint32_t key);
 void mirrors_done(struct pod *p);
 
 struct container *container_find(struct pod *p, const char *id);
-int container_create(struct pod *p, const char *id, const char *bundle,
+int container_create(struct pod *p, const char *id, const char *bundle, bool systemd,
 		     const void *owner, struct err *e);
 int container_commit(struct pod *p, const char *id, pid_t shim,
 		     const void *owner, struct err *e);
@@ -338,6 +349,6 @@ void settle_now(struct pod *p, struct container *c, bool ask);
 
 int control_open(struct pod *p, struct err *e);
 
-int supervisor_main(const char *root, const char *pod, const char *bundle);
+int supervisor_main(const char *root, const char *pod, const char *bundle, bool systemd);
 
 #endif

@@ -347,7 +347,7 @@ START_TEST(bad_pod_id)
 
 	ck_assert_int_eq(pod_recover(root, bad[_i], &e), -EINVAL);
 	ck_assert_int_eq(pod_connect(root, bad[_i], &sock, &e), -EINVAL);
-	ck_assert_int_eq(pod_ensure(".", root, bad[_i], "/b", &sock, &e), -EINVAL);
+	ck_assert_int_eq(pod_ensure(".", root, bad[_i], "/b", false, &sock, &e), -EINVAL);
 	ck_assert_int_eq(sock, -1);
 	ck_assert_uint_eq(kit_count("pods"), 0);
 }
@@ -377,7 +377,7 @@ START_TEST(supervisor_does_not_start)
 	size_t before = kit_fds();
 
 	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
-	ck_assert_int_eq(pod_ensure(cwd, root, "zz", "/zz", &sock, &e), -EPIPE);
+	ck_assert_int_eq(pod_ensure(cwd, root, "zz", "/zz", false, &sock, &e), -EPIPE);
 	ck_assert_str_eq(e.text, "the process ended before it was ready");
 	ck_assert_uint_eq(kit_count("pods"), 0);
 	ck_assert_uint_eq(kit_fds(), before);

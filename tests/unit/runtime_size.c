@@ -219,8 +219,9 @@ static void teardown(void)
 	fd_close(&fake.agent);
 }
 
-static const struct spec_limits none, big = { 512 * MIB, 250000, 100000 },
-					small = { 32 * MIB, 50000, 100000 };
+static const struct spec_limits none,
+	big = { .memory_bytes = 512 * MIB, .quota_us = 250000, .period_us = 100000 },
+	small = { .memory_bytes = 32 * MIB, .quota_us = 50000, .period_us = 100000 };
 
 /* Memory beyond 256 MiB, and processors, as monitor and guest were asked for last. */
 static void expect(uint64_t more_mib, uint32_t cpus)

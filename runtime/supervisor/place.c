@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * Who sits where in the host's cgroups (runtime/cgroup.c), and what the host limits:
+ *
+ *	the pod's place      CPU weight by the pod's shares, or those of its only container
+ *	  supervisor
+ *	  vmm                memory: what the machine has, and the monitor's own
+ *	a container's place  shims of it and of its execs; no limits: the guest has them
+ *
+ * The monitor's memory is limited so that one that was taken over cannot use up the
+ * host's; the limit is raised before the machine grows, and lowered with the first change
+ * after it has shrunk. A host that does not give us the controllers is fine: then what its engine has limited
+ * around us holds, as it does in any case.
+ *
+ * A scope of systemd's must begin with a process. The pod's begins with the supervisor,
+ * which then goes into its leaf; a container's with the shim of its init.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "runtime/supervisor/supervisor.h"
+
+/*
+ * The monitor's memory beside the guest's: its own (3 MiB), the host kernel's tables and
+ * queues for the machine (up to 2 % of its memory without EPT), and page cache of disks,
+ * which the kernel reclaims first.
+ */
+#define MONITOR_BYTES (64ull << 20)
+#define MONITOR_SHARE 32
+
+static int leaf(const struct pod *p, const char *name, char path[PATH_MAX], struct err *e)
+{
+	if (snprintf(path, PATH_MAX, "%s/%s", p->cgroup.path, name) >= PATH_MAX)
+		return err_set(e, ENAMETOOLONG, "/linux/cgroupsPath: too long");
+	return 0;
+}
+
+/**
+ * place_pod() - the pod's place, with us in it
+ * @spec: of the container that starts the pod
+ *
+ * Return: 0 or minus errno
+ */
+int place_pod(struct pod *p, const struct spec *spec, struct err *e)
+{
+	char own[PATH_MAX], monitor[PATH_MAX], text[STATE_ID_BYTES + 16];
+	int rc;
+
+	snprintf(text, sizeof(text), "podvm: pod %s", p->id);
+	if ((rc = cgroup_host_read(&p->cgroups, e)) < 0 ||
+	    (rc = cgroup_of_pod(spec->cgroups_path, p->id, p->systemd, &p->cgroup, e)) < 0 ||
+	    (rc = leaf(p, "supervisor", own, e)) < 0 || (rc = leaf(p, "vmm", monitor, e)) < 0 ||
+	    (rc = cgroup_begin(&p->cgroups, &p->cgroup, text, getpid(), spec->cpu_shares,
+			       p->journal, e)) < 0 ||
+	    (rc = cgroup_make(&p->cgroups, own, p->journal, NULL, e)) < 0 ||
+	    (rc = cgroup_enter(&p->cgroups, own, 0, e)) < 0 ||
+	    (rc = cgroup_make(&p->cgroups, monitor, p->journal, NULL, e)) < 0)
+		return rc;
+	/* What is above a scope is systemd's to set. */
+	cgroup_enable(&p->cgroups, p->cgroup.path, !p->systemd);
+	return p->cgroups.unified ? cgroup_open(&p->cgroups, monitor, &p->cgroup_fd, e) : 0;
+}
+
+/**
+ * place_monitor() - the monitor is where it belongs, if it was not born there
+ *
+ * Return: 0 or minus errno
+ */
+int place_monitor(struct pod *p, struct err *e)
+{
+	char monitor[PATH_MAX];
+	int rc = p->cgroups.unified ? 0 : leaf(p, "vmm", monitor, e);
+
+	return rc < 0 || p->cgroups.unified ? rc :
+	       cgroup_enter(&p->cgroups, monitor, p->vmm.pid, e);
+}
+
+/**
+ * place_limit() - what the monitor may use, for a machine of a size
+ * @bytes: of guest memory
+ */
+void place_limit(struct pod *p, uint64_t bytes)
+{
+	char monitor[PATH_MAX];
+	struct err e;
+
+	if (!p->cgroup.begun || leaf(p, "vmm", monitor, &e) < 0)
+		return;
+	if (cgroup_set(&p->cgroups, monitor, "memory.max", "memory.limit_in_bytes",
+		       bytes + MONITOR_BYTES + bytes / MONITOR_SHARE, &e) < 0)
+		log_info("pod %s: the monitor's memory is not limited: %s", p->id, e.text);
+}
+
+/**
+ * place_shim() - a shim into its container's place, which begins with the first one
+ *
+ * Return: 0 or minus errno
+ */
+int place_shim(struct pod *p, struct container *c, pid_t pid, struct err *e)
+{
+	char text[STATE_ID_BYTES + 24];
+	int rc = 0;
+
+	snprintf(text, sizeof(text), "podvm: container %s", c->id);
+	if (!c->cgroup.begun)
+		rc = cgroup_begin(&p->cgroups, &c->cgroup, text, pid, 0, p->journal, e);
+	return rc < 0 ? rc : cgroup_enter(&p->cgroups, c->cgroup.path, pid, e);
+}
+
+/**
+ * place_container_end() - a container's processes have ended
+ */
+void place_container_end(struct pod *p, struct container *c)
+{
+	struct err e;
+
+	if (cgroup_end(&c->cgroup, p->journal, &e) < 0)
+		log_warn("container %s: %s", c->id, e.text);
+}
+
+/**
+ * place_leave() - we leave the pod's place, so that it can be removed
+ */
+void place_leave(struct pod *p)
+{
+	if (p->cgroups.n)
+		cgroup_enter(&p->cgroups, "", 0, NULL);
+}
