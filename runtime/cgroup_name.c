@@ -158,7 +158,7 @@ static int scope(const char *path, const char *id, struct cgroup *ret, struct er
 	const char *prefix = "podvm", *name = id;
 	int n, len = (int)strlen(prefix), rc = 0;
 
-	strcpy(ret->slice, "system" SLICE); /* its length is known */
+	snprintf(ret->slice, sizeof(ret->slice), "system" SLICE);
 	if (*path)
 		rc = split(path, ret, &prefix, &len, &name, e);
 	if (rc < 0)

@@ -47,7 +47,7 @@
 /* Of the library; filled by load(). */
 static struct {
 	void *handle;
-#define FIELD(name) __typeof__(name) *name;
+#define FIELD(name) __typeof__(name) *(name);
 	CALLS(FIELD)
 #undef FIELD
 } sd;

@@ -274,6 +274,8 @@ static int make(struct pod *p, struct container *c, const char *bundle, bool sys
 		rc = state_hooks(c->state, "created", spec->create->start_hooks, e);
 	if (!rc)
 		rc = cgroup_of_container(spec->cgroups_path, c->id, systemd, &c->cgroup, e);
+	if (!rc)
+		oom_forget(c);
 	c->infra = spec->role == SPEC_ROLE_SANDBOX;
 	if (!rc)
 		rc = pod_resize_for(p, c, &spec->limits, e);
@@ -491,6 +493,8 @@ void container_exited(struct pod *p, const Podvm__Exited *x)
 	if (!c || !c->state || (x->exec_id && *x->exec_id) || life_next(life_of(c), LIFE_EXITED) < 0)
 		return;
 	c->ended = true;
+	if (x->oom)
+		oom_tell(c);
 	c->state->exit_code = (int)(x->signal ? 128 + (x->signal & 127) : x->code & 255);
 	pod_stamp(p, 0, "container %.32s: ended with %d", c->id, c->state->exit_code);
 	if (c->state->status == STATE_CREATED || !wayback_begin(p, c))

@@ -258,6 +258,9 @@ int machine_get_size(struct pod *p, Podvm__Pod__Size *ret, struct err *e);
 int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e);
 int machine_metrics(struct pod *p, struct vmm_metrics *ret, struct err *e);
 
+void oom_forget(const struct container *c);
+void oom_tell(const struct container *c);
+
 int place_pod(struct pod *p, const struct spec *spec, struct err *e);
 int place_monitor(struct pod *p, struct err *e);
 void place_limit(struct pod *p, uint64_t bytes);

@@ -291,6 +291,95 @@ START_TEST(start_fails)
 }
 END_TEST
 
+/* ---- out of memory ------------------------------------------------------------------ */
+
+static void ends_out_of_memory(uint32_t sig)
+{
+	Podvm__Exited x = PODVM__EXITED__INIT;
+
+	x.id = ctr->id;
+	x.signal = sig;
+	x.oom = true;
+	container_exited(&pod, &x);
+}
+
+static void use_bundle(const char *path)
+{
+	free(ctr->state->bundle);
+	ctr->state->bundle = strdup(path);
+	ck_assert_ptr_nonnull(ctr->state->bundle);
+}
+
+/* The bundle tells it before the shim goes; once, also if the guest says it again. */
+START_TEST(bundle_tells_of_memory)
+{
+	ck_assert_int_eq(mkdir("bundle", 0755), 0);
+	use_bundle("bundle");
+	ctr->lent = _i; /* it is not stopped at once, then */
+	ends_out_of_memory(SIGKILL);
+	ck_assert_int_eq(access("bundle/oom", F_OK), 0);
+	ck_assert_int_eq(unlink("bundle/oom"), 0);
+	ends_out_of_memory(SIGKILL);
+	run_until_stopped();
+	ends_out_of_memory(SIGKILL);
+	ck_assert_uint_eq(kit_count("bundle"), 0);
+	ck_assert_int_eq(ctr->state->exit_code, 137);
+	ck_assert_str_eq(told(), "+");
+}
+END_TEST
+
+/* One that lived on without what was killed: told, with its own exit code. */
+START_TEST(init_survives_memory)
+{
+	ck_assert_int_eq(mkdir("bundle", 0755), 0);
+	use_bundle("bundle");
+	ends_out_of_memory(0);
+	ck_assert_int_eq(access("bundle/oom", F_OK), 0);
+	ck_assert_int_eq(ctr->state->exit_code, 0);
+}
+END_TEST
+
+/* Another container of the guest, or one that is unknown: no file for this one. */
+START_TEST(others_memory)
+{
+	Podvm__Exited x = PODVM__EXITED__INIT;
+	char other[] = "other", exec[] = "exec";
+
+	ck_assert_int_eq(mkdir("bundle", 0755), 0);
+	use_bundle("bundle");
+	x.oom = true;
+	x.id = other;
+	container_exited(&pod, &x);
+	x.id = ctr->id;
+	x.exec_id = exec;
+	container_exited(&pod, &x);
+	process_ends();
+	run_until_stopped();
+	ck_assert_uint_eq(kit_count("bundle"), 0);
+}
+END_TEST
+
+/* The engine's bundle is gone, or has something of that name already. */
+START_TEST(bundle_cannot_tell)
+{
+	use_bundle("nowhere");
+	oom_forget(ctr);
+	oom_tell(ctr);
+	ck_assert_int_eq(mkdir("bundle", 0755), 0);
+	use_bundle("bundle");
+	ck_assert_int_eq(symlink("../elsewhere", "bundle/oom"), 0);
+	oom_tell(ctr);
+	ck_assert_int_ne(access("elsewhere", F_OK), 0);
+	oom_forget(ctr);
+	ck_assert_uint_eq(kit_count("bundle"), 0);
+	oom_tell(ctr);
+	ck_assert_int_eq(access("bundle/oom", F_OK), 0);
+	oom_forget(ctr);
+	oom_forget(ctr);
+	ck_assert_uint_eq(kit_count("bundle"), 0);
+}
+END_TEST
+
 /* ---- what the host has lent ------------------------------------------------------------ */
 
 /* A root file system that is shared has no map; the volume comes back all the same. */
@@ -459,6 +548,10 @@ Suite *runtime_settle_suite(void)
 	}
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, start_fails);
+	tcase_add_loop_test(t, bundle_tells_of_memory, 0, 2);
+	tcase_add_test(t, init_survives_memory);
+	tcase_add_test(t, others_memory);
+	tcase_add_test(t, bundle_cannot_tell);
 	tcase_add_test(t, shared_root_with_a_volume);
 	tcase_add_test(t, device_is_held);
 	tcase_add_loop_test(t, record_is_retired, 0, 2);
