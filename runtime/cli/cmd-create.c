@@ -106,13 +106,47 @@ static int complete(struct cli *c, const struct create_args *a, const char *id, 
 	return rc;
 }
 
+/* How often a pod may end under a command that wants a container in it. */
+#define POD_TRIES 5
+
+/*
+ * Has the pod's supervisor make the container. A pod whose last container has just gone
+ * ends, and its supervisor may have taken our call before: then there is a new one.
+ */
+static int call_create(struct cli *c, const char *id, const char *pod, const char *bundle,
+		       int *ret_sock, struct err *e)
+{
+	Podvm__Pod__Create m = PODVM__POD__CREATE__INIT;
+	Podvm__Pod__Request rq = POD_REQUEST(create = &m, CREATE);
+	int tries, rc = 0;
+
+	m.id = strdupa(id);
+	m.bundle = strdupa(bundle);
+	m.systemd = c->systemd;
+	for (tries = 0; tries < POD_TRIES; tries++) {
+		_cleanup_close_ int sock = -1;
+
+		rc = pod_ensure(c->root, c->rootfd, pod, bundle, c->systemd, &sock, e);
+		if (rc < 0)
+			return rc;
+		rc = pod_call(sock, &rq, NULL, 0, NULL, e);
+		if (rc >= 0) {
+			*ret_sock = fd_steal(&sock);
+			return 0;
+		}
+		/* Whatever it was: nothing of ours stays. */
+		pod_abandon(c->rootfd, pod, sock, NULL);
+		if (rc != -ESHUTDOWN && rc != -EPIPE)
+			break;
+	}
+	return rc;
+}
+
 static int create_in_pod(struct cli *c, const struct create_args *a,
 			 const char *id, const char *bundle,
 			 const struct spec *spec, int *ret_shim, struct err *e)
 {
 	const char *pod = spec->sandbox_id ? spec->sandbox_id : id;
-	Podvm__Pod__Create m = PODVM__POD__CREATE__INIT;
-	Podvm__Pod__Request rq = POD_REQUEST(create = &m, CREATE);
 	_cleanup_close_ int sock = -1;
 	struct state *old;
 	int rc;
@@ -123,17 +157,8 @@ static int create_in_pod(struct cli *c, const struct create_args *a,
 		state_free(old);
 		return err_set(e, EEXIST, "container %s exists already", id);
 	}
-	rc = pod_ensure(c->root, c->rootfd, pod, bundle, c->systemd, &sock, e);
-	if (rc < 0)
-		return rc;
-	m.id = strdupa(id);
-	m.bundle = strdupa(bundle);
-	m.systemd = c->systemd;
-	rc = pod_call(sock, &rq, NULL, 0, NULL, e);
-	if (!rc)
-		return complete(c, a, id, pod, bundle, spec, sock, ret_shim, e);
-	pod_abandon(c->rootfd, pod, sock, NULL);
-	return rc;
+	rc = call_create(c, id, pod, bundle, &sock, e);
+	return rc < 0 ? rc : complete(c, a, id, pod, bundle, spec, sock, ret_shim, e);
 }
 
 /**

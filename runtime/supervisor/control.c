@@ -278,6 +278,9 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 
 	switch (rq->body_case) {
 	case PODVM__POD__REQUEST__BODY_CREATE:
+		/* Its last container has gone in this round: a new pod can have this one. */
+		if (p->ending || p->dead)
+			return err_set(e, ESHUTDOWN, "pod %s is ending", p->id);
 		return container_create(p, rq->create->id, rq->create->bundle,
 					rq->create->systemd, c, e);
 	case PODVM__POD__REQUEST__BODY_COMMIT:

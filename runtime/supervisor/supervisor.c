@@ -122,13 +122,9 @@ static void on_empty(void *arg, uint32_t events)
 
 static int watch(struct pod *p, int *empty_fd, struct err *e)
 {
-	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
 	struct loop_src *src;
 	int rc;
 
-	p->signal_fd = signals_new(ends, ARRAY_LEN(ends), e);
-	if (p->signal_fd < 0)
-		return p->signal_fd;
 	*empty_fd = timer_new(e);
 	if (*empty_fd < 0)
 		return *empty_fd;
@@ -158,6 +154,15 @@ static int open_dirs(struct pod *p, struct err *e)
 	return journal_open(p->dirfd, "journal", &p->journal, e);
 }
 
+/* Before any thread: one that does not block them would die of them, and we with it. */
+static int block_signals(struct pod *p, struct err *e)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+
+	p->signal_fd = signals_new(ends, ARRAY_LEN(ends), e);
+	return p->signal_fd < 0 ? p->signal_fd : 0;
+}
+
 static int start(struct pod *p, const char *bundle, int *empty_fd,
 		 struct err *e)
 {
@@ -165,7 +170,8 @@ static int start(struct pod *p, const char *bundle, int *empty_fd,
 	struct spec *spec;
 	int rc;
 
-	if ((rc = open_dirs(p, e)) < 0 || (rc = config_load(&p->config, e)) < 0 ||
+	if ((rc = block_signals(p, e)) < 0 || (rc = open_dirs(p, e)) < 0 ||
+	    (rc = config_load(&p->config, e)) < 0 ||
 	    (rc = loop_new(&p->loop, e)) < 0 || (rc = spec_load(bundle, &spec, e)) < 0)
 		return rc;
 	rc = place_pod(p, spec, e);

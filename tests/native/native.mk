@@ -5,7 +5,8 @@
 #   make native                 all of them
 #   tests/native/run NAME.t     one of them, after make native-programs
 
-NATIVE_TESTS := $(B)/tests/native-guest $(B)/tests/native-traffic $(B)/tests/native-attach
+NATIVE_TESTS := $(B)/tests/native-guest $(B)/tests/native-traffic $(B)/tests/native-attach \
+		$(B)/tests/native-monitor
 
 # The agent's own code configures the namespace that stands for the guest.
 $(B)/tests/libagent.a: $(call obj,$(filter-out guest/agent/main.c,$(AGENT_SRC)))
@@ -17,6 +18,7 @@ $(B)/tests/native-guest: $(B)/obj/tests/native/guest.o $(B)/tests/libagent.a $(B
 			 $(B)/liblib.a
 $(B)/tests/native-attach: $(B)/obj/tests/native/attach.o $(B)/libnetplug.a $(B)/liblib.a
 $(B)/tests/native-traffic: $(B)/obj/tests/native/traffic.o $(B)/liblib.a
+$(B)/tests/native-monitor: $(B)/obj/tests/native/monitor.o $(B)/liblib.a
 $(NATIVE_TESTS):
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)

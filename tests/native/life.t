@@ -1,0 +1,253 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# The life of pods in numbers, with a program in the place of the monitor and its guest
+# (tests/native/monitor.c): parallel commands on one pod and on many, cycles, and processes
+# killed at random. CYCLES (25) pods one after the other, INSIDE (25) containers in one pod,
+# ROUNDS (20) kills over PODS (6) pods; SEED repeats a run's choices.
+# shellcheck disable=SC2016,SC2154
+set -eu
+# Processes of our own alone, so that one that stays is seen; they end with us.
+if [ "${INNER:-}" != 1 ]; then
+	INNER=1 exec unshare --pid --fork --mount-proc --kill-child "$0"
+fi
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../e2e/kill.sh"
+CYCLES=${CYCLES:-25}
+INSIDE=${INSIDE:-25}
+PODS=${PODS:-6}
+ROUNDS=${ROUNDS:-20}
+
+if [ ! -c /dev/kvm ]; then
+	echo 'SKIP native-life: no /dev/kvm, which a pod wants to see'
+	exit 0
+fi
+# Where the host has cgroup v1, version 2 may be beside it.
+if ! grep -q . /sys/fs/cgroup/cgroup.controllers 2> /dev/null &&
+	! { [ -e /sys/fs/cgroup/cgroup.procs ] && [ -e /sys/fs/cgroup/cgroup.controllers ]; } &&
+	! mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup 2> /dev/null; then
+	echo 'SKIP native-life: no cgroup v2'
+	exit 0
+fi
+
+native_begin
+trap 'umount -R -l "$WORK/disk"; native_end' EXIT
+ROOT=$WORK/state
+mkdir "$WORK/disk"
+mount -t tmpfs podvm-life "$WORK/disk"
+mkdir -p "$WORK/disk/layers/base/bin" "$WORK/disk/layers/middle" "$WORK/disk/layers/top"
+cp /bin/busybox "$WORK/disk/layers/base/bin/"
+cat > "$WORK/podvm.json" <<-END
+	{ "vmm": "$BIN/tests/native-monitor", "kernel": "/dev/null", "initramfs": "/dev/null",
+	  "layerCache": "off", "relay": "off", "writeBack": "off", "bootTimeoutMs": 20000 }
+END
+export PODVM_CONFIG="$WORK/podvm.json"
+CG='.root.readonly = true | .linux.cgroupsPath = "/podvm-life/" + $ENV.ID'
+
+# bundle ID [FILTER] ARG... - prints its directory
+bundle() {
+	ID=$1
+	filter=$2
+	shift 2
+	export ID
+	make_bundle "$ID" "$CG | $filter" "$@"
+}
+
+member() { printf '.annotations["io.kubernetes.cri-o.ContainerType"] = "container"
+	| .annotations["io.kubernetes.cri-o.SandboxID"] = "%s"
+	| (.linux.namespaces[] | select(.type == "ipc" or .type == "uts")).path = "/proc/1/ns/x"
+	| (.linux.namespaces[] | select(.type == "network")).path = "/run/netns/life"' "$1"; }
+
+up() { podvm create --bundle "$WORK/disk/$1" "$1" < /dev/null > /dev/null 2>> "$WORK/log" && podvm start "$1" 2>> "$WORK/log"; }
+down() { podvm delete --force "$1" 2>> "$WORK/log"; }
+snap() { snapshot | sed "/podvm-life\$/d"; }
+
+# at_once N COMMAND... - so often at the same time, with a number as the last argument; how
+# many were content is in $good
+at_once() {
+	n=$1
+	shift
+	pids=
+	for i in $(seq "$n"); do
+		"$@" "$i" &
+		pids="$pids $!"
+	done
+	good=0
+	for p in $pids; do
+		! wait "$p" || good=$((good + 1))
+	done
+}
+
+echo "# SEED=$SEED"
+bundle one . sleep 100
+bundle quick . true
+bundle said . exit 7
+snap > "$WORK/before"
+
+# ---- one of each, to know that the stand-in stands -----------------------------------------
+ok 'a container runs, and its end is its own' exits 7 podvm run --bundle "$WORK/disk/said" said < /dev/null
+up one
+ok 'exec' podvm exec one true
+ok 'exec, with its exit status' exits 3 podvm exec one exit 3
+podvm kill one TERM
+stopped() { [ "$(podvm state "$1" | jq -r .status)" = stopped ]; }
+ok 'kill' wait_for 20 stopped one
+ok 'nothing says that its machine has ended' sh -c "! '$BIN/podvm' --root '$ROOT' state one | grep io.podvm.ended"
+down one
+snap > "$WORK/after"
+ok 'nothing is left' diff "$WORK/before" "$WORK/after"
+
+# ---- what dies, and what is told ---------------------------------------------------------------
+victim() {
+	case $1 in
+	supervisor) pattern='^podvm.--root.*.superviso[r].' ;;
+	monitor) pattern='^podvm-vm[m]' ;;
+	shim) pattern='^podvm-shi[m].shim' ;;
+	esac
+	grep -lsaE "$pattern" /proc/[0-9]*/cmdline | sed -n '1s|/proc/\([0-9]*\)/.*|\1|p'
+}
+dies() {
+	: > "$WORK/engine.log"
+	podvm --log "$WORK/engine.log" create --bundle "$WORK/disk/one" one < /dev/null > /dev/null 2>&1
+	podvm start one
+	kill "-$2" "$(victim "$1")"
+	wait_for 20 stopped one || return
+	is "$(podvm state one | jq -r '.annotations["io.podvm.ended"] // ""')" "$3" || return
+	[ -z "$4" ] || wait_for 20 grep -q "container one: $4" "$WORK/engine.log" || return
+	down one
+}
+ok 'the monitor is killed' dies monitor KILL 'monitor-lost: the monitor was killed by signal 9' \
+	"its pod's machine has ended: monitor-lost: the monitor was killed by signal 9"
+ok 'the supervisor is killed' dies supervisor KILL "supervisor-lost: the pod's supervisor was killed" \
+	'the machine is lost under its process'
+ok 'the supervisor is told to end' dies supervisor TERM 'told-to-end: the supervisor got a signal' \
+	"its pod's machine has ended: told-to-end"
+ok 'the shim is killed' dies shim KILL '' ''
+snap > "$WORK/after"
+ok 'nothing is left of them' diff "$WORK/before" "$WORK/after"
+
+# ---- at once -------------------------------------------------------------------------------------
+same() { podvm create --bundle "$WORK/disk/one" one < /dev/null > /dev/null 2>&1; }
+at_once 6 same
+ok 'of six that create the same one wins' is $good 1
+podvm start one
+an_exec() { exits "$1" podvm exec one exit "$1" > /dev/null 2>&1; }
+at_once 8 an_exec
+ok 'eight exec, each gets its own status' is $good 8
+a_kill() { podvm kill one KILL > /dev/null 2>&1 || :; }
+at_once 6 a_kill
+ok 'six kill' wait_for 20 stopped one
+a_delete() { podvm delete --force one > /dev/null 2>&1; }
+at_once 6 a_delete
+ok 'six delete, and all are content' is $good 6
+snap > "$WORK/after"
+ok 'nothing is left of these' diff "$WORK/before" "$WORK/after"
+
+ip netns add life
+for n in 1 2 3 4 5 6; do bundle "m$n" "$(member shared)" sleep 100; done
+snap > "$WORK/before"
+a_member() { up "m$1"; }
+at_once 6 a_member
+ok 'six that start their pod at once share it' is $good 6
+ok 'of which there is one' is "$(ls "$ROOT/pods")" shared
+gone() { down "m$1"; }
+at_once 6 gone
+ok 'and end it at once' is $good 6
+# One is made while the last one goes: it gets a pod in any case.
+chase() {
+	up "m$1" && podvm exec "m$1" true > /dev/null 2>> "$WORK/log" && down "m$1" &&
+		up "m$1" && down "m$1"
+}
+at_once 6 chase
+ok 'who creates while the pod ends gets one' is $good 6
+snap > "$WORK/after"
+ok 'nothing is left of the shared pod' diff "$WORK/before" "$WORK/after"
+
+# ---- cycles ----------------------------------------------------------------------------------------
+cycles() {
+	for i in $(seq "$1"); do
+		podvm run --bundle "$WORK/disk/quick" "q$i" < /dev/null > /dev/null 2>> "$WORK/log" || return
+	done
+}
+ok "$CYCLES pods one after the other" cycles "$CYCLES"
+snap > "$WORK/after"
+ok 'nothing is left of those' diff "$WORK/before" "$WORK/after"
+
+# figures PID - descriptors, threads, KiB of memory of its own
+figures() {
+	echo "$(find "/proc/$1/fd" | wc -l) $(find "/proc/$1/task" -maxdepth 1 | wc -l) $(sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$1/status")"
+}
+inside() {
+	for i in $(seq "$1"); do
+		up m2 && podvm exec m2 true > /dev/null && podvm kill m2 KILL && down m2 || return
+	done
+}
+up m1
+inside 3
+first=$(figures "$(victim supervisor)")
+ok "$INSIDE containers in one pod" inside "$INSIDE"
+last=$(figures "$(victim supervisor)")
+echo "# supervisor: descriptors, threads, KiB: $first, then $last"
+ok 'its supervisor has as many descriptors and threads' is "${last% *}" "${first% *}"
+ok 'and no more memory than a journal and a timeline take' [ "${last##* }" -lt $((${first##* } + 512)) ]
+down m1
+snap > "$WORK/after"
+ok 'nothing is left of that' diff "$WORK/before" "$WORK/after"
+
+# ---- killed at random ---------------------------------------------------------------------------------
+for n in $(seq "$PODS"); do bundle "v$n" . sleep 100; done
+snap > "$WORK/before"
+churn() {
+	while [ -e "$WORK/churn" ]; do
+		podvm create --bundle "$WORK/disk/v$1" "v$1" < /dev/null || :
+		podvm start "v$1" || :
+		podvm exec "v$1" true || :
+		podvm kill "v$1" KILL || :
+		podvm delete --force "v$1" || :
+	done > /dev/null 2>&1
+}
+# any_victim - one of all processes of podvm in $pid
+any_victim() {
+	found=$(grep -lsaE '^podvm|/podvm' /proc/[0-9]*/cmdline) || found=
+	# shellcheck disable=SC2086 # words
+	set -- $found
+	pid=
+	[ $# -gt 0 ] || return 0
+	rnd $#
+	shift "$r"
+	pid=${1#/proc/}
+	pid=${pid%/cmdline}
+}
+touch "$WORK/churn"
+workers=
+for n in $(seq "$PODS"); do
+	churn "$n" &
+	workers="$workers $!"
+done
+killed=0
+tries=0
+while [ $killed -lt "$ROUNDS" ] && [ $tries -lt $((ROUNDS * 20)) ]; do
+	tries=$((tries + 1))
+	rnd 60
+	sleep_ms $r
+	any_victim
+	[ -n "$pid" ] || continue
+	name=$(tr '\0' ' ' 2> /dev/null < "/proc/$pid/cmdline") || continue
+	kill -9 "$pid" || continue
+	killed=$((killed + 1))
+	name=${name%% *}
+	echo "${name##*/}" >> "$WORK/killed"
+done 2> /dev/null # some end before they are killed
+rm "$WORK/churn"
+for w in $workers; do wait "$w" || :; done
+echo "# killed: $(sort "$WORK/killed" | uniq -c | tr -s ' \n' ' ')"
+ok "$ROUNDS processes were killed under load" is $killed "$ROUNDS"
+all_down() { for n in $(seq "$PODS"); do down "v$n" || return; done; }
+ok 'all pods can be deleted' all_down
+ok 'none is listed' is "$(podvm list -q)" ''
+snap > "$WORK/after"
+ok 'nothing is left after the kills' diff "$WORK/before" "$WORK/after"
+all_up() { for n in $(seq "$PODS"); do up "v$n" && podvm exec "v$n" true > /dev/null && down "v$n" || return; done; }
+ok 'and all of them work' all_up
+[ "$tap_failed" = 0 ] || sed 's/^/# log: /' "$WORK/log" | tail -n 30
+tap_done
