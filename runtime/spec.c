@@ -412,6 +412,8 @@ static int fill(struct spec *s, const struct jnode *top, int bundle_fd,
 	if (!rc)
 		rc = spec_mounts(s->create, top, e);
 	if (!rc)
+		rc = spec_userns_ids(s->create, e);
+	if (!rc)
 		rc = spec_hooks(s, top, e);
 	if (!rc)
 		rc = root_part(s, top, bundle_fd, e);

@@ -84,6 +84,11 @@ int spec_resources(Podvm__ContainerCreate *c, const struct jnode *n,
 /* spec_update.c */
 int spec_resources_text(const struct jnode *n, char **ret, struct err *e);
 
+/* spec_userns.c */
+int spec_userns(Podvm__ContainerCreate *c, const struct jnode *n, struct err *e);
+int spec_userns_ids(Podvm__ContainerCreate *c, struct err *e);
+int spec_timens(Podvm__ContainerCreate *c, const struct jnode *n, struct err *e);
+
 /* spec_block.c */
 int spec_block_rules(Podvm__ContainerCreate *c, const struct jnode *n, struct err *e);
 

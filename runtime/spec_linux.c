@@ -40,9 +40,6 @@ static const char *const sysctls_ok[] = {
 
 static const struct spec_refusal refusals[] = {
 	{ "intelRdt", "cache and bandwidth classes are the host's; leave it out" },
-	{ "uidMappings", "pods have no user namespace; Kubernetes: hostUsers: true" },
-	{ "gidMappings", "pods have no user namespace; Kubernetes: hostUsers: true" },
-	{ "timeOffsets", "pods have no time namespace; leave it out" },
 	{ "mountLabel", "the pod's virtual machine has no SELinux; set "
 	  "label=disable in the engine" },
 	{ "netDevices", "devices of the host cannot move into a pod; leave it out" },
@@ -298,6 +295,10 @@ int spec_linux(struct spec *s, const struct jnode *n, struct spec_limits *l,
 
 	if (!rc)
 		rc = spec_namespaces(s, n, e);
+	if (!rc)
+		rc = spec_userns(c, n, e);
+	if (!rc)
+		rc = spec_timens(c, n, e);
 	if (!rc)
 		rc = spec_personality(n, c->process, e);
 	if (!rc)

@@ -17,7 +17,8 @@
  * must be a network namespace, and not the one that the engine runs in.
  *
  * A namespace that is not listed is the host's: that cannot be had from inside a
- * virtual machine, but for cgroup, where the container sees the VM's hierarchy.
+ * virtual machine, but for cgroup, where the container sees the VM's hierarchy, and for
+ * user and time, where it is the machine's. User and time are always new (spec_userns.c).
  *
  * Sources: OCI runtime-spec 1.2, config-linux.md "Namespaces"; ioctl_ns(2).
  */
@@ -52,6 +53,8 @@ static const struct ns_type {
 	{ "pid", PODVM__NAMESPACE__TYPE__PID,
 	  "the host's processes (hostPID, --pid host)" },
 	{ "uts", PODVM__NAMESPACE__TYPE__UTS, "the host's name (--uts host)" },
+	{ "user", PODVM__NAMESPACE__TYPE__USER, NULL },
+	{ "time", PODVM__NAMESPACE__TYPE__TIME, NULL },
 };
 
 /* In the order in which the absent ones are told. */
@@ -145,6 +148,12 @@ static int sharing(struct spec *s, const struct jnode *n,
 		return json_fail(n, "path", e, "not supported: joining the %s "
 				 "namespace %s: only containers of one pod share "
 				 "namespaces", t->name, SPEC_Q(path));
+	if (path && t->type == PODVM__NAMESPACE__TYPE__TIME)
+		return json_fail(n, "path", e, "not supported: joining the time namespace %s: each "
+				 "container has its own; leave the path out", SPEC_Q(path));
+	/* Of a pod's user namespace each container has one with its mappings. */
+	if (t->type == PODVM__NAMESPACE__TYPE__USER)
+		return 0;
 	*ret = path || (s->role == SPEC_ROLE_SANDBOX &&
 			(pid || t->type == PODVM__NAMESPACE__TYPE__IPC ||
 			 t->type == PODVM__NAMESPACE__TYPE__UTS));
@@ -166,10 +175,6 @@ static int namespace_one(struct spec *s, const struct jnode *n,
 		return rc;
 	if (!rc)
 		return json_fail(n, "type", e, "missing");
-	if (!strcmp(name, "user") || !strcmp(name, "time"))
-		return json_fail(n, "type", e, "not supported: %s namespaces; a pod "
-				 "has a kernel of its own, leave it out (Kubernetes: "
-				 "hostUsers: true)", name);
 	t = ns_find(name);
 	if (!t)
 		return json_fail(n, "type", e, "unknown namespace %s",

@@ -106,10 +106,12 @@ struct conn {
 enum stream_kind { STREAM_IN, STREAM_OUT, STREAM_ERR, STREAM_TTY, STREAM_KINDS };
 
 /* What a child tells before it becomes the container's program. */
-enum report_kind { REPORT_READY = 1, REPORT_TTY, REPORT_FAILED, REPORT_UPPER, REPORT_DONE };
+enum report_kind { REPORT_READY = 1, REPORT_TTY, REPORT_FAILED, REPORT_UPPER, REPORT_DONE,
+		   REPORT_USER };
 
 /* What the agent tells a first process that waits for its start; one byte each. */
-enum order { ORDER_START = 's', ORDER_CREATE_HOOKS = 'c', ORDER_START_HOOKS = 'h' };
+enum order { ORDER_START = 's', ORDER_CREATE_HOOKS = 'c', ORDER_START_HOOKS = 'h',
+	     ORDER_MAPPED = 'u' };
 
 struct report {
 	int32_t kind;
@@ -158,6 +160,8 @@ struct task {
  * @devfilter: program for the cgroup until it is attached, owned; -1: none
  * @upper:    its upper directory, which outlives its mounts, owned; -1: not kept
  * @teller:   child that tells what it changed; 0: none
+ * @user:     its user namespace, owned; NULL: the machine's
+ * @timens:   flag for setns(2) if it has a time namespace
  * @deleting: being undone; @timer polls until nothing holds it any more
  * @disks:    serials of its disks, for their removal; owned strings
  * @freeze:   pausing or resuming that is under way, owned; NULL: none
@@ -175,6 +179,8 @@ struct container {
 	int devfilter;
 	int upper;
 	pid_t teller;
+	Podvm__Namespace *user;
+	uint64_t timens;
 	bool deleting;
 	int timer;
 	struct loop_src *timer_src;
@@ -223,7 +229,7 @@ int devfilter_attach(int cgroup_fd, int prog_fd, struct err *e);
 /* child.c: runs in the child */
 void child_container(const Podvm__ContainerCreate *c, const int std[3],
 		     int report) __attribute__((noreturn));
-void child_exec(const Podvm__Process *p, int init_pidfd, const int std[3],
+void child_exec(const Podvm__Process *p, const struct container *ctr, const int std[3],
 		int report) __attribute__((noreturn));
 
 /* conn.c */
@@ -457,6 +463,19 @@ int task_pause(struct agent *a, struct err *e);
 /* traits.c: runs in the child */
 int traits_set(const Podvm__Process *p, struct err *e);
 int traits_cpus(const Podvm__Process *p, bool last, struct err *e);
+
+/* userns.c */
+const Podvm__Namespace *userns_of(const Podvm__ContainerCreate *c);
+int userns_keep(const Podvm__Namespace *u, Podvm__Namespace **ret, struct err *e);
+int userns_owner(const Podvm__Namespace *u, const Podvm__Process *p, uint32_t *ret_uid,
+		 uint32_t *ret_gid, struct err *e);
+int userns_write(pid_t pid, const Podvm__Namespace *u, struct err *e);
+int userns_make(const Podvm__ContainerCreate *c, struct err *e);
+int userns_root(struct err *e);
+int userns_network(struct err *e);
+int timens_begin(const Podvm__ContainerCreate *c, int *ret_back, struct err *e);
+int timens_end(int back, struct err *e);
+uint64_t timens_flag(const Podvm__ContainerCreate *c);
 
 /* user.c: runs in the child */
 int user_lookup(const Podvm__Process *p, const char *cwd, char **ret_path,

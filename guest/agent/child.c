@@ -13,7 +13,8 @@
  * 3. READY; the word to start is awaited, and before it words to run hooks;
  * 4. ids, capabilities, seccomp, exec.
  * Where hooks of the creation may still change the root, it stays writable, and the
- * program is looked for behind them.
+ * program is looked for behind them. A user namespace comes between 2 and 3 (userns.c),
+ * and the program is looked for in it.
  * An exec joins the container's namespaces and goes through 2 and 4.
  *
  * A process of the same pid namespace may look at the child through /proc.
@@ -54,12 +55,13 @@
 #define PTMX_MAJOR 5
 #define PTMX_MINOR 2
 
-/* @created, @starting: the hooks of the creation, of the start, have run. */
+/* @user: its user namespace; NULL: the machine's. @created, @starting: the hooks of the creation, of the start, have run. */
 struct program {
 	const Podvm__Process *p;
 	char *path;
 	char **argv;
 	char **env;
+	const Podvm__Namespace *user;
 	bool created, starting;
 };
 
@@ -176,7 +178,7 @@ static int make_root(const Podvm__ContainerCreate *c, struct err *e)
 }
 
 /* A pair in the container's devpts; the master goes to the agent. */
-static int make_terminal(const Podvm__Process *p, bool console, struct err *e)
+static int make_terminal(const Podvm__Process *p, bool console, uid_t owner, struct err *e)
 {
 	struct winsize size = { .ws_row = (unsigned short)p->rows,
 				.ws_col = (unsigned short)p->columns };
@@ -196,7 +198,7 @@ static int make_terminal(const Podvm__Process *p, bool console, struct err *e)
 		return err_sys(e, "terminal");
 	if (p->rows && p->columns && ioctl(slave, TIOCSWINSZ, &size) < 0)
 		return err_sys(e, "terminal: size");
-	if (fchown(slave, p->uid, (gid_t)-1) < 0 || fchmod(slave, 0620) < 0)
+	if (fchown(slave, owner, (gid_t)-1) < 0 || fchmod(slave, 0620) < 0)
 		return err_sys(e, "terminal: owner");
 	rc = console ? devices_console(slave, e) : 0;
 	if (rc < 0)
@@ -232,31 +234,35 @@ static int enter_cwd(const char *cwd, struct err *e)
 	return 0;
 }
 
+/* In the container's user namespace, if it has one. */
 static int find_program(struct program *g, struct err *e)
 {
 	const Podvm__Process *p = g->p;
-	int rc = user_try(p, e);
+	int rc = enter_cwd(*p->cwd ? p->cwd : "/", e);
 
+	if (rc >= 0)
+		rc = user_try(p, e);
 	if (rc >= 0)
 		rc = user_lookup(p, *p->cwd ? p->cwd : "/", &g->path, e);
 	return rc < 0 ? rc : user_untry(e);
 }
 
-/* In the container's root: everything that can be found wrong before the start. */
+/* In the container's root, as the machine's: what needs its rights. */
 static int make_program(struct program *g, bool console, struct err *e)
 {
 	const Podvm__Process *p = g->p;
-	int rc, i;
+	uint32_t uid, gid;
+	int rc = userns_owner(g->user, p, &uid, &gid, e), i;
 
+	if (rc < 0)
+		return rc;
 	if (p->seccomp.len % sizeof(struct sock_filter) ||
 	    p->seccomp.len / sizeof(struct sock_filter) > BPF_MAXINSNS)
 		return err_set(e, EINVAL, "seccomp: filter of %zu bytes", p->seccomp.len);
-	rc = p->terminal ? make_terminal(p, console, e) : 0;
+	rc = p->terminal ? make_terminal(p, console, uid, e) : 0;
 	for (i = 0; !p->terminal && i < 3; i++) /* opens of /dev/stdout by the user */
-		if (fchown(i, p->uid, p->gid) < 0)
+		if (fchown(i, uid, gid) < 0)
 			return err_sys(e, "standard stream %d: owner", i);
-	if (rc >= 0)
-		rc = enter_cwd(*p->cwd ? p->cwd : "/", e);
 	if (rc >= 0)
 		rc = user_limits(p, e);
 	if (rc >= 0)
@@ -360,6 +366,20 @@ static int await_start(struct program *g, const Podvm__ContainerCreate *c, struc
 	}
 }
 
+/* The agent, which writes the mappings, is asked in the middle. */
+static int enter_user(const Podvm__ContainerCreate *c, struct err *e)
+{
+	int rc = userns_make(c, e);
+	char order;
+
+	if (rc < 0)
+		return rc;
+	send_report(REPORT_USER, NULL, -1);
+	if (recv(REPORT_FD, &order, 1, 0) != 1 || order != ORDER_MAPPED)
+		_exit(127);
+	return userns_root(e);
+}
+
 /**
  * child_container() - become a container's first process; never returns
  * @c:      borrowed, the child's copy
@@ -368,17 +388,21 @@ static int await_start(struct program *g, const Podvm__ContainerCreate *c, struc
  */
 void child_container(const Podvm__ContainerCreate *c, const int std[3], int report)
 {
-	struct program g = { .p = c->process };
+	struct program g = { .p = c->process, .user = userns_of(c) };
 	struct err e = { 0 };
 	int rc;
 
 	rc = prepare(c->process, std, report, -1, &e);
+	if (rc >= 0 && g.user)
+		rc = userns_network(&e);
 	if (rc >= 0)
 		rc = make_namespaces(c, &e);
 	if (rc >= 0)
 		rc = make_root(c, &e);
 	if (rc >= 0)
 		rc = make_program(&g, true, &e);
+	if (rc >= 0 && g.user)
+		rc = enter_user(c, &e);
 	if (rc >= 0 && !c->create_hooks)
 		rc = find_program(&g, &e);
 	if (rc < 0)
@@ -391,27 +415,31 @@ void child_container(const Podvm__ContainerCreate *c, const int std[3], int repo
 
 /**
  * child_exec() - become one more process of a container; never returns
- * @p:          borrowed, the child's copy
- * @init_pidfd: of the container's first process
+ * @p:   borrowed, the child's copy
+ * @ctr: its first process is in what this one joins, borrowed
  */
-void child_exec(const Podvm__Process *p, int init_pidfd, const int std[3],
+void child_exec(const Podvm__Process *p, const struct container *ctr, const int std[3],
 		int report)
 {
-	struct program g = { .p = p };
+	const int flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
+			  CLONE_NEWCGROUP | (int)ctr->timens;
+	struct program g = { .p = p, .user = ctr->user };
 	struct err e = { 0 };
 	int rc;
 
-	rc = prepare(p, std, report, init_pidfd, &e);
+	rc = prepare(p, std, report, ctr->init->pidfd, &e);
 	if (rc >= 0)
 		rc = traits_cpus(p, false, &e);
-	if (rc >= 0 && setns(PIDFD_FD, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
-					       CLONE_NEWNET | CLONE_NEWCGROUP) < 0) {
-		/* The first process has ended meanwhile. */
+	/* What fails here has ended meanwhile. */
+	if (rc >= 0 && setns(PIDFD_FD, flags) < 0)
 		rc = err_sys(&e, "container not running: setns");
-	}
-	close(PIDFD_FD);
 	if (rc >= 0)
 		rc = make_program(&g, false, &e);
+	if (rc >= 0 && g.user && setns(PIDFD_FD, CLONE_NEWUSER) < 0)
+		rc = err_sys(&e, "container not running: user namespace");
+	if (rc >= 0 && g.user)
+		rc = userns_root(&e);
+	close(PIDFD_FD);
 	if (rc >= 0)
 		rc = find_program(&g, &e);
 	if (rc >= 0)

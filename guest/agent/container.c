@@ -149,6 +149,8 @@ static void container_free(struct container *c)
 	fd_close(&c->cgroup_fd);
 	fd_close(&c->devfilter);
 	fd_close(&c->upper);
+	if (c->user)
+		podvm__namespace__free_unpacked(c->user, NULL);
 	for (i = 0; i < c->n_disks; i++)
 		free(c->disks[i]);
 	free(c->disks);
@@ -250,7 +252,12 @@ static int container_new(struct agent *a, const Podvm__ContainerCreate *m,
 	c->agent = a;
 	c->cgroup_fd = c->devfilter = c->upper = -1;
 	memcpy(c->id, m->id, strlen(m->id) + 1);
-	rc = c->timer = timer_new(e);
+	c->timens = timens_flag(m);
+	rc = userns_of(m) ? userns_keep(userns_of(m), &c->user, e) : 0;
+	if (rc >= 0)
+		rc = c->timer = timer_new(e);
+	else
+		c->timer = -1;
 	if (rc >= 0)
 		rc = loop_add(a->loop, c->timer, EPOLLIN, undo_step, c, &c->timer_src, e);
 	if (rc >= 0)

@@ -272,6 +272,17 @@ static bool take_report(struct task *t)
 		conn_answer(c, NULL);
 		return true;
 	}
+	if (r.kind == REPORT_USER && t->state == TASK_SETUP && t->ctr->user) {
+		char order = ORDER_MAPPED;
+
+		if (userns_write(t->pid, t->ctr->user, &e) < 0) {
+			failed(t, &e);
+			return false;
+		}
+		/* Whether it is there to hear it tells its next report, or its end. */
+		send(t->report, &order, 1, MSG_NOSIGNAL);
+		return true;
+	}
 	if (r.kind == REPORT_FAILED) {
 		err_set(&e, r.code > 0 ? r.code : EIO, "%s", r.text);
 		failed(t, &e);
@@ -330,22 +341,25 @@ static int spawn(struct task *t, const Podvm__ContainerCreate *create,
 	uint64_t flags = create ? clone_flags(create) : 0;
 	int target = exec ? t->ctr->init->pidfd
 			  : flags & CLONE_NEWPID ? -1 : a->pause_pidfd;
+	int rc, back = -1;
 	long pid;
-	int rc;
 
 	rc = aim_pidns(a, target, e);
 	if (rc < 0)
 		return exec ? err_set(e, ESRCH, "container not running") : rc;
-	pid = clone_into(flags, t->ctr->cgroup_fd, &t->pidfd);
+	rc = create ? timens_begin(create, &back, e) : 0;
+	pid = rc < 0 ? rc : clone_into(flags, t->ctr->cgroup_fd, &t->pidfd);
 	if (!pid) {
 		if (create)
 			child_container(create, x->std, x->report);
-		child_exec(exec->process, t->ctr->init->pidfd, x->std, x->report);
+		child_exec(exec->process, t->ctr, x->std, x->report);
 	}
-	if (pid < 0)
+	if (pid < 0 && rc >= 0)
 		rc = err_sys(e, "clone3");
-	else
+	else if (pid >= 0)
 		t->pid = (pid_t)pid;
+	if (timens_end(back, pid < 0 ? NULL : e) < 0)
+		log_error("agent: cannot get back to the time namespace");
 	if (aim_pidns(a, -1, pid < 0 ? NULL : e) < 0)
 		log_error("agent: cannot get back to the pid namespace");
 	return rc;

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Fields of config.json that only a guest can show: hooks, each at its place and with its
-# state; scheduler, personality, processors. Containers of one pod.
+# state; scheduler, personality, processors; user and time namespaces. Containers of one pod.
 # shellcheck disable=SC2016 # $ is for the shells of hooks and containers
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 21
+plan 30
 
 story_begin
 make_layers
@@ -41,10 +41,11 @@ make_bundle a "$IN_NETNS | $MEMBER
 	| .process.execCPUAffinity = {final: \"0\"}
 	| .linux.personality.domain = \"LINUX32\"" sleep 1000
 podvm run --detach --bundle "$BUNDLE" a < /dev/null > /dev/null 2>&1
-policy() { podvm exec "$@" cut -d' ' -f40,41 /proc/self/stat; }
-ok 'policy and priority, also of an exec' is "$(policy a)" '9 2'
-ok 'personality, also of an exec' is "$(podvm exec a uname -m)" i686
-ok 'an exec is on its processor' is "$(podvm exec a grep Cpus_allowed_list /proc/self/status | cut -f2)" 0
+podvm exec a sh -c 'cut -d" " -f40,41 /proc/self/stat; uname -m; sed -n "s/^Cpus_allowed_list:.//p" /proc/self/status' \
+	> "$WORK/traits"
+ok 'policy and priority, also of an exec' is "$(sed -n 1p "$WORK/traits")" '9 2'
+ok 'personality, also of an exec' is "$(sed -n 2p "$WORK/traits")" i686
+ok 'an exec is on its processor' is "$(sed -n 3p "$WORK/traits")" 0
 echo '{"args": ["cut", "-d", " ", "-f", "41", "/proc/self/stat"], "cwd": "/",
 	"env": ["PATH=/bin"], "scheduler": {"policy": "SCHED_BATCH"}}' > "$WORK/process"
 ok 'but its own where it says so' is "$(podvm exec --process "$WORK/process" a)" 3
@@ -82,28 +83,52 @@ fails() {
 }
 bad() { echo ".hooks.$1 = [{path: \"/bin/sh\", args: [\"sh\", \"-c\", \"$2\"], timeout: ${3:-600}}]"; }
 fails "$(bad createContainer 'echo worse >&2; exit 3')"
-umount "$WORK/disk/h/rootfs"; mount_rootfs "$WORK/disk/h"
 ok 'one of the creation ends it' sh -c "! podvm --root $ROOT create --bundle $BUNDLE h < /dev/null 2> $WORK/err &&
 	grep -q '/hooks/createContainer/0: /bin/sh: exit status 3: worse' $WORK/err"
 ok 'and nothing is left but what poststop says' is "$(podvm list -q) $(cat "$told/poststop")" 'a stopped 0'
 fails "$(bad createContainer 'while :; do :; done' 1)"
-umount "$WORK/disk/h/rootfs"; mount_rootfs "$WORK/disk/h"
 ok 'so does its time-out' sh -c "! podvm --root $ROOT create --bundle $BUNDLE h < /dev/null 2> $WORK/err &&
 	grep -q 'killed after its time-out of 1 s' $WORK/err"
 fails "$(bad startContainer 'exit 4')"
-umount "$WORK/disk/h/rootfs"; mount_rootfs "$WORK/disk/h"
 podvm create --bundle "$BUNDLE" h < /dev/null > /dev/null 2>&1
 ok 'one of the start ends that' sh -c "! podvm --root $ROOT start h 2> $WORK/err &&
 	grep -q '/hooks/startContainer/0: /bin/sh: exit status 4' $WORK/err"
 ok 'and the container is stopped' wait_for 10 sh -c "podvm --root $ROOT state h | grep -q stopped"
 podvm delete h
 fails "$(bad poststart 'exit 5')"
-umount "$WORK/disk/h/rootfs"; mount_rootfs "$WORK/disk/h"
 podvm create --bundle "$BUNDLE" h < /dev/null > /dev/null 2>&1
 ok 'and so does one behind it' sh -c "! podvm --root $ROOT start h 2> $WORK/err &&
 	grep -q '/hooks/poststart/0: /bin/sh: exit status 5' $WORK/err"
 wait_for 10 sh -c "podvm --root $ROOT state h | grep -q stopped"
 podvm delete h
+rm -f "$told"/*
+
+# A user and a time namespace; its root file system belongs to its root
+make_bundle u "$IN_NETNS | $MEMBER | $TOLD
+	| .linux.namespaces += [{type: \"user\"}, {type: \"time\"}]
+	| .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
+	| .linux.gidMappings = [{containerID: 0, hostID: 200000, size: 65536}]
+	| .linux.timeOffsets.boottime.secs = 86400000
+	| .hooks.createContainer = [{path: \"/bin/touch\", args: [\"touch\", \"/told/hook\"]}]" \
+	sh -c 'touch /mine /told/theirs; exec httpd -f -p 80 -h /etc'
+chown 100000:200000 "$BUNDLE/rootfs"
+podvm run --detach --bundle "$BUNDLE" u < /dev/null > "$WORK/err" 2>&1 || cat "$WORK/err"
+wait_for 10 test -e "$told/theirs"
+podvm exec u sh -c 'echo $(id -u) $(cat /proc/1/uid_map); stat -c %u:%g /mine /dev/shm; stat -c %u /bin/busybox
+	cut -d. -f1 /proc/uptime' > "$WORK/user"
+ok 'it is its root' is "$(sed -n 1p "$WORK/user")" '0 0 100000 65536'
+ok 'what it makes is its own' is "$(sed -n 2p "$WORK/user")" 0:0
+ok 'and the mapped id'"'"'s on the host, as what a hook makes' is \
+	"$(stat -c %u:%g "$told/theirs" "$told/hook" | tr '\n' ' ')" \
+	'100000:200000 100000:200000 '
+ok 'memory belongs to its root' is "$(sed -n 3p "$WORK/user")" 0:0
+ok 'what is the host'"'"'s root'"'"'s is nobody'"'"'s' is "$(sed -n 4p "$WORK/user")" 65534
+ok 'another user' is "$(podvm exec --user 1000:5 u sh -c 'touch /told/other; id -u'; stat -c %u:%g "$told/other")" '1000
+101000:200005'
+ok 'one that is not mapped' exits 1 podvm exec --user 70000 u true
+ok 'it has a port below 1024' wait_for 10 podvm exec u wget -q -O /dev/null http://localhost/motd
+ok 'its clock is ahead' [ "$(sed -n 5p "$WORK/user")" -ge 86400000 ]
+podvm delete --force u
 podvm delete --force a
 umount "$WORK"/disk/*/rootfs
 snapshot > "$WORK/after"

@@ -3,7 +3,7 @@
  * DOC: Theory of operation
  *
  * A message as text, by its descriptor: one line for each value, "a.b.0.c=value";
- * of bytes their number, of enums the number. So a test can ask for a field without
+ * of bytes their number, of enums the number, and a newline inside is a "?". So a test can ask for a field without
  * knowing the type that holds it.
  */
 #include "tests/kit/pbtext.h"
@@ -29,7 +29,10 @@ static void value(struct strbuf *to, const char *name, const ProtobufCFieldDescr
 		break;
 	case PROTOBUF_C_TYPE_STRING:
 		memcpy(&s, at, sizeof(s));
-		strbuf_add(to, "%s=%s\n", name, s ? s : "");
+		strbuf_add(to, "%s=", name);
+		for (; s && *s; s++)
+			strbuf_add(to, "%c", *s == '\n' ? '?' : *s);
+		strbuf_add(to, "\n");
 		break;
 	case PROTOBUF_C_TYPE_BYTES:
 		memcpy(&b, at, sizeof(b));
