@@ -134,6 +134,68 @@ int parse_size(const char *s, uint64_t *ret_bytes)
 	return 0;
 }
 
+struct unit {
+	const char *name;
+	uint64_t ns;
+};
+
+/* The unit that @s begins with; NULL: none. */
+static const struct unit *unit_of(const char *s)
+{
+	static const struct unit units[] = {
+		{ "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 },
+		{ "m", 60000000000 }, { "h", 3600000000000 },
+	};
+	size_t len = strspn(s, "numsh"), i;
+
+	for (i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (len == strlen(units[i].name) && !strncmp(s, units[i].name, len))
+			return &units[i];
+	return NULL;
+}
+
+/**
+ * parse_duration() - a time such as 5s, 500ms, 1m30s, 1.5h, as Go writes it
+ * @s:      numbers, each with a unit (ns, us, ms, s, m, h) behind it
+ * @ret_ns: nanoseconds; untouched on failure; of a fraction six digits count
+ *
+ * Return: 0, -EINVAL or -ERANGE
+ */
+int parse_duration(const char *s, uint64_t *ret_ns)
+{
+	uint64_t sum = 0;
+
+	do {
+		uint64_t whole = 0, part = 0, scale = 1, add;
+		const struct unit *u;
+		size_t digits = 0;
+
+		for (; isdigit((unsigned char)*s); s++, digits++) {
+			if (whole > UINT64_MAX / 10 - 1)
+				return -ERANGE;
+			whole = whole * 10 + (uint64_t)(*s - '0');
+		}
+		for (s += *s == '.'; isdigit((unsigned char)*s); s++, digits++) {
+			if (scale == 1000000)
+				continue;
+			part = part * 10 + (uint64_t)(*s - '0');
+			scale *= 10;
+		}
+		u = unit_of(s);
+		if (!digits || !u)
+			return -EINVAL;
+		if (whole > UINT64_MAX / u->ns - 1)
+			return -ERANGE;
+		add = whole * u->ns + part * u->ns / scale;
+		if (sum > UINT64_MAX - add)
+			return -ERANGE;
+		sum += add;
+		s += strlen(u->name);
+	} while (*s);
+	*ret_ns = sum;
+	return 0;
+}
+
 /**
  * parse_mac() - six hexadecimal bytes separated by colons
  * @ret_mac: untouched on failure

@@ -27,6 +27,7 @@ void strbuf_done(struct strbuf *b);
 
 int parse_u64(const char *s, uint64_t *ret);
 int parse_size(const char *s, uint64_t *ret_bytes);
+int parse_duration(const char *s, uint64_t *ret_ns);
 int parse_mac(const char *s, uint8_t ret_mac[6]);
 void str_quote(char *dst, size_t room, const char *src);
 void str_mask(char *s);

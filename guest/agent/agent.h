@@ -41,6 +41,7 @@ struct relay;
 struct release;
 struct stream;
 struct task;
+struct watch;
 
 /**
  * struct agent - the process
@@ -165,6 +166,7 @@ struct task {
  * @deleting: being undone; @timer polls until nothing holds it any more
  * @disks:    serials of its disks, for their removal; owned strings
  * @freeze:   pausing or resuming that is under way, owned; NULL: none
+ * @watches:  who listens to it, owned by watch.c
  * @release:  disks that the host wants back before, owned; NULL: none
  * @pending:  who waits for the end of the deletion, borrowed; NULL: nobody
  * @failure:  what to answer @pending; code 0: success
@@ -187,6 +189,7 @@ struct container {
 	uint64_t end_ms;
 	struct freeze *freeze;
 	struct release *release;
+	struct watch *watches;
 	struct conn *pending;
 	struct err failure;
 	char **disks;
@@ -205,7 +208,7 @@ int cgroup_check_name(const char *name, struct err *e);
 int cgroup_write(int dir, const Podvm__KeyValue *kv, struct err *e);
 int cgroup_kill(int cgroup_fd, struct err *e);
 bool cgroup_populated(int cgroup_fd);
-bool cgroup_oom(int cgroup_fd);
+uint64_t cgroup_oom_kills(int cgroup_fd);
 bool cgroup_frozen(int cgroup_fd);
 int cgroup_freeze(int cgroup_fd, bool frozen, struct err *e);
 int cgroup_pids(int cgroup_fd, uint32_t **ret, size_t *ret_n, struct err *e);
@@ -487,5 +490,10 @@ int user_limits(const Podvm__Process *p, struct err *e);
 int user_become(const Podvm__Process *p, struct err *e);
 int user_try(const Podvm__Process *p, struct err *e);
 int user_untry(struct err *e);
+
+/* watch.c */
+int watch_container(struct conn *c, const Podvm__ContainerWatch *m, struct err *e);
+void watch_forget_conn(struct container *ctr, const struct conn *c);
+void watch_forget_all(struct container *ctr);
 
 #endif

@@ -176,11 +176,11 @@ bool cgroup_populated(int cgroup_fd)
 }
 
 /**
- * cgroup_oom() - whether the kernel's OOM killer was in it or below
+ * cgroup_oom_kills() - how many processes the kernel's OOM killer has killed in it and below
  */
-bool cgroup_oom(int cgroup_fd)
+uint64_t cgroup_oom_kills(int cgroup_fd)
 {
-	return keyed(cgroup_fd, "memory.events", "oom_kill") != 0;
+	return keyed(cgroup_fd, "memory.events", "oom_kill");
 }
 
 /**

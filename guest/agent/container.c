@@ -144,6 +144,7 @@ static void container_free(struct container *c)
 	task_free(c->init);
 	freeze_free(c->freeze);
 	release_free(c->release);
+	watch_forget_all(c);
 	loop_del(c->timer_src);
 	fd_close(&c->timer);
 	fd_close(&c->cgroup_fd);
@@ -437,6 +438,7 @@ void container_forget_conn(struct agent *a, const struct conn *c)
 			ctr->pending = NULL;
 		freeze_forget_conn(ctr->freeze, c);
 		release_forget_conn(ctr->release, c);
+		watch_forget_conn(ctr, c);
 		if (ctr->init && ctr->init->pending == c)
 			ctr->init->pending = NULL;
 		for (t = ctr->execs; t; t = t->next) {

@@ -324,6 +324,8 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return limits_update(c, r->container_update, e);
 	case PODVM__REQUEST__BODY_CGROUP_READ:
 		return limits_tell(c, r->cgroup_read, e);
+	case PODVM__REQUEST__BODY_CONTAINER_WATCH:
+		return watch_container(c, r->container_watch, e);
 	case PODVM__REQUEST__BODY_PROCESS_ATTACH:
 		return on_attach(c, r->process_attach, e);
 	case PODVM__REQUEST__BODY_PROCESS_EXEC:

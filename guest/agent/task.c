@@ -460,7 +460,7 @@ void task_reaped(struct task *t, int status)
 	t->sig = WIFSIGNALED(status) ? (uint32_t)WTERMSIG(status) : 0;
 	if (t->kill_sig && t->sig == SIGKILL)
 		t->sig = t->kill_sig;
-	t->oom = cgroup_oom(t->ctr->cgroup_fd);
+	t->oom = cgroup_oom_kills(t->ctr->cgroup_fd) != 0;
 	if (!*t->exec_id) {
 		if (cgroup_kill(t->ctr->cgroup_fd, &e) < 0)
 			log_error("agent: container %s: kill: %s", t->ctr->id, e.text);

@@ -42,6 +42,7 @@ int cmd_kill(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_pause(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_resume(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_update(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_events(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_delete(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_exec(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_list(struct cli *c, int argc, char **argv, struct err *e);

@@ -34,6 +34,8 @@ static const struct command commands[] = {
 	{ "resume", "ID", "let a paused container run again", cmd_resume },
 	{ "update", "[--memory SIZE] … | [--resources FILE] ID",
 	  "change limits of a running container", cmd_update },
+	{ "events", "[--stats] [--interval TIME] ID",
+	  "what a container uses, and that it ran out of memory, as JSON lines", cmd_events },
 	{ "delete", "[--force] ID", "remove a container; the last one ends the pod", cmd_delete },
 	{ "exec", "[--tty] [--process F] [--detach] ID [COMMAND…]",
 	  "run a command in a running container", cmd_exec },
@@ -53,7 +55,7 @@ static const struct command commands[] = {
 
 /* OCI and runc verbs that engines may try; refused by name. */
 static const char *const refused[] = {
-	"checkpoint", "restore", "events", NULL,
+	"checkpoint", "restore", NULL,
 };
 
 /**

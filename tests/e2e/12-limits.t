@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Limits of a running container: update, as the guest's kernel has them.
+# Limits of a running container: update and events, as the guest's kernel has them.
 # shellcheck disable=SC2016 # $ is for the shell in the container
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 8
+plan 15
 
 story_begin
 make_layers
@@ -29,4 +29,23 @@ ok 'state has them' is "$(cat "$WORK/limits")" '[50331648,20000,200000,40]'
 podvm update --memory 64M --cpuset-cpus 4000 one 2> "$WORK/err" || echo refused >> "$WORK/err"
 ok 'what the guest refuses is told' grep -q 'cpuset.cpus' "$WORK/err"
 ok 'and leaves all as it was' is "$(has) $(podvm state one | jq -c .resources.memory.limit)" "$new 50331648"
+
+# What it uses, and that it ran out of memory. Its own process is not the one to go.
+podvm update --cpu-quota -1 one
+podvm events --stats one > "$WORK/stats"
+ok 'events --stats is a line' is "$(wc -l < "$WORK/stats")" 1
+ok 'with the limits of the guest' is \
+	"$(jq -c '[.type, .id, .data.memory.usage.limit, .data.pids.limit, .data.pids.current]' "$WORK/stats")" \
+	'["stats","one",50331648,40,1]'
+ok 'and what the container uses, less than it may' is \
+	"$(jq '.data | .cpu.usage.total > 0 and .memory.usage.usage > 0 and .memory.usage.usage <= 50331648' "$WORK/stats")" true
+podvm events --interval 1s one > "$WORK/events" &
+events=$!
+ok 'statistics come in intervals' wait_for 20 grep -q '"stats"' "$WORK/events"
+ok 'a process that takes too much memory is killed' exits 137 \
+	podvm exec one dd if=/dev/zero of=/dev/null bs=100M count=1
+ok 'which is an event while the container runs on' wait_for 10 grep -qx '{"type":"oom","id":"one"}' "$WORK/events"
+podvm kill one KILL
+ended() { wait $events; }
+ok 'events end with the container' ended
 tap_end

@@ -4,7 +4,8 @@
  *
  * Limits of a running container on the agent's side (guest/agent/limits.c), compiled for
  * the host. Its cgroup is a directory of files; one that the kernel would refuse is a
- * sealed memory file, which can be read and not written.
+ * sealed memory file, which can be read and not written. Who watches it (watch.c) has a
+ * loop that calls when the test does.
  */
 #include <check.h>
 #include <errno.h>
@@ -22,7 +23,7 @@
 #define cgroup_write limits_cgroup_write
 #define cgroup_kill limits_cgroup_kill
 #define cgroup_populated limits_cgroup_populated
-#define cgroup_oom limits_cgroup_oom
+#define cgroup_oom_kills limits_cgroup_oom_kills
 #define cgroup_frozen limits_cgroup_frozen
 #define cgroup_freeze limits_cgroup_freeze
 #define cgroup_pids limits_cgroup_pids
@@ -30,8 +31,11 @@
 #define task_find limits_task_find
 #define conn_answer limits_conn_answer
 #define conn_send limits_conn_send
+#define loop_add limits_loop_add
+#define loop_del limits_loop_del
 #include "guest/agent/cgroup.c"
 #include "guest/agent/limits.c"
+#include "guest/agent/watch.c"
 
 #include "lib/fd.h"
 #include "tests/kit/dir.h"
@@ -57,14 +61,72 @@ struct task *task_find(struct agent *a, const char *id, const char *exec_id, str
 
 void conn_answer(struct conn *c, const struct err *failure)
 {
-	ck_assert(c == &conn && !failure);
+	ck_assert(c->agent == &agent && !failure);
 	answers++;
+}
+
+/* What the loop has: a callback for each file that is watched. */
+static struct loop_src {
+	int fd;
+	loop_fn *fn;
+	void *arg;
+} sources[8];
+
+static int fail_source; /* this one; 0: none */
+
+int loop_add(struct loop *l, int fd, uint32_t events, loop_fn *fn, void *arg,
+	     struct loop_src **ret, struct err *e)
+{
+	size_t i;
+
+	(void)l;
+	ck_assert_uint_eq(events, EPOLLPRI);
+	if (fail_source && !--fail_source)
+		return err_set(e, ENOSPC, "no room");
+	for (i = 0; sources[i].fn; i++)
+		;
+	sources[i] = (struct loop_src){ fd, fn, arg };
+	*ret = &sources[i];
+	return 0;
+}
+
+void loop_del(struct loop_src *s)
+{
+	if (s)
+		s->fn = NULL;
+}
+
+static size_t watched(void)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < ARRAY_LEN(sources); i++)
+		n += sources[i].fn != NULL;
+	return n;
+}
+
+/* The kernel tells of a change of the first file that is watched. */
+static void changed(void)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(sources); i++)
+		if (sources[i].fn) {
+			sources[i].fn(sources[i].arg, EPOLLPRI);
+			return;
+		}
 }
 
 void conn_send(struct conn *c, const Podvm__Response *r)
 {
 	size_t i, used = 0;
 
+	if (r->body_case == PODVM__RESPONSE__BODY_WATCHED) {
+		used = strlen(told);
+		snprintf(told + used, sizeof(told) - used, "%llu%s;",
+			 (unsigned long long)r->watched->oom_kills, r->watched->ended ? " ended" : "");
+		return;
+	}
 	ck_assert(c == &conn && !c->busy && r->body_case == PODVM__RESPONSE__BODY_CGROUP_FILES);
 	told[0] = 0;
 	for (i = 0; i < r->cgroup_files->n_files; i++)
@@ -77,7 +139,9 @@ void conn_send(struct conn *c, const Podvm__Response *r)
 static void setup(void)
 {
 	kit_dir_enter();
-	answers = 0;
+	answers = fail_source = 0;
+	told[0] = 0;
+	memset(sources, 0, sizeof(sources));
 	init = (struct task){ .ctr = &ctr, .state = TASK_RUNNING };
 	ctr = (struct container){ .agent = &agent, .init = &init };
 	ctr.cgroup_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -273,6 +337,87 @@ START_TEST(files_are_told)
 }
 END_TEST
 
+static void counts(int kills, int populated)
+{
+	char text[80];
+
+	snprintf(text, sizeof(text), "low 0\nhigh 0\nmax 9\noom 9\noom_kill %d\n", kills);
+	kit_put("memory.events", text);
+	snprintf(text, sizeof(text), "populated %d\nfrozen 0\n", populated);
+	kit_put("cgroup.events", text);
+}
+
+static int watch(struct conn *c, struct err *e)
+{
+	Podvm__ContainerWatch m = PODVM__CONTAINER_WATCH__INIT;
+
+	m.id = strdupa("c");
+	return watch_container(c, &m, e);
+}
+
+START_TEST(oom_is_told)
+{
+	struct err e = { 0 };
+	size_t fds = kit_fds();
+
+	counts(2, 1);
+	ck_assert_msg(!watch(&conn, &e), "%s", e.text);
+	ck_assert_int_eq(answers, 1);
+	ck_assert_str_eq(told, "2;");
+	changed();
+	ck_assert_str_eq(told, "2;");
+	counts(3, 1);
+	changed();
+	changed();
+	ck_assert_str_eq(told, "2;3;");
+	/* One that counts backwards is no news. */
+	counts(1, 1);
+	changed();
+	counts(5, 0);
+	changed();
+	ck_assert_str_eq(told, "2;3;5 ended;");
+	ck_assert(!watched() && !ctr.watches);
+	ck_assert_uint_eq(kit_fds(), fds);
+}
+END_TEST
+
+START_TEST(watches_end)
+{
+	struct conn other = { .agent = &agent }, owner = { .agent = &agent, .owner = &init };
+	struct err e = { 0 };
+	size_t fds = kit_fds();
+
+	counts(0, 1);
+	ck_assert(!watch(&conn, &e) && !watch(&other, &e) && !watch(&conn, &e));
+	ck_assert_uint_eq(watched(), 6);
+	watch_forget_conn(&ctr, &conn);
+	ck_assert_uint_eq(watched(), 2);
+	watch_forget_all(&ctr);
+	ck_assert_uint_eq(watched(), 0);
+	/* What ended before it began. */
+	told[0] = 0;
+	counts(1, 0);
+	ck_assert_int_eq(watch(&conn, &e), 0);
+	ck_assert_str_eq(told, "1;1 ended;");
+	ck_assert_uint_eq(watched(), 0);
+	ck_assert_int_eq(watch(&owner, &e), -EINVAL);
+	conn.main = true;
+	ck_assert_int_eq(watch(&conn, &e), -EINVAL);
+	conn.main = false;
+	init.state = TASK_ENDED;
+	ck_assert_int_eq(watch(&conn, &e), -ESRCH);
+	init.state = TASK_READY;
+	fail_source = 1;
+	ck_assert_int_eq(watch(&conn, &e), -ENOSPC);
+	fail_source = 2;
+	ck_assert_int_eq(watch(&conn, &e), -ENOSPC);
+	ck_assert_int_eq(unlink("memory.events"), 0);
+	ck_assert_int_eq(watch(&conn, &e), -ENOENT);
+	ck_assert(!watched() && !ctr.watches);
+	ck_assert_uint_eq(kit_fds(), fds);
+}
+END_TEST
+
 Suite *agent_limits_suite(void)
 {
 	Suite *s = suite_create("agent_limits");
@@ -284,6 +429,8 @@ Suite *agent_limits_suite(void)
 	tcase_add_test(c, back_in_steps);
 	tcase_add_test(c, who_can_be_asked);
 	tcase_add_test(c, files_are_told);
+	tcase_add_test(c, oom_is_told);
+	tcase_add_test(c, watches_end);
 	suite_add_tcase(s, c);
 	return s;
 }

@@ -150,6 +150,46 @@ START_TEST(size)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	int rc;
+	uint64_t ns;
+} durations[] = {
+	{ "5s", 0, 5000000000 },
+	{ "500ms", 0, 500000000 },
+	{ "1m30s", 0, 90000000000 },
+	{ "1.5h", 0, 5400000000000 },
+	{ ".25s", 0, 250000000 },
+	{ "0.0000019s", 0, 1000 },
+	{ "1h1m1s1ms1us1ns", 0, 3661001001001 },
+	{ "0s", 0, 0 },
+	{ "1844674407370955160ns", 0, 1844674407370955160 },
+	{ "5", -EINVAL, 0 },
+	{ "", -EINVAL, 0 },
+	{ "s", -EINVAL, 0 },
+	{ ".s", -EINVAL, 0 },
+	{ "-5s", -EINVAL, 0 },
+	{ "5 s", -EINVAL, 0 },
+	{ "5sec", -EINVAL, 0 },
+	{ "5s ", -EINVAL, 0 },
+	{ "5mss", -EINVAL, 0 },
+	{ "1d", -EINVAL, 0 },
+	{ "1.5.5s", -EINVAL, 0 },
+	{ "5124096h", -ERANGE, 0 },
+	{ "99999999999999999999ns", -ERANGE, 0 },
+	{ "18446744073709551614ns9s", -ERANGE, 0 },
+};
+
+START_TEST(duration)
+{
+	uint64_t v = 77;
+
+	ck_assert_msg(parse_duration(durations[_i].text, &v) == durations[_i].rc, "%s: %llu",
+		      durations[_i].text, (unsigned long long)v);
+	ck_assert_uint_eq(v, durations[_i].rc ? 77 : durations[_i].ns);
+}
+END_TEST
+
 START_TEST(mac)
 {
 	static const char *const bad[] = {
@@ -338,6 +378,7 @@ Suite *lib_err_str_suite(void)
 	tcase_add_test(t, err_never_looks_like_success);
 	tcase_add_loop_test(t, number, 0, ARRAY_LEN(numbers));
 	tcase_add_loop_test(t, size, 0, ARRAY_LEN(sizes));
+	tcase_add_loop_test(t, duration, 0, ARRAY_LEN(durations));
 	tcase_add_test(t, mac);
 	tcase_add_test(t, quote);
 	tcase_add_loop_test(t, mask, 0, ARRAY_LEN(masks));
