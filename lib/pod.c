@@ -60,31 +60,41 @@ int pod_call_open(int dirfd, int timeout_ms, int *ret_sock, struct err *e)
 }
 
 /**
- * pod_call_fds() - one request, one answer that may carry more or fewer descriptors
- * @ret_fds: room for @max descriptors; owned by the caller
- * @min:     fewer are a failure
- * @ret_n:   how many came
- * @ret:     answer, podvm__pod__response__free_unpacked(); NULL if it does not matter
+ * pod_ask() - send one request; its answer comes behind those of earlier ones
  *
- * Return: as pod_call()
+ * Return: 0; -EPIPE when the supervisor has ended; -EMSGSIZE; -ENOMEM
  */
-int pod_call_fds(int sock, const Podvm__Pod__Request *rq, int *ret_fds, size_t min, size_t max,
-		 size_t *ret_n, Podvm__Pod__Response **ret, struct err *e)
+int pod_ask(int sock, const Podvm__Pod__Request *rq, struct err *e)
 {
-	size_t len = podvm__pod__request__get_packed_size(rq), got = 0;
-	_cleanup_free_ uint8_t *buf = malloc(POD_MESSAGE_BYTES);
-	Podvm__Pod__Response *rs;
-	ssize_t n;
-	int rc;
+	size_t len = podvm__pod__request__get_packed_size(rq);
+	_cleanup_free_ uint8_t *buf = malloc(len + 1);
 
 	if (!buf)
 		return err_set(e, ENOMEM, "out of memory");
 	if (len > POD_MESSAGE_BYTES)
 		return err_set(e, EMSGSIZE, "request too long");
 	podvm__pod__request__pack(rq, buf);
-	rc = fd_send(sock, buf, len, NULL, 0, e);
-	if (rc < 0)
-		return err_set(e, EPIPE, "pod's supervisor has ended");
+	return fd_send(sock, buf, len, NULL, 0, e) < 0
+		? err_set(e, EPIPE, "pod's supervisor has ended") : 0;
+}
+
+/**
+ * pod_answer() - take the next answer
+ * @ret_fds, @min, @max, @ret_n, @ret: as pod_call_fds()
+ *
+ * Return: as pod_call()
+ */
+int pod_answer(int sock, int *ret_fds, size_t min, size_t max, size_t *ret_n,
+	       Podvm__Pod__Response **ret, struct err *e)
+{
+	_cleanup_free_ uint8_t *buf = malloc(POD_MESSAGE_BYTES);
+	Podvm__Pod__Response *rs;
+	size_t got = 0;
+	ssize_t n;
+	int rc = 0;
+
+	if (!buf)
+		return err_set(e, ENOMEM, "out of memory");
 	n = fd_recv(sock, buf, POD_MESSAGE_BYTES, ret_fds, max, &got, e);
 	if (n == -EAGAIN)
 		return err_set(e, ETIMEDOUT, "pod's supervisor did not answer in time");
@@ -109,6 +119,23 @@ int pod_call_fds(int sock, const Podvm__Pod__Request *rq, int *ret_fds, size_t m
 	}
 	*ret = rs;
 	return 0;
+}
+
+/**
+ * pod_call_fds() - one request, one answer that may carry more or fewer descriptors
+ * @ret_fds: room for @max descriptors; owned by the caller
+ * @min:     fewer are a failure
+ * @ret_n:   how many came
+ * @ret:     answer, podvm__pod__response__free_unpacked(); NULL if it does not matter
+ *
+ * Return: as pod_call()
+ */
+int pod_call_fds(int sock, const Podvm__Pod__Request *rq, int *ret_fds, size_t min, size_t max,
+		 size_t *ret_n, Podvm__Pod__Response **ret, struct err *e)
+{
+	int rc = pod_ask(sock, rq, e);
+
+	return rc < 0 ? rc : pod_answer(sock, ret_fds, min, max, ret_n, ret, e);
 }
 
 /**

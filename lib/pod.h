@@ -23,6 +23,9 @@
 
 int pod_socket_path(int dirfd, char *dst, size_t room, struct err *e);
 int pod_call_open(int dirfd, int timeout_ms, int *ret_sock, struct err *e);
+int pod_ask(int sock, const Podvm__Pod__Request *rq, struct err *e);
+int pod_answer(int sock, int *ret_fds, size_t min, size_t max, size_t *ret_n,
+	       Podvm__Pod__Response **ret, struct err *e);
 int pod_call_fds(int sock, const Podvm__Pod__Request *rq, int *ret_fds, size_t min, size_t max,
 		 size_t *ret_n, Podvm__Pod__Response **ret, struct err *e);
 int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,

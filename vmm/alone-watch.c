@@ -161,10 +161,12 @@ static int write_metrics(struct watch *w, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	if (dot && !strcmp(dot, ".json"))
+	if (dot && !strcmp(dot, ".json")) {
 		vmm_metrics_json(&m, &text);
-	else
-		vmm_metrics_openmetrics(&m, &text);
+	} else {
+		vmm_metrics_openmetrics(&m, 1, &text);
+		strbuf_add(&text, VMM_OPENMETRICS_END);
+	}
 	vmm_metrics_done(&m);
 	rc = text.failed ? err_set(e, ENOMEM, "out of memory")
 			 : file_replace(AT_FDCWD, w->metrics, text.text, text.len, 0644, e);

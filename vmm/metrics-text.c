@@ -61,6 +61,17 @@ static const struct stage {
 	{ "guest_called", offsetof(struct vmm_stats, connect_ns) },
 };
 
+static const struct gauge {
+	const char *name, *help;
+	size_t at;
+} gauges[] = {
+	{ "device_status", "Device status (virtio 1.2, section 2.1); 64: needs a reset.",
+	  offsetof(struct vmm_device, status) },
+	{ "device_queues", "Virtqueues that the device has.", offsetof(struct vmm_device, queues) },
+	{ "device_kernel_queues", "Of these, served by the kernel (vhost), which other counters do not show.",
+	  offsetof(struct vmm_device, kernel_queues) },
+};
+
 static uint64_t get(const void *p, size_t at)
 {
 	uint64_t v;
@@ -155,12 +166,12 @@ static void family(struct strbuf *o, const char *name, const char *type, const c
 	strbuf_add(o, "# HELP podvm_vmm_%s %s\n", name, help);
 }
 
-/* The label of the machine, with what separates it from others behind it. */
+/* The label of the pod, with what separates it from others behind it. */
 static void machine_label(struct strbuf *o, const struct vmm_metrics *m, const char *behind)
 {
 	if (!m->machine)
 		return;
-	strbuf_add(o, "machine=");
+	strbuf_add(o, "pod=");
 	add_quoted(o, m->machine, STRING_BYTES);
 	strbuf_add(o, "%s", behind);
 }
@@ -182,7 +193,6 @@ static void open_exits(const struct vmm_metrics *m, struct strbuf *o)
 {
 	size_t i;
 
-	family(o, "exits", "counter", "", "Returns of KVM_RUN by reason, of all virtual processors.");
 	for (i = 0; i < VMM_EXIT_KINDS; i++) {
 		strbuf_add(o, "podvm_vmm_exits_total{");
 		machine_label(o, m, ",");
@@ -194,8 +204,6 @@ static void open_boot(const struct vmm_metrics *m, struct strbuf *o)
 {
 	size_t i;
 
-	family(o, "boot_stage_seconds", "gauge", "seconds",
-	       "When a stage of the boot was reached, after the monitor began.");
 	for (i = 0; i < ARRAY_LEN(stages); i++) {
 		uint64_t ns = get(&m->stats, stages[i].at);
 
@@ -209,17 +217,15 @@ static void open_boot(const struct vmm_metrics *m, struct strbuf *o)
 	}
 }
 
-static void open_gauge(const struct vmm_metrics *m, struct strbuf *o, const char *name,
-		       const char *help, size_t at)
+static void open_gauge(const struct vmm_metrics *m, struct strbuf *o, const struct gauge *g)
 {
 	size_t i;
 
-	family(o, name, "gauge", "", help);
 	for (i = 0; i < m->n_devices; i++) {
 		uint32_t v;
 
-		memcpy(&v, (const uint8_t *)&m->devices[i] + at, sizeof(v));
-		strbuf_add(o, "podvm_vmm_%s", name);
+		memcpy(&v, (const uint8_t *)&m->devices[i] + g->at, sizeof(v));
+		strbuf_add(o, "podvm_vmm_%s", g->name);
 		device_labels(o, m, i);
 		strbuf_add(o, " %u\n", v);
 	}
@@ -227,37 +233,43 @@ static void open_gauge(const struct vmm_metrics *m, struct strbuf *o, const char
 
 static void open_counter(const struct vmm_metrics *m, struct strbuf *o, const struct counter *c)
 {
-	char name[64];
 	size_t i;
 
-	snprintf(name, sizeof(name), "device_%s", c->name);
-	family(o, name, "counter", c->unit, c->help);
 	for (i = 0; i < m->n_devices; i++) {
-		strbuf_add(o, "podvm_vmm_%s_total", name);
+		strbuf_add(o, "podvm_vmm_device_%s_total", c->name);
 		device_labels(o, m, i);
 		strbuf_add(o, " %" PRIu64 "\n", get(&m->devices[i], c->at));
 	}
 }
 
 /**
- * vmm_metrics_openmetrics() - append the OpenMetrics text, up to # EOF
+ * vmm_metrics_openmetrics() - append the OpenMetrics text of @n machines, each family once
+ *
+ * The end, VMM_OPENMETRICS_END, is the caller's, who may have families of its own.
  */
-void vmm_metrics_openmetrics(const struct vmm_metrics *m, struct strbuf *o)
+void vmm_metrics_openmetrics(const struct vmm_metrics *m, size_t n, struct strbuf *o)
 {
-	size_t i;
+	char name[64];
+	size_t i, k;
 
-	open_exits(m, o);
-	open_boot(m, o);
-	open_gauge(m, o, "device_status", "Device status (virtio 1.2, section 2.1); 64: needs a reset.",
-		   offsetof(struct vmm_device, status));
-	open_gauge(m, o, "device_queues", "Virtqueues that the device has.",
-		   offsetof(struct vmm_device, queues));
-	open_gauge(m, o, "device_kernel_queues",
-		   "Of these, served by the kernel (vhost), which other counters do not show.",
-		   offsetof(struct vmm_device, kernel_queues));
-	for (i = 0; i < ARRAY_LEN(counters); i++)
-		open_counter(m, o, &counters[i]);
-	strbuf_add(o, "# EOF\n");
+	family(o, "exits", "counter", "", "Returns of KVM_RUN by reason, of all virtual processors.");
+	for (k = 0; k < n; k++)
+		open_exits(&m[k], o);
+	family(o, "boot_stage_seconds", "gauge", "seconds",
+	       "When a stage of the boot was reached, after the monitor began.");
+	for (k = 0; k < n; k++)
+		open_boot(&m[k], o);
+	for (i = 0; i < ARRAY_LEN(gauges); i++) {
+		family(o, gauges[i].name, "gauge", "", gauges[i].help);
+		for (k = 0; k < n; k++)
+			open_gauge(&m[k], o, &gauges[i]);
+	}
+	for (i = 0; i < ARRAY_LEN(counters); i++) {
+		snprintf(name, sizeof(name), "device_%s", counters[i].name);
+		family(o, name, "counter", counters[i].unit, counters[i].help);
+		for (k = 0; k < n; k++)
+			open_counter(&m[k], o, &counters[i]);
+	}
 }
 
 /**

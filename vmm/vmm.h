@@ -281,9 +281,12 @@ struct vmm_device {
 #undef VMM_COUNTER
 };
 
+/* Closes an OpenMetrics text. */
+#define VMM_OPENMETRICS_END "# EOF\n"
+
 /**
  * struct vmm_metrics - all that a machine counts
- * @machine:  label for OpenMetrics, borrowed; NULL for none
+ * @machine:  OpenMetrics' label "pod", borrowed; NULL for none
  * @devices:  owned where vmm_metrics_get() made them
  */
 struct vmm_metrics {
@@ -391,7 +394,7 @@ int vmm_check_images(int kernel_fd, int initramfs_fd, uint64_t ram_bytes, struct
 int vmm_metrics_get(struct vmm *v, int timeout_ms, struct vmm_metrics *ret, struct err *e);
 void vmm_metrics_done(struct vmm_metrics *m);
 void vmm_metrics_json(const struct vmm_metrics *m, struct strbuf *o);
-void vmm_metrics_openmetrics(const struct vmm_metrics *m, struct strbuf *o);
+void vmm_metrics_openmetrics(const struct vmm_metrics *m, size_t n, struct strbuf *o);
 void vmm_metrics_table(const struct vmm_metrics *m, struct strbuf *o);
 const char *vmm_exit_name(enum vmm_exit kind);
 

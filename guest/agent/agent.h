@@ -89,6 +89,7 @@ struct agent {
  * @owner:   process that this connection owns, borrowed; NULL: none
  * @busy:    an answer is due later: the next request is not read before
  * @closing: close once @out is empty
+ * @program: memfd with a part of the program of a shell, owned; -1: none
  */
 struct conn {
 	struct agent *agent;
@@ -100,6 +101,7 @@ struct conn {
 	bool main;
 	bool busy;
 	bool closing;
+	int program;
 	uint8_t *out;
 	size_t out_len, out_off;
 };
@@ -131,6 +133,7 @@ enum task_state { TASK_SETUP, TASK_READY, TASK_HOOKS, TASK_STARTING, TASK_RUNNIN
  * @pending:  connection that waits for the report, borrowed; NULL: none
  * @owner:    connection that owns the process, borrowed; NULL: none now
  * @told:     @owner has got `exited`
+ * @shell:    an exec that is in no container: in the mini-OS itself
  * @fd:       ends of the pipes, by enum stream_kind, or the terminal; owned
  * @stream:   attached streams, owned
  * @kill_sig: signal that ended a process before its start; 0: none
@@ -148,6 +151,7 @@ struct task {
 	struct conn *owner;
 	bool told;
 	bool terminal;
+	bool shell;
 	int fd[STREAM_KINDS];
 	struct stream *stream[STREAM_KINDS];
 	uint32_t code, sig, kill_sig;
@@ -213,6 +217,7 @@ bool cgroup_frozen(int cgroup_fd);
 int cgroup_freeze(int cgroup_fd, bool frozen, struct err *e);
 int cgroup_pids(int cgroup_fd, uint32_t **ret, size_t *ret_n, struct err *e);
 int cgroup_remove(const char *id, struct err *e);
+void cgroup_figures(int cgroup_fd, Podvm__GuestContainer *ret);
 
 /* copyup.c: runs in the child */
 int copy_up(int from, int to, struct err *e);
@@ -234,6 +239,8 @@ void child_container(const Podvm__ContainerCreate *c, const int std[3],
 		     int report) __attribute__((noreturn));
 void child_exec(const Podvm__Process *p, const struct container *ctr, const int std[3],
 		int report) __attribute__((noreturn));
+void child_shell(const Podvm__Process *p, int program, const int std[3],
+		 int report) __attribute__((noreturn));
 
 /* conn.c */
 int conn_new(struct agent *a, int fd, bool main, struct conn **ret, struct err *e);
@@ -255,6 +262,8 @@ int container_hooks(struct agent *a, const Podvm__ContainerHooks *m, struct conn
 		    struct err *e);
 int container_exec(struct agent *a, const Podvm__ProcessExec *m, struct conn *c,
 		   struct err *e);
+int container_shell(struct agent *a, const Podvm__ShellOpen *m, struct conn *c,
+		    struct err *e);
 int container_delete(struct agent *a, const char *id, struct conn *c,
 		     struct err *e);
 void container_undo(struct container *ctr, struct conn *pending,
@@ -411,6 +420,9 @@ int capture_link(const ProtobufCBinaryData *mac, struct rtm_link *ret, struct er
 int capture_counters(const ProtobufCBinaryData *mac, Podvm__TraceTold *told, struct err *e);
 void capture_counters_free(Podvm__TraceTold *told);
 
+/* figures.c */
+int figures_tell(struct conn *c, const Podvm__GuestGet *m, struct err *e);
+
 /* freeze.c */
 int freeze_container(struct agent *a, const Podvm__ContainerFreeze *m, struct conn *c,
 		     struct err *e);
@@ -437,6 +449,9 @@ int volume_open(const char *number, struct err *e);
 int memories_make(const Podvm__ContainerCreate *c, struct err *e);
 int memory_open(const char *key, struct err *e);
 
+/* shell.c */
+int shell_open(struct conn *c, const Podvm__ShellOpen *m, struct err *e);
+
 /* setup.c */
 int sysctl_write(const char *key, const char *value, struct err *e);
 int setup_pod(const Podvm__PodSetup *m, struct err *e);
@@ -452,6 +467,8 @@ bool stream_delivered(const struct stream *s);
 int task_spawn(struct container *ctr, const char *exec_id,
 	       const Podvm__ContainerCreate *create,
 	       const Podvm__ProcessExec *exec, struct task **ret, struct err *e);
+int task_shell(struct container *ctr, const char *exec_id, const Podvm__Process *p,
+	       int program, struct task **ret, struct err *e);
 void task_free(struct task *t);
 void task_reaped(struct task *t, int status);
 void task_output_done(struct task *t);

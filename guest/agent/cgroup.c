@@ -303,3 +303,25 @@ int cgroup_remove(const char *id, struct err *e)
 		return err_sys(e, "%s: rmdir", path);
 	return 0;
 }
+
+/* A file that is one number; 0 when it is not there. */
+static uint64_t number(int dir, const char *file)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (file_read(dir, file, 64, &text, NULL, NULL) < 0)
+		return 0;
+	return strtoull(text, NULL, 10);
+}
+
+/**
+ * cgroup_figures() - what it uses, with all below
+ * @ret: its id is left alone
+ */
+void cgroup_figures(int cgroup_fd, Podvm__GuestContainer *ret)
+{
+	ret->cpu_ns = keyed(cgroup_fd, "cpu.stat", "usage_usec") * 1000;
+	ret->memory = number(cgroup_fd, "memory.current");
+	ret->processes = number(cgroup_fd, "pids.current");
+	ret->oom_kills = keyed(cgroup_fd, "memory.events", "oom_kill");
+}

@@ -15,7 +15,8 @@
  * Where hooks of the creation may still change the root, it stays writable, and the
  * program is looked for behind them. A user namespace comes between 2 and 3 (userns.c),
  * and the program is looked for in it.
- * An exec joins the container's namespaces and goes through 2 and 4.
+ * An exec joins the container's namespaces and goes through 2 and 4. A shell stays
+ * where the agent is, and is the program that its descriptor leads to.
  *
  * A process of the same pid namespace may look at the child through /proc.
  * So the child first closes every descriptor of the agent's, and is not
@@ -48,7 +49,10 @@
 #include "lib/fd.h"
 #include "lib/mem.h"
 
-/* Where the report socket and, for an exec, the namespaces are in the child. */
+/*
+ * Where the report socket is in the child and, for an exec, the namespaces; for a
+ * shell, its program.
+ */
 #define REPORT_FD 3
 #define PIDFD_FD 4
 
@@ -447,4 +451,42 @@ void child_exec(const Podvm__Process *p, const struct container *ctr, const int 
 	if (rc < 0)
 		fail(&e);
 	run(&g, &e);
+}
+
+static char **env_of(const Podvm__Process *p)
+{
+	char **env = mem_new_n(char *, p->n_env + 1);
+
+	if (env)
+		memcpy(env, p->env, p->n_env * sizeof(*env));
+	return env;
+}
+
+/**
+ * child_shell() - become a process of the mini-OS itself; never returns
+ * @p:       borrowed, the child's copy
+ * @program: an ELF file that nobody has open for writing
+ */
+void child_shell(const Podvm__Process *p, int program, const int std[3], int report)
+{
+	struct err e = { 0 };
+	char **argv = NULL, **env = NULL;
+	int rc = prepare(p, std, report, program, &e);
+
+	if (rc >= 0 && p->terminal)
+		rc = make_terminal(p, false, 0, &e);
+	if (rc >= 0)
+		rc = enter_cwd(*p->cwd ? p->cwd : "/", &e);
+	if (rc >= 0) {
+		argv = mem_new_n(char *, p->n_args + 1);
+		env = env_of(p);
+		if (!argv || !env)
+			rc = err_set(&e, ENOMEM, "out of memory");
+	}
+	if (rc < 0)
+		fail(&e);
+	memcpy(argv, p->args, p->n_args * sizeof(*argv));
+	execveat(PIDFD_FD, "", argv, env, AT_EMPTY_PATH);
+	err_sys(&e, "shell: exec");
+	fail(&e);
 }

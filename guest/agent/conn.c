@@ -47,6 +47,7 @@ int conn_new(struct agent *a, int fd, bool main, struct conn **ret, struct err *
 		return err_set(e, ENOMEM, "out of memory");
 	c->agent = a;
 	c->fd = fd;
+	c->program = -1;
 	c->main = main;
 	rc = loop_add(a->loop, fd, EPOLLIN, on_conn, c, &c->src, e);
 	if (rc < 0) {
@@ -78,6 +79,7 @@ void conn_free(struct conn *c)
 	a->n_conns--;
 	loop_del(c->src);
 	fd_close(&c->fd);
+	fd_close(&c->program);
 	frame_done(&c->rx);
 	free(c->out);
 	container_forget_conn(a, c);

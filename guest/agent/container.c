@@ -12,6 +12,7 @@
  * Sources: OCI runtime-spec runtime.md; kernel cgroup-v2.rst (cgroup.kill).
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,6 +229,7 @@ static void undo_step(void *arg, uint32_t events)
 void container_undo(struct container *ctr, struct conn *pending,
 		    const struct err *failure)
 {
+	struct task *t;
 	struct err e;
 
 	ctr->deleting = true;
@@ -239,6 +241,10 @@ void container_undo(struct container *ctr, struct conn *pending,
 	ctr->end_ms = clock_ms() + UNDO_MS;
 	if (cgroup_kill(ctr->cgroup_fd, &e) < 0)
 		log_error("agent: container %s: kill: %s", ctr->id, e.text);
+	/* Shells are in no container's cgroup. */
+	for (t = ctr->execs; t; t = t->next)
+		if (t->shell && t->pid)
+			kill(t->pid, SIGKILL);
 	timer_set(ctr->timer, 1, &e);
 }
 
@@ -395,6 +401,38 @@ int container_exec(struct agent *a, const Podvm__ProcessExec *m, struct conn *c,
 	if (task_find(a, m->id, m->exec_id, NULL))
 		return err_set(e, EEXIST, "exec %s exists already", m->exec_id);
 	rc = task_spawn(init->ctr, m->exec_id, NULL, m, &t, e);
+	if (rc < 0)
+		return rc;
+	t->pending = c;
+	t->next = init->ctr->execs;
+	init->ctr->execs = t;
+	return 0;
+}
+
+/**
+ * container_shell() - run a process of the mini-OS itself, which goes with a container
+ * @c: has the program; owns the process as with container_exec()
+ *
+ * Whether the container runs, has ended or stands still does not matter.
+ *
+ * Return: 0: answered later; minus errno
+ */
+int container_shell(struct agent *a, const Podvm__ShellOpen *m, struct conn *c,
+		    struct err *e)
+{
+	struct task *init = task_find(a, m->id, "", e), *t;
+	int rc;
+
+	if (!init)
+		return -e->code;
+	rc = check_id(m->exec_id, e);
+	if (rc < 0)
+		return rc;
+	if (!m->process->n_args)
+		return err_set(e, EINVAL, "shell: process.args is empty");
+	if (task_find(a, m->id, m->exec_id, NULL))
+		return err_set(e, EEXIST, "exec %s exists already", m->exec_id);
+	rc = task_shell(init->ctr, m->exec_id, m->process, c->program, &t, e);
 	if (rc < 0)
 		return rc;
 	t->pending = c;

@@ -330,6 +330,10 @@ int request_handle(struct conn *c, const Podvm__Request *r, struct err *e)
 		return on_attach(c, r->process_attach, e);
 	case PODVM__REQUEST__BODY_PROCESS_EXEC:
 		return container_exec(a, r->process_exec, c, e);
+	case PODVM__REQUEST__BODY_SHELL_OPEN:
+		return shell_open(c, r->shell_open, e);
+	case PODVM__REQUEST__BODY_GUEST_GET:
+		return figures_tell(c, r->guest_get, e);
 	case PODVM__REQUEST__BODY_PROCESS_SIGNAL:
 		return on_signal(c, r->process_signal, e);
 	case PODVM__REQUEST__BODY_PROCESS_RESIZE:

@@ -365,6 +365,61 @@ static int spawn(struct task *t, const Podvm__ContainerCreate *create,
 	return rc;
 }
 
+static int spawn_shell(struct task *t, const Podvm__Process *p, int program,
+		       struct ends *x, struct err *e)
+{
+	long pid = clone_into(0, -1, &t->pidfd);
+
+	if (!pid)
+		child_shell(p, program, x->std, x->report);
+	if (pid < 0)
+		return err_sys(e, "clone3");
+	t->pid = (pid_t)pid;
+	return 0;
+}
+
+/* Ends of a new task, and who hears of it. */
+static int begin(struct task *t, struct ends *x, struct err *e)
+{
+	int rc = make_ends(t, x, e);
+
+	if (rc >= 0)
+		rc = loop_add(t->ctr->agent->loop, t->report, EPOLLIN, on_report, t,
+			      &t->report_src, e);
+	return rc;
+}
+
+/**
+ * task_shell() - start a child that is in no container
+ * @ctr:     whose deletion ends it
+ * @p:       borrowed
+ * @program: that it runs, borrowed
+ * @ret:     as task_spawn()
+ *
+ * Return: 0 or minus errno
+ */
+int task_shell(struct container *ctr, const char *exec_id, const Podvm__Process *p,
+	       int program, struct task **ret, struct err *e)
+{
+	struct ends x = { { -1, -1, -1 }, -1 };
+	struct task *t = task_new(ctr, exec_id, p->terminal);
+	int rc;
+
+	if (!t)
+		return err_set(e, ENOMEM, "out of memory");
+	t->shell = true;
+	rc = begin(t, &x, e);
+	if (rc >= 0)
+		rc = spawn_shell(t, p, program, &x, e);
+	ends_close(&x);
+	if (rc < 0) {
+		task_free(t);
+		return rc;
+	}
+	*ret = t;
+	return 0;
+}
+
 /**
  * task_spawn() - start a child in a container
  * @exec_id: empty for the first process
@@ -385,10 +440,7 @@ int task_spawn(struct container *ctr, const char *exec_id,
 
 	if (!t)
 		return err_set(e, ENOMEM, "out of memory");
-	rc = make_ends(t, &x, e);
-	if (rc >= 0)
-		rc = loop_add(ctr->agent->loop, t->report, EPOLLIN, on_report, t,
-			      &t->report_src, e);
+	rc = begin(t, &x, e);
 	if (rc >= 0)
 		rc = spawn(t, create, exec, &x, e);
 	ends_close(&x);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/fd.h"
+#include "lib/str.h"
 
 static void command_help(const struct command *cmd, const struct opt *t)
 {
@@ -31,6 +32,8 @@ int cli_args(const struct opt *t, int argc, char **argv, int min, int max,
 	const struct command *cmd = cli_commands();
 	int rc, n;
 
+	if (str_starts(argv[0], "pod "))
+		cmd = cli_pod_commands();
 	while (cmd->name && strcmp(cmd->name, argv[0]))
 		cmd++;
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "lib/err.h"
+#include "lib/json.h"
 #include "lib/opt.h"
 #include "runtime/pod.h"
 #include "runtime/state.h"
@@ -47,8 +48,13 @@ int cmd_delete(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_exec(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_list(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_ps(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_pod(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_pod_list(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_pod_inspect(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_pod_stats(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_pod_timeline(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_metrics(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_stats(struct cli *c, int argc, char **argv, struct err *e);
-int cmd_timeline(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_resize(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_doctor(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_trust(struct cli *c, int argc, char **argv, struct err *e);
@@ -87,5 +93,10 @@ int cli_write_pid(const char *path, pid_t pid, struct err *e);
 int cli_connect(struct cli *c, const char *id, struct state **ret_state,
 		int *ret_sock, struct err *e);
 const struct command *cli_commands(void);
+const struct command *cli_pod_commands(void);
+
+/* Of cmd-pod-timeline.c, for inspect. */
+int pod_timeline(struct cli *c, const char *pod, Podvm__Pod__Response **ret, struct err *e);
+void pod_timeline_json(struct json_out *o, const Podvm__Pod__Response *rs);
 
 #endif

@@ -41,15 +41,21 @@ static const struct command commands[] = {
 	  "run a command in a running container", cmd_exec },
 	{ "list", "[--format table|json] [--quiet]", "containers", cmd_list },
 	{ "ps", "[--format table|json] ID", "processes of a container, as the guest numbers them", cmd_ps },
-	{ "timeline", "[--json] ID", "what happened when in a container's pod", cmd_timeline },
-	{ "stats", "[--format table|json|openmetrics] ID", "counters of a container's machine",
-	  cmd_stats },
+	{ "pod", "COMMAND …", "look at pods: list, inspect, stats, timeline", cmd_pod },
+	{ "metrics", "[--timeout MS] [POD…]", "counters of all pods, as OpenMetrics", cmd_metrics },
 	{ "resize", "[--memory SIZE] [--vcpus N] ID",
 	  "memory and processors of a container's pod: change them, or show them", cmd_resize },
 	{ "doctor", "[--json]", "what keeps pods from running on this host, and what mends it", cmd_doctor },
 	{ "trust", "explain [--json] BUNDLE", "which runtime a bundle gets, and why", cmd_trust },
 	{ "features", "", "what this runtime supports, as OCI features JSON", cmd_features },
 	{ "spec", "", "an example config.json", cmd_spec },
+	{ NULL, NULL, NULL, NULL },
+};
+
+/* Short for commands of podvm pod; not in the help. */
+static const struct command shortcuts[] = {
+	{ "stats", "", "", cmd_stats },
+	{ "timeline", "", "", cmd_pod_timeline },
 	{ NULL, NULL, NULL, NULL },
 };
 
@@ -94,6 +100,9 @@ static int run(const char *root, bool systemd, int argc, char **argv, struct err
 			return err_set(e, ENOTSUP, "%s is not supported yet", argv[0]);
 	for (cmd = commands; cmd->name && strcmp(cmd->name, argv[0]); cmd++)
 		;
+	if (!cmd->name)
+		for (cmd = shortcuts; cmd->name && strcmp(cmd->name, argv[0]); cmd++)
+			;
 	if (!cmd->name)
 		return err_set(e, EINVAL, "unknown command \"%.40s\"; see podvm --help",
 			       argv[0]);

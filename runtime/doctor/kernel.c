@@ -195,16 +195,32 @@ static void controllers(struct doctor *d)
 		doctor_found(d, DOCTOR_OK, "cgroup v2, with cpu, memory and pids");
 }
 
+/* Version 1, or both: podvm places its processes in each hierarchy. */
+static void look_cgroup_v1(struct doctor *d)
+{
+	static const char *const wanted[] = { "cpu", "memory", "pids" };
+	char missing[64] = "", path[64];
+	size_t i, n = 0;
+
+	for (i = 0; i < ARRAY_LEN(wanted); i++) {
+		snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/cgroup.procs", wanted[i]);
+		if (!doctor_has(d->host, path))
+			n += (size_t)snprintf(missing + n, sizeof(missing) - n, " %s", wanted[i]);
+	}
+	if (n) {
+		doctor_found(d, DOCTOR_WARNING, "/sys/fs/cgroup is no cgroup v2 hierarchy, and as v1 it lacks:%s", missing);
+		doctor_mend(d, "boot the host with systemd.unified_cgroup_hierarchy=1");
+	} else {
+		doctor_found(d, DOCTOR_OK, "cgroup v1, with cpu, memory and pids");
+	}
+}
+
 static void look_cgroup(struct doctor *d)
 {
-	if (doctor_has(d->host, "/sys/fs/cgroup/cgroup.controllers")) {
+	if (doctor_has(d->host, "/sys/fs/cgroup/cgroup.controllers"))
 		controllers(d);
-		return;
-	}
-	doctor_found(d, DOCTOR_ERROR, doctor_has(d->host, "/sys/fs/cgroup/unified/cgroup.controllers") ?
-		     "/sys/fs/cgroup is a hybrid hierarchy: podvm needs cgroup v2 alone" :
-		     "/sys/fs/cgroup is no cgroup v2 hierarchy");
-	doctor_mend(d, "boot the host with systemd.unified_cgroup_hierarchy=1");
+	else
+		look_cgroup_v1(d);
 }
 
 const struct doctor_check doctor_checks_kernel[] = {

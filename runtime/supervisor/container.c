@@ -496,6 +496,8 @@ void container_exited(struct pod *p, const Podvm__Exited *x)
 	if (x->oom)
 		oom_tell(c);
 	c->state->exit_code = (int)(x->signal ? 128 + (x->signal & 127) : x->code & 255);
+	p->exits++;
+	p->oom_kills += x->oom;
 	pod_stamp(p, 0, "container %.32s: ended with %d", c->id, c->state->exit_code);
 	if (c->state->status == STATE_CREATED || !wayback_begin(p, c))
 		container_settle(p, c);

@@ -44,6 +44,7 @@ struct answer {
 	char netns_held[48];
 	Podvm__Pod__NetDevice *nics;	/* owned */
 	Podvm__Pod__NetDevice **nic_list; /* owned */
+	Podvm__Pod__Info *info;	/* owned */
 };
 
 #define COUNTER(field, unit, help) COUNTER_##field,
@@ -248,6 +249,23 @@ static int give_network(struct pod *p, const Podvm__Pod__NetworkGet *rq, struct 
 	return rc;
 }
 
+static int give_shell(struct pod *p, const Podvm__Pod__Shell *rq, struct answer *a,
+		      struct err *e)
+{
+	int rc;
+
+	if (!container_find(p, rq->id))
+		return err_set(e, ENOENT, "container %s does not exist", rq->id);
+	if (p->dead)
+		return err_set(e, ESRCH, "the pod's machine has ended");
+	rc = machine_connect(p, &a->fds[0], e);
+	if (rc < 0)
+		return rc;
+	a->n_fds = 1;
+	log_warn("pod %s: a shell is opened in the guest: %s", p->id, rq->command);
+	return 0;
+}
+
 static int resize(struct pod *p, const Podvm__Pod__Resize *rq, struct answer *a,
 		  struct err *e)
 {
@@ -275,6 +293,7 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 		     struct answer *a, struct err *e)
 {
 	struct pod *p = c->pod;
+	int rc;
 
 	switch (rq->body_case) {
 	case PODVM__POD__REQUEST__BODY_CREATE:
@@ -314,6 +333,12 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 		return resize(p, rq->resize, a, e);
 	case PODVM__POD__REQUEST__BODY_NETWORK:
 		return give_network(p, rq->network, a, e);
+	case PODVM__POD__REQUEST__BODY_INFO:
+		rc = inspect_info(p, rq->info->details, &a->info, e);
+		a->rs.info = a->info;
+		return rc;
+	case PODVM__POD__REQUEST__BODY_SHELL:
+		return give_shell(p, rq->shell, a, e);
 	case PODVM__POD__REQUEST__BODY_ABANDON:
 		container_abandon(p, c);
 		return 0;
@@ -407,6 +432,8 @@ static void on_request(void *arg, uint32_t events)
 	free(a->device_list);
 	free(a->nics);
 	free(a->nic_list);
+	if (a->info)
+		podvm__pod__info__free_unpacked(a->info, NULL);
 	free(a);
 	if (rc < 0)
 		conn_close(c);

@@ -116,6 +116,7 @@ static int configure(struct pod *p, const struct spec *spec, struct err *e)
 		     GUEST_CMDLINE, size_args, p->config.cmdline);
 	if (n >= (int)sizeof(rq.config.cmdline))
 		return err_set(e, E2BIG, "configuration: cmdline is too long");
+	memcpy(p->cmdline, rq.config.cmdline, (size_t)n + 1);
 	{
 		int fds[] = { kvm, kernel, initramfs, console };
 
@@ -215,6 +216,8 @@ static int wait_agent(struct pod *p, struct err *e)
 	pod_stamp(p, 0, "agent called (guest kernel %.40s, its clock %llu ms, in user space since %llu ms)",
 		  rs->hello->kernel, (unsigned long long)(rs->hello->boot_ns / 1000000),
 		  (unsigned long long)(rs->hello->init_ns / 1000000));
+	snprintf(p->guest_kernel, sizeof(p->guest_kernel), "%s", rs->hello->kernel);
+	str_mask(p->guest_kernel);
 	podvm__response__free_unpacked(rs, NULL);
 	return 0;
 }
@@ -448,6 +451,8 @@ void machine_stop(struct pod *p, bool gently)
 	share_broker_stop(&p->share);
 	mirrors_done(p);
 	netwatch_done(p);
+	netplug_plan_free(p->plan);
+	p->plan = NULL;
 	agent_done(&p->agent);
 	fd_close(&p->netns_fd);
 	free(p->netns_path);

@@ -573,7 +573,7 @@ void netwatch_begin(struct pod *p, struct netplug_plan *plan, const struct netpl
 		w = NULL;
 	}
 	if (!w) {
-		netplug_plan_free(plan);
+		p->plan = plan;
 		return;
 	}
 	netplug_plan_settle(plan);
@@ -584,6 +584,14 @@ void netwatch_begin(struct pod *p, struct netplug_plan *plan, const struct netpl
 	/* What has changed since the plan was made, and links without a carrier. */
 	w->soon = true;
 	arm(w, SETTLE_MS);
+}
+
+/**
+ * pod_plan() - what is carried out of the pod's network; NULL before it begins; borrowed
+ */
+const struct netplug_plan *pod_plan(const struct pod *p)
+{
+	return p->netwatch ? p->netwatch->plan : p->plan;
 }
 
 /**

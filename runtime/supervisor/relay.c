@@ -118,6 +118,7 @@ int relayd_spawn(struct pod *p, struct err *e)
 	ours = sv[0];
 	map[1].fd = theirs = sv[1];
 	rc = proc_spawn(&s, &pid, &r->pidfd, e);
+	r->pid = pid;
 	if (rc < 0)
 		return rc;
 	r->sock = fd_steal(&ours);

@@ -248,7 +248,8 @@ int supervisor_main(const char *root, const char *pod, const char *bundle, bool 
 	rc = state_check_id(pod, &e);
 	if (!rc) {
 		strcpy(p.id, pod); /* its length is checked */
-		pod_stamp(&p, 0, "supervisor began");
+		p.began_ns = pod_now_ns();
+		pod_stamp(&p, p.began_ns, "supervisor began");
 		rc = start(&p, bundle, &empty_fd, &e);
 	}
 	if (rc < 0) {

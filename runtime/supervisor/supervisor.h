@@ -161,6 +161,7 @@ struct share_broker {
 /**
  * struct relay_child - the process of the pod's relay (relay.c)
  * @sock, @pidfd: owned; -1: there is none
+ * @pid:      of @pidfd
  * @mark:     of its record in the journal, if it is @recorded
  * @starts:   how often it was started
  * @ready:    how often it has said that it knows the guest's ports
@@ -168,6 +169,7 @@ struct share_broker {
  */
 struct relay_child {
 	int sock, pidfd;
+	pid_t pid;
 	struct loop_src *src;
 	size_t mark;
 	unsigned int starts, ready;
@@ -201,6 +203,7 @@ struct pod {
 	struct mirrors *mirrors;	/* owned; NULL: there was none yet */
 	struct relay_child relay;
 	struct netwatch *netwatch;	/* owned; NULL: the namespace is not watched */
+	struct netplug_plan *plan;	/* owned; of a namespace that is not watched */
 	struct container *containers;
 	struct rawvol *rawvols;		/* plugged raw block volumes, owned */
 	int uevent_fd;			/* owned; the kernel's events, while there are some */
@@ -222,6 +225,10 @@ struct pod {
 	enum life_end end;
 	char end_text[200];		/* its name and what is known of it; masked */
 	bool ending;			/* the last container was deleted */
+	uint64_t began_ns;		/* CLOCK_MONOTONIC */
+	char guest_kernel[64];		/* masked, as the guest says */
+	char cmdline[VMM_CMDLINE_BYTES];	/* of its kernel */
+	uint64_t exits, oom_kills;	/* of containers */
 	struct stamp stamps[POD_STAMPS_MAX];
 	size_t n_stamps;
 };
@@ -284,6 +291,7 @@ void netwatch_begin(struct pod *p, struct netplug_plan *plan, const struct netpl
 		    size_t n);
 void netwatch_settle(struct pod *p);
 void netwatch_done(struct pod *p);
+const struct netplug_plan *pod_plan(const struct pod *p);
 
 int broker_start(struct broker *b, int *ret_vmm_end, struct err *e);
 void broker_add(struct broker *b, uint32_t disk, const struct storage_map *m);
@@ -349,6 +357,8 @@ int relayd_main(void);
 int settle_watch(struct pod *p, struct err *e);
 void settle_later(struct pod *p, struct container *c);
 void settle_now(struct pod *p, struct container *c, bool ask);
+
+int inspect_info(struct pod *p, bool details, Podvm__Pod__Info **ret, struct err *e);
 
 int control_open(struct pod *p, struct err *e);
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# What a pod's machine counts, in three formats, and where its monitor is on the host:
+# What a pod's machine counts, in three formats (podvm stats is short for podvm pod stats --devices), and where its monitor is on the host:
 # its cgroup, its user, its capabilities, its filters.
 # shellcheck disable=SC2016
 set -eu
@@ -22,10 +22,10 @@ ok 'each device once' is "$(jq -r '[.devices[].kind] | sort | join(" ")' "$WORK/
 ok 'the root file system was read' jq -e 'any(.devices[]; .kind == "blk" and .in_bytes > 100000)' "$WORK/json"
 ok 'no driver broke a rule' jq -e 'all(.devices[]; .broken == 0 and .status == 15)' "$WORK/json"
 
-podvm stats --format openmetrics one > "$WORK/om"
+podvm metrics one > "$WORK/om"
 ok 'OpenMetrics ends as it must' is "$(tail -n 1 "$WORK/om")" '# EOF'
 ok 'every sample has a value' is \
-	"$(grep -v '^#' "$WORK/om" | grep -c -v -E '^podvm_vmm_[a-z_]+\{machine="[^"]+",.*\} [0-9.]+$')" 0
+	"$(grep -v '^#' "$WORK/om" | grep -c -v -E '^podvm_[a-z_]+\{(pod|state)="[^"]+"(,.*)?\} [0-9.]+$')" 0
 disk=$(jq -r '[.devices[] | select(.kind == "blk")][0].name' "$WORK/json")
 ok 'both tell the same of the first disk' is \
 	"$(sed -n "s/^podvm_vmm_device_resets_total{.*kind=\"blk\",name=\"$disk\"} //p" "$WORK/om")" \
@@ -36,7 +36,7 @@ ok 'counters grow' jq -e --argjson before "$(jq '[.devices[].requests] | add' "$
 	'[.devices[].requests] | add > $before' <<EOF
 $(podvm stats --format json one)
 EOF
-ok 'an unknown format is refused by name' sh -c "podvm --root $ROOT stats --format xml one 2>&1 | grep -q 'table, json or openmetrics'"
+ok 'an unknown format is refused by name' sh -c "podvm --root $ROOT stats --format xml one 2>&1 | grep -q 'table or json; podvm metrics'"
 ok 'an unknown container, too' exits 1 podvm stats nobody
 
 monitor=$(for p in /proc/[0-9]*; do

@@ -6,7 +6,7 @@
 # the completion offers them.
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 24
+plan 25
 
 tool_begin
 cd "$TOP"
@@ -37,6 +37,12 @@ documented() {
 		for o in $(help_of "$1" "$c" | options); do
 			grep -qE -e "$o([^a-z-]|\$)" "$WORK/flat" || missing="$missing $c:$o"
 		done
+		for s in $(help_of "$1" "$c" | commands); do
+			grep -qE "^\.(B|BI|BR)[ \"]*$c $s( |\$)" "$WORK/flat" || missing="$missing $c $s"
+			for o in $(help_of "$1" "$c" "$s" | options); do
+				grep -qE -e "$o([^a-z-]|\$)" "$WORK/flat" || missing="$missing $c $s:$o"
+			done
+		done
 	done
 	is "$missing" ''
 }
@@ -62,6 +68,13 @@ completed() {
 		offered "$1" "$c" - > "$WORK/offered"
 		for w in $(help_of "$1" "$c" | options); do
 			grep -qx -e "$w" "$WORK/offered" || missing="$missing $c:$w"
+		done
+		for s in $(help_of "$1" "$c" | commands); do
+			offered "$1" "$c" '' | grep -qx -e "$s" || missing="$missing $c $s"
+			offered "$1" "$c" "$s" - > "$WORK/offered"
+			for w in $(help_of "$1" "$c" "$s" | options); do
+				grep -qx -e "$w" "$WORK/offered" || missing="$missing $c $s:$w"
+			done
 		done
 	done
 	is "$missing" ''
@@ -90,8 +103,9 @@ for page in */*.[58]; do
 	ok "$page: mandoc and man have no warnings" lint "$page"
 done
 ok 'podvm-storage: values of --driver' is "$(offered podvm-storage test --driver '' | xargs)" 'overlay devmapper'
-ok 'podvm: values of --format' is "$(offered podvm stats --format '' | xargs)" 'table json openmetrics'
-ok 'podvm: an option before the command' is "$(offered podvm --root /x sta | xargs)" 'start state stats'
+ok 'podvm: values of --format' is "$(offered podvm pod stats --format '' | xargs)" 'table json'
+ok 'podvm pod: its own commands' is "$(help_of podvm pod | commands | xargs)" 'list inspect stats timeline'
+ok 'podvm: an option before the command' is "$(offered podvm --root /x sta | xargs)" 'start state'
 mkdir "$WORK/place" "$WORK/place/dir"
 touch "$WORK/place/file"
 ok 'files are completed where a path is meant' is "$(offered podvm-storage export "$WORK/place/" | sort | xargs)" "$WORK/place/dir $WORK/place/file"

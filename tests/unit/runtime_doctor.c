@@ -249,6 +249,7 @@ static void hybrid(void)
 {
 	no_v2();
 	put("/sys/fs/cgroup/unified/cgroup.controllers", "");
+	put("/sys/fs/cgroup/memory/cgroup.procs", "");
 }
 static void kernel_is(const char *release)
 {
@@ -330,8 +331,8 @@ static const struct ill {
 	{ "/dev/mapper/control", NULL, NULL, "modules", DOCTOR_NOTE, "no dm_mod", "" },
 	{ "/sys/fs/cgroup/cgroup.controllers", "cpu pids\n", NULL, "cgroup", DOCTOR_WARNING, "missing: memory:", "cgroup_enable=memory" },
 	{ "/sys/fs/cgroup/cgroup.subtree_control", "memory\n", NULL, "cgroup", DOCTOR_NOTE, "root: +cpu +pids", "echo '+cpu +pids' >" },
-	{ NULL, NULL, no_v2, "cgroup", DOCTOR_ERROR, "no cgroup v2", "unified_cgroup_hierarchy" },
-	{ NULL, NULL, hybrid, "cgroup", DOCTOR_ERROR, "hybrid", "unified_cgroup_hierarchy" },
+	{ NULL, NULL, no_v2, "cgroup", DOCTOR_WARNING, "lacks: cpu memory pids", "unified_cgroup_hierarchy" },
+	{ NULL, NULL, hybrid, "cgroup", DOCTOR_WARNING, "lacks: cpu pids", "unified_cgroup_hierarchy" },
 	{ NULL, NULL, tun_absent, "tun", DOCTOR_ERROR, "No such file", "mknod" },
 	{ NULL, NULL, tun_no_driver, "tun", DOCTOR_ERROR, "No such device", "modprobe tun" },
 	{ NULL, NULL, tun_denied, "tun", DOCTOR_ERROR, "not permitted", "--device /dev/net/tun" },
@@ -426,6 +427,12 @@ static void in_conf_d(void)
 	put("/etc/crio/crio.conf.d/20.conf", "runtime_path = '/usr/local/bin/podvm'\n");
 	put("/etc/crio/crio.conf.d/30.txt", "");
 }
+static void version_1(void)
+{
+	hybrid();
+	put("/sys/fs/cgroup/cpu/cgroup.procs", "");
+	put("/sys/fs/cgroup/pids/cgroup.procs", "");
+}
 static void in_json(void) { put("/etc/docker/daemon.json", "{\"runtimes\":{\"podvm\":{\"path\":\"/usr/local/bin/podvm\"}}}"); }
 
 static const struct {
@@ -441,6 +448,7 @@ static const struct {
 	{ macvtap_loaded, "macvtap", "is there" },
 	{ overlay_builtin, "modules", "dm_mod is there" },
 	{ in_conf_d, "engines", "CRI-O: /etc/crio/crio.conf.d/20.conf names /usr/local/bin/podvm" },
+	{ version_1, "cgroup", "cgroup v1, with cpu" },
 	{ in_json, "engines", "docker: /etc/docker/daemon.json names" },
 };
 

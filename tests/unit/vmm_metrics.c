@@ -82,9 +82,15 @@ START_TEST(json)
 }
 END_TEST
 
+static void as_openmetrics(const struct vmm_metrics *v, size_t n)
+{
+	vmm_metrics_openmetrics(v, n, &out);
+	strbuf_add(&out, VMM_OPENMETRICS_END);
+}
+
 START_TEST(openmetrics)
 {
-	vmm_metrics_openmetrics(&m, &out);
+	as_openmetrics(&m, 1);
 	has("# TYPE podvm_vmm_exits counter\n");
 	has("podvm_vmm_exits_total{reason=\"pio\"} 19\n");
 	has("# UNIT podvm_vmm_device_in_bytes bytes\n");
@@ -98,10 +104,10 @@ START_TEST(openmetrics)
 	ck_assert_str_eq(out.text + out.len - 6, "# EOF\n");
 	strbuf_done(&out);
 	m.machine = "pod1";
-	vmm_metrics_openmetrics(&m, &out);
-	has("podvm_vmm_exits_total{machine=\"pod1\",reason=\"hlt\"} 0\n");
-	has("podvm_vmm_device_kicks_total{machine=\"pod1\",index=\"1\",kind=\"blk\"");
-	has("podvm_vmm_boot_stage_seconds{machine=\"pod1\",stage=");
+	as_openmetrics(&m, 1);
+	has("podvm_vmm_exits_total{pod=\"pod1\",reason=\"hlt\"} 0\n");
+	has("podvm_vmm_device_kicks_total{pod=\"pod1\",index=\"1\",kind=\"blk\"");
+	has("podvm_vmm_boot_stage_seconds{pod=\"pod1\",stage=");
 }
 END_TEST
 
@@ -162,7 +168,28 @@ static void check_grammar(void)
 START_TEST(grammar)
 {
 	m.machine = "a \"pod\"\n";
-	vmm_metrics_openmetrics(&m, &out);
+	as_openmetrics(&m, 1);
+	check_grammar();
+}
+END_TEST
+
+/* Two machines: each family once, with the samples of both below it. */
+START_TEST(several)
+{
+	struct vmm_metrics two[] = { m, m };
+	const char *first;
+
+	two[0].machine = "a";
+	two[1].machine = "b";
+	as_openmetrics(two, 2);
+	first = strstr(out.text, "# TYPE podvm_vmm_device_kicks ");
+	ck_assert_ptr_nonnull(first);
+	ck_assert_ptr_null(strstr(first + 1, "# TYPE podvm_vmm_device_kicks "));
+	has("podvm_vmm_exits_total{pod=\"a\",reason=\"hlt\"} 0\n");
+	has("podvm_vmm_exits_total{pod=\"b\",reason=\"hlt\"} 0\n");
+	check_grammar();
+	strbuf_done(&out);
+	as_openmetrics(NULL, 0);
 	check_grammar();
 }
 END_TEST
@@ -182,20 +209,20 @@ START_TEST(strings)
 		ck_assert_msg(!json_parse(out.text, out.len, &doc, &e), "%d: %s", i, e.text);
 		json_free(doc);
 		strbuf_done(&out);
-		vmm_metrics_openmetrics(&m, &out);
+		as_openmetrics(&m, 1);
 		check_grammar();
 	}
 	devices[0].name[0] = '\n';
 	strcpy(devices[1].name, "\\x0a");
 	strbuf_done(&out);
-	vmm_metrics_openmetrics(&m, &out);
+	as_openmetrics(&m, 1);
 	has("name=\"\\\\x0a\"");
 	/* Without an end: cut where the field ends. */
 	memset(devices[0].name, 'x', sizeof(devices[0].name));
 	memset(devices[0].kind, 0xff, sizeof(devices[0].kind));
 	strbuf_done(&out);
 	vmm_metrics_table(&m, &out);
-	vmm_metrics_openmetrics(&m, &out);
+	as_openmetrics(&m, 1);
 	vmm_metrics_json(&m, &out);
 	has("\\xff");
 }
@@ -286,6 +313,7 @@ Suite *vmm_metrics_suite(void)
 	tcase_add_test(t, json);
 	tcase_add_test(t, openmetrics);
 	tcase_add_test(t, grammar);
+	tcase_add_test(t, several);
 	tcase_add_test(t, strings);
 	tcase_add_test(t, table);
 	tcase_add_test(t, names);

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * All that is known of a pod in one JSON object: what lists show (podview_json()), what
+ * its supervisor holds ("details": machine, network with its plan, disks, shares), the
+ * records of its containers, the timeline, which tells what was decided and why, and the
+ * machine's counters.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/mem.h"
+#include "runtime/cli/cli.h"
+#include "runtime/podview.h"
+
+/* A member that is JSON text already; one that does not parse is left out. */
+static void put_text(struct json_out *o, const char *key, const char *text)
+{
+	struct json_doc *doc;
+	struct jnode root;
+
+	if (!text || json_parse(text, strlen(text), &doc, NULL) < 0)
+		return;
+	root = json_root(doc);
+	json_out_copy(o, key, &root);
+	json_free(doc);
+}
+
+static void put_records(struct cli *c, struct json_out *o, const Podvm__Pod__Info *info)
+{
+	size_t i;
+
+	json_out_arr(o, "records");
+	for (i = 0; i < info->n_containers; i++) {
+		_cleanup_free_ char *text = NULL;
+		struct state *s;
+
+		if (state_load(c->rootfd, info->containers[i]->id, &s, NULL) < 0)
+			continue; /* not committed yet */
+		if (!state_json(s, &text, NULL))
+			put_text(o, NULL, text);
+		state_free(s);
+	}
+	json_out_end(o);
+}
+
+static void put_timeline(struct cli *c, struct json_out *o, const char *pod)
+{
+	Podvm__Pod__Response *rs;
+
+	if (pod_timeline(c, pod, &rs, NULL) < 0)
+		return;
+	json_out_obj(o, "timeline");
+	pod_timeline_json(o, rs);
+	json_out_end(o);
+	podvm__pod__response__free_unpacked(rs, NULL);
+}
+
+static void put_counters(struct json_out *o, const struct podview *v)
+{
+	struct strbuf text = { .text = NULL };
+
+	if (!v->p->stats)
+		return;
+	vmm_metrics_json(&v->metrics, &text);
+	if (!text.failed)
+		put_text(o, "counters", text.text);
+	strbuf_done(&text);
+}
+
+static int print(struct cli *c, const struct podview *v, struct err *e)
+{
+	struct json_out *o = json_out_new();
+
+	if (!o)
+		return err_set(e, ENOMEM, "out of memory");
+	podview_json(v, o);
+	put_text(o, "details", v->p->info->info->details);
+	put_records(c, o, v->p->info->info);
+	put_timeline(c, o, v->p->id);
+	put_counters(o, v);
+	return json_out_print(o, true, stdout, e);
+}
+
+/**
+ * cmd_pod_inspect() - podvm pod inspect
+ */
+int cmd_pod_inspect(struct cli *c, int argc, char **argv, struct err *e)
+{
+	const struct opt t[] = { OPT_END };
+	struct gather g = { .v = NULL };
+	char pod[STATE_ID_BYTES];
+	struct podview *v;
+	int first, rc = cli_args(t, argc, argv, 1, 1, &first, e);
+
+	if (rc <= 0)
+		return rc;
+	rc = pod_of(c->rootfd, argv[first], pod, e);
+	if (!rc)
+		rc = gather_pod(&g, pod, e);
+	if (rc < 0)
+		return rc;
+	gather_ask(c->rootfd, &g, GATHER_DETAILS | GATHER_MACHINE | GATHER_GUEST, GATHER_MS);
+	if (!g.v->info)
+		rc = err_set(e, g.v->why.code ? g.v->why.code : ESRCH, "%s", g.v->why.text);
+	if (!rc)
+		rc = podview_make(c->rootfd, &g, &v, e);
+	if (!rc) {
+		rc = print(c, v, e);
+		podview_free(v, g.n);
+	}
+	gather_done(&g);
+	return rc;
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * podvm pod: what people look at pods with. A second table of commands, whose names
+ * have "pod " in front, so that help and errors name what was typed. Where a command
+ * takes a POD, a container's id means the pod that it is in.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/cli/cli.h"
+#include "runtime/podview.h"
+
+static const struct command pod_commands[] = {
+	{ "pod list", "[--json] [--quiet]", "pods: state, containers, size, addresses, engine",
+	  cmd_pod_list },
+	{ "pod inspect", "POD", "all that is known of a pod, as JSON", cmd_pod_inspect },
+	{ "pod stats", "[--devices] [--format table|json] [--watch [S]] [POD…]",
+	  "what pods use, on the host and by what the guest says", cmd_pod_stats },
+	{ "pod timeline", "[--json] POD", "what happened when in a pod", cmd_pod_timeline },
+	{ NULL, NULL, NULL, NULL },
+};
+
+/**
+ * cli_pod_commands() - the commands of podvm pod, closed by one without a name
+ */
+const struct command *cli_pod_commands(void)
+{
+	return pod_commands;
+}
+
+static void help(void)
+{
+	const struct command *c;
+
+	printf("Usage: podvm pod COMMAND [ARGS]\n\n"
+	       "Looks at pods. POD is the id of a pod or of one of its containers.\n\nCommands:\n");
+	for (c = pod_commands; c->name; c++)
+		printf("  %-9s %-53s %s\n", c->name + strlen("pod "), c->args, c->help);
+	printf("\npodvm pod COMMAND --help tells the options of one.\n");
+}
+
+/**
+ * cmd_pod() - podvm pod
+ */
+int cmd_pod(struct cli *c, int argc, char **argv, struct err *e)
+{
+	const struct command *cmd;
+
+	if (argc < 2)
+		return err_set(e, EINVAL, "podvm pod needs a command; see podvm pod --help");
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		help();
+		return 0;
+	}
+	for (cmd = pod_commands; cmd->name && strcmp(cmd->name + strlen("pod "), argv[1]); cmd++)
+		;
+	if (!cmd->name)
+		return err_set(e, EINVAL, "unknown command \"pod %.40s\"; see podvm pod --help", argv[1]);
+	argv[1] = (char *)(uintptr_t)cmd->name;
+	return cmd->run(c, argc - 1, argv + 1, e);
+}
+
+static int print_json(const struct podview *v, size_t n, struct err *e)
+{
+	struct json_out *o = json_out_new();
+	size_t i;
+
+	if (!o)
+		return err_set(e, ENOMEM, "out of memory");
+	json_out_arr(o, "pods");
+	for (i = 0; i < n; i++) {
+		json_out_obj(o, NULL);
+		podview_json(&v[i], o);
+		json_out_end(o);
+	}
+	json_out_end(o);
+	return json_out_print(o, true, stdout, e);
+}
+
+static int print_pods(struct cli *c, struct gather *g, bool json, struct err *e)
+{
+	struct podview *v;
+	size_t i;
+	int rc;
+
+	gather_ask(c->rootfd, g, 0, GATHER_MS);
+	rc = podview_make(c->rootfd, g, &v, e);
+	if (rc < 0)
+		return rc;
+	if (json) {
+		rc = print_json(v, g->n, e);
+	} else {
+		podview_table_head(stdout);
+		for (i = 0; i < g->n; i++)
+			podview_table(&v[i], stdout);
+	}
+	podview_free(v, g->n);
+	return rc;
+}
+
+/**
+ * cmd_pod_list() - podvm pod list; also puts right what dead pods have left
+ */
+int cmd_pod_list(struct cli *c, int argc, char **argv, struct err *e)
+{
+	bool json = false, quiet = false;
+	const struct opt t[] = {
+		OPT_FLAG(0, "json", &json, "for programs"),
+		OPT_FLAG('q', "quiet", &quiet, "ids only"),
+		OPT_END
+	};
+	struct gather g = { .v = NULL };
+	int first, rc = cli_args(t, argc, argv, 0, 0, &first, e);
+	size_t i;
+
+	if (rc <= 0)
+		return rc;
+	rc = pod_recover_all(c->rootfd, e);
+	if (!rc)
+		rc = gather_pods(c->rootfd, &g, e);
+	if (!rc && quiet)
+		for (i = 0; i < g.n; i++)
+			printf("%s\n", g.v[i].id);
+	else if (!rc)
+		rc = print_pods(c, &g, json, e);
+	gather_done(&g);
+	return rc;
+}
