@@ -106,6 +106,8 @@ static int fake_volumes(struct pod *p, struct container *c, struct spec *spec, s
 #include "runtime/supervisor/wayback.c"
 #undef start
 #include "runtime/supervisor/machine.c"
+#include "runtime/supervisor/watchdog.c"
+#include "runtime/supervisor/ending.c"
 #include "runtime/supervisor/supervisor.c"
 
 /* ---- a pod with one container, and its agent ------------------------------------- */
@@ -155,7 +157,7 @@ static void setup(void)
 	strcpy(pod.id, "p");
 	pod.vmm.sock = pod.vmm.pidfd = pod.listen_fd = pod.netns_fd = -1;
 	pod.relay.sock = pod.relay.pidfd = -1;
-	pod.vcpus = pod.vcpus_max = 4;
+	pod.vcpus = pod.vcpus_now = pod.vcpus_max = 4;
 	pod.rootfd = state_root_open("state", &e);
 	ck_assert_int_ge(pod.rootfd, 0);
 	ck_assert_int_eq(journal_open(AT_FDCWD, "journal", &pod.journal, &e), 0);
@@ -626,6 +628,23 @@ static void expect_container(const struct row *r)
 	ck_assert_ptr_null(container_find(&pod, "d"));
 }
 
+/* The way down: what has not ended before has ended with the machine, and why is told. */
+static void expect_buried(const struct row *r)
+{
+	_cleanup_free_ char *json = NULL;
+	struct state *s = NULL;
+	struct err e = { 0 };
+
+	container_forget_all(&pod);
+	ck_assert_int_eq(state_load(pod.rootfd, "c", &s, &e), 0);
+	ck_assert_int_eq(s->status, STATE_STOPPED);
+	ck_assert_int_eq(s->exit_code, r->ends == STATE_STOPPED ? r->exit_code : 255);
+	ck_assert_int_eq(state_json(s, &json, &e), 0);
+	ck_assert(r->ends == STATE_STOPPED ||
+		  (!strcmp(s->ended, pod.end_text) && strstr(json, "\"io.podvm.ended\": \"agent-lost: ")));
+	state_free(s);
+}
+
 START_TEST(agent_is_hostile)
 {
 	const struct row *r = &rows[_i];
@@ -657,7 +676,12 @@ START_TEST(agent_is_hostile)
 	shutdown(guest, SHUT_RDWR);
 	pthread_join(t, NULL);
 	ck_assert_msg(pod.dead == r->dead, "%s: the pod is %s", r->what, pod.dead ? "dead" : "alive");
+	if (r->dead)
+		ck_assert_msg(pod.end == LIFE_END_AGENT && str_starts(pod.end_text, "agent-lost: the guest's agent"),
+			      "%s: %s", r->what, pod.end_text);
 	expect_container(r);
+	if (r->dead)
+		expect_buried(r);
 	ck_assert_msg(peak_kb() - before < PEAK_KB, "%s: %ld KB more", r->what, peak_kb() - before);
 }
 END_TEST
