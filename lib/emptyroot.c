@@ -21,7 +21,7 @@
  */
 int emptyroot_enter(struct err *e)
 {
-	static const char *const at[] = { "/tmp", "/proc", "/dev", "/" };
+	static const char *const at[] = {"/tmp", "/proc", "/dev", "/"};
 	unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
 	size_t i;
 

@@ -27,7 +27,7 @@ static int dir = -1;
 
 static void setup(void)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 
 	ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
 	ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
@@ -61,7 +61,7 @@ static ino_t inode(const char *path)
 START_TEST(named)
 {
 	_cleanup_free_ char *path = NULL;
-	struct err e = { 0 };
+	struct err e = {0};
 	struct stat st;
 	int fd = -1;
 
@@ -77,16 +77,16 @@ START_TEST(named)
 	ck_assert_msg(!journal_undo(j, undo, NULL, &e), "%s", e.text);
 	ck_assert_uint_ne(inode(path), st.st_ino);
 	/* A second time, and without the file. */
-	ck_assert_int_eq(netns_undo(&(struct journal_rec){ { "netns", path }, 2 }, &e), 0);
+	ck_assert_int_eq(netns_undo(&(struct journal_rec){{"netns", path}, 2}, &e), 0);
 	ck_assert_int_eq(unlink("netns"), 0);
-	ck_assert_int_eq(netns_undo(&(struct journal_rec){ { "netns", path }, 2 }, &e), 0);
+	ck_assert_int_eq(netns_undo(&(struct journal_rec){{"netns", path}, 2}, &e), 0);
 }
 END_TEST
 
 START_TEST(taken)
 {
 	char *path = NULL;
-	struct err e = { 0 };
+	struct err e = {0};
 	int fd = -1;
 
 	kit_put("netns", "somebody else's");
@@ -99,17 +99,17 @@ START_TEST(taken)
 END_TEST
 
 static const struct journal_rec damaged[] = {
-	{ { "netns" }, 1 },
-	{ { "netns", "" }, 2 },
-	{ { "netns", "/netns" }, 2 },
-	{ { "netns", "run/netns" }, 2 },
-	{ { "netns", "/run/other" }, 2 },
-	{ { "netns", "/run/netns", "x" }, 3 },
+	{{"netns"}, 1},
+	{{"netns", ""}, 2},
+	{{"netns", "/netns"}, 2},
+	{{"netns", "run/netns"}, 2},
+	{{"netns", "/run/other"}, 2},
+	{{"netns", "/run/netns", "x"}, 3},
 };
 
 START_TEST(damage)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 
 	ck_assert_int_eq(netns_undo(&damaged[_i], &e), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(e.text, "damaged netns record"));
