@@ -65,6 +65,8 @@ struct shim {
 	int hold;		/* of the supervisor, for a container's init; owned; -1 */
 	uint32_t settle_ms;	/* how long it may hold us */
 	bool write_back;	/* until what the container changed is on the host */
+	struct shim_oom oom;
+	bool was_oom;
 };
 
 /* The agent's connection; and into the pod's network namespace and cgroup. */
@@ -248,8 +250,10 @@ static void on_signal(struct shim *s)
 	}
 }
 
-static int leave_files(struct err *e)
+static int leave_files(struct shim *s, struct err *e)
 {
+	if (!*s->exec_id)
+		shim_oom_open(&s->oom);
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_sys(e, "mount namespace");
 	return emptyroot_enter(e);
@@ -271,7 +275,7 @@ static int join(struct shim *s, struct err *e)
 		return rc;
 	if (s->terminal)
 		send_resize(s);
-	rc = leave_files(e);
+	rc = leave_files(s, e);
 	return rc < 0 ? rc : join_streams(s, e);
 }
 
@@ -366,6 +370,7 @@ static int on_agent(struct shim *s, uint32_t *ret_code, uint32_t *ret_sig, struc
 		if (ended) {
 			*ret_code = rs->exited->code;
 			*ret_sig = end_signal(rs->exited->signal);
+			s->was_oom = rs->exited->oom;
 		}
 		podvm__response__free_unpacked(rs, NULL);
 	}
@@ -391,6 +396,8 @@ __attribute__((noreturn)) static void serve(struct shim *s)
 	/* Without the machine there is no more output than what has arrived. */
 	relay_finish(s->relay_out, OUTPUT_QUIET_MS);
 	relay_finish(s->relay_err, OUTPUT_QUIET_MS);
+	if (s->was_oom)
+		shim_oom_tell(&s->oom);
 	await_settled(s, rc < 0 ? &e : NULL);
 	exit_like(code, sig);
 }
@@ -406,7 +413,8 @@ __attribute__((noreturn)) static void serve(struct shim *s)
 int shim_main(int argc, char **argv)
 {
 	struct shim s = { .agent = { .fd = -1 }, .tty = -1, .in = -1, .out = -1,
-			  .err = -1, .sigfd = -1, .hold = -1 };
+			  .err = -1, .sigfd = -1, .hold = -1,
+			  .oom = { -1, -1, -1 } };
 	struct err e = { 0 };
 	int rc;
 

@@ -48,6 +48,19 @@ int terminal_to_engine(int console_sock, int *ret_slave, struct err *e);
 int terminal_size(int fd, uint32_t *ret_rows, uint32_t *ret_columns);
 void terminal_raw(int fd);
 
+/**
+ * struct shim_oom - files of the host by which a shim tells of an end for want of memory
+ * @limit, @current: memory.max and memory.current of the container's cgroup; owned; -1
+ * @score: oom_score_adj of the shim; owned; -1
+ */
+struct shim_oom {
+	int limit, current, score;
+};
+
+/* Of oom.c. */
+void shim_oom_open(struct shim_oom *o);
+bool shim_oom_tell(const struct shim_oom *o);
+
 /* Of relay.c. */
 struct relay;
 int relay_start(int from, int to, bool half_close, struct relay **ret,
