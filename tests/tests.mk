@@ -84,9 +84,24 @@ $(B)/tests/tree-list $(B)/tests/inside:
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(AGENT_LINK) $(CFLAGS) $^ $(LDFLAGS) -o $@
 
+# Engines whose daemons a machine may not want: fetched and unpacked, never installed.
+ENGINE_PACKAGES := containerd
+engines_dir := $(BUILD)/engines
+
+$(engines_dir)/stamp:
+	@echo "  FETCH   $(ENGINE_PACKAGES)"
+	@rm -rf $(engines_dir)
+	@mkdir -p $(engines_dir)/fetch
+	@cd $(engines_dir)/fetch && apt-get -q download $(ENGINE_PACKAGES) \
+		> fetch.log 2>&1 || { cat fetch.log >&2; exit 1; }
+	@set -e; for deb in $(engines_dir)/fetch/*.deb; do dpkg-deb -x $$deb $(engines_dir)/fetch; done
+	@mv $(engines_dir)/fetch/usr/bin $(engines_dir)
+	@rm -rf $(engines_dir)/fetch
+	@touch $@
+
 # What stories need besides the programs themselves.
 .PHONY: e2e-programs tools
-e2e-programs: $(B)/tests/echo-port $(B)/tests/dns-stub $(B)/tests/nic-drive $(B)/tests/inside $(B)/tests/tree-list \
+e2e-programs: $(engines_dir)/stamp $(B)/tests/echo-port $(B)/tests/dns-stub $(B)/tests/nic-drive $(B)/tests/inside $(B)/tests/tree-list \
 	      $(B)/tests/tree-stack $(B)/tests/unit share-programs
 
 # Command-line tools that need no virtual machine; root, on this machine.
