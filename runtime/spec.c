@@ -550,10 +550,11 @@ static int load_part(const char *bundle, spec_part *part, void *arg, struct spec
 	if (fd < 0)
 		return err_sys(e, "bundle %s", bundle);
 	rc = config_read(bundle, fd, &text, &len, e);
-	if (!rc)
-		rc = json_parse(text, len, &doc, e);
 	if (rc < 0)
 		return rc;
+	rc = json_parse(text, len, &doc, e);
+	if (rc < 0)
+		return err_wrap(e, "config.json");
 	s = spec_new();
 	top = json_root(doc);
 	rc = s ? json_as_obj(&top, e) : err_set(e, ENOMEM, "out of memory");

@@ -6,7 +6,7 @@
 # life. No virtual machine is started.
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 89
+plan 100
 
 tool_begin
 PODVM_CONFIG=$WORK/podvm.json
@@ -151,6 +151,9 @@ ok 'no such subcommand' fails 1 'usage: podvm trust' podvm trust guess "$WORK/pl
 echo '{ "ociVersion": "1.0.2", "linux": { "namespaces": 7 } }' > "$WORK/both/config.json"
 ok 'a config.json that cannot tell names its field' fails 1 '/linux/namespaces' podvm trust explain "$WORK/both"
 
+: > "$WORK/both/config.json"
+ok 'an empty one is named' fails 1 '^podvm: config.json: not valid JSON' podvm create --bundle "$WORK/both" x
+
 # ---- the configuration ----------------------------------------------------------------
 # bad_config TEXT PATTERN
 bad_config() {
@@ -222,6 +225,15 @@ ok 'delete --force of it is none of the runtime'\''s business' sh -c "rm -f $LOG
 to delete w2 > /dev/null
 podvm list > /dev/null
 ok 'nothing is left' state_is 'containers handed pods trusted'
+
+printf 'no program' > "$WORK/text"
+chmod 755 "$WORK/text"
+config "{ \"trustedRuntime\": \"$WORK/text\", \"default\": \"trusted\" }"
+ok 'a runtime that cannot be executed is named' fails 1 "the trusted runtime $WORK/text .*Exec format error" podvm create --bundle "$WORK/plain" x
+ok 'and leaves no decision' state_is 'containers handed pods trusted'
+cp "$TOP/cni-examples/podvm-trust.json" "$PODVM_CONFIG"
+ok 'the example sends the host network to crun' sh -c "$BIN/podvm trust explain $WORK/host | grep -q '^runtime  */usr/bin/crun\$'"
+ok 'and nothing else' machine trusted
 
 # ---- pods ---------------------------------------------------------------------------
 config "{ \"trustedRuntime\": \"$FAKE\" }"
@@ -324,4 +336,32 @@ ok 'delete' crun_by_podvm delete life
 ok 'and it has gone' fails 1 'container life does not exist' "$BIN/podvm" --root "$ROOT" state life
 "$BIN/podvm" --root "$ROOT" list > /dev/null
 ok 'with all that was kept of it' state_is 'containers handed pods trusted'
+
+# ---- podman ---------------------------------------------------------------------------
+# conmon keeps no environment, so the settings have to be where podvm looks for them.
+mkdir -p /etc/podvm
+mount -t tmpfs podvm-tools /etc/podvm
+config "{ \"trustedRuntime\": \"$CRUN\" }"
+cp "$PODVM_CONFIG" /etc/podvm/podvm.json
+mkdir -p /run/podvm
+mount -t tmpfs podvm-tools /run/podvm
+# The limits are those that a container which has this test in it may have, too.
+by_podman() {
+	what=$1
+	shift
+	podman --root "$WORK/disk/podman" --runroot "$WORK/runroot" --storage-driver vfs --events-backend none \
+		--cgroup-manager cgroupfs --runtime "$BIN/podvm" "$what" "$@" < /dev/null
+}
+started() {
+	by_podman "$@" --privileged --network none --pids-limit -1 --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 \
+		-v /usr:/usr:ro --rootfs "$WORK/plain/rootfs" /bin/sh -c 'echo from the host; sleep 60 & wait'
+}
+ok 'podman run --privileged runs on crun' started run -d --name pm
+handed_to() { "$BIN/podvm" list -f json | jq -r '.[] | .status + " " + .runtime'; }
+ok 'as podvm tells' is "$(handed_to)" "running $CRUN"
+ok 'podman logs' wait_for 10 sh -c "podman --root $WORK/disk/podman --runroot $WORK/runroot --storage-driver vfs logs pm | grep -q 'from the host'"
+ok 'podman exec' exits 5 by_podman exec pm /bin/sh -c 'exit 5'
+ok 'podman rm' by_podman rm -f -t 0 pm
+ok 'and nothing is left' is "$("$BIN/podvm" list -q; find /run/podvm/handed /run/podvm/trusted -mindepth 1)" ''
+by_podman info > /dev/null 2>&1 || :
 tap_end

@@ -30,7 +30,9 @@ START_TEST(all_members)
 	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
 			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
 			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"relay\":\"off\",\"networkModel\":\"macvtap-passthru\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
-			  "\"hugepages\":\"always\",\"prefault\":true}}");
+			  "\"hugepages\":\"always\",\"prefault\":true},"
+			  "\"trust\":{\"default\":\"trusted\",\"trustedRuntime\":\"/r\","
+			  "\"untrustedRuntime\":\"podvm-or-trusted\",\"privilegedAnnotation\":\"a\"}}");
 	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
 	ck_assert_str_eq(c.vmm, "/v");
 	ck_assert_str_eq(c.kernel, "/k");
@@ -49,6 +51,10 @@ START_TEST(all_members)
 	ck_assert_uint_eq(c.ram_max_bytes, 2ull << 30);
 	ck_assert(c.merge && c.prefault);
 	ck_assert_int_eq(c.pages, VMM_PAGES_ALWAYS);
+	ck_assert_int_eq(c.trust.level, TRUST_LEVEL_TRUSTED);
+	ck_assert_int_eq(c.trust.untrusted, TRUST_UNTRUSTED_PODVM_OR);
+	ck_assert_str_eq(c.trust.runtime, "/r");
+	ck_assert_str_eq(c.trust.privileged_key, "a");
 }
 END_TEST
 
@@ -117,6 +123,15 @@ static const struct {
 	{ "{\"Ram\":1}", "/Ram: unknown setting" },
 	{ "{\"ram\":1048576,\"memori\":1}", "/memori: unknown setting" },
 	{ "{\"memory\":1}", "/memory: must be object, not int" },
+	{ "{\"trust\":\"untrusted\"}", "/trust: must be object, not string" },
+	{ "{\"trust\":{\"trusted\":1}}", "/trust/trusted: unknown setting" },
+	{ "{\"trust\":{\"default\":\"Trusted\"}}", "/trust/default: must be untrusted or trusted" },
+	{ "{\"trust\":{\"default\":\"trusted\"}}", "/trust/default: trusted needs a trustedRuntime" },
+	{ "{\"trust\":{\"trustedRuntime\":\"crun\"}}", "/trust/trustedRuntime: must be an absolute path" },
+	{ "{\"trust\":{\"untrustedRuntime\":\"crun\"}}",
+	  "/trust/untrustedRuntime: must be podvm, podvm-or-trusted or trusted" },
+	{ "{\"trust\":{\"untrustedRuntime\":\"podvm-or-trusted\"}}",
+	  "/trust/untrustedRuntime: what is not podvm needs a trustedRuntime" },
 	{ "{\"memory\":{\"Max\":1}}", "/memory/Max: unknown setting" },
 	{ "{\"memory\":{\"max\":\"x\"}}", "/memory/max: not a size" },
 	{ "{\"memory\":{\"max\":18446744073709551615}}", "/memory/max: must be at most" },
