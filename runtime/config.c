@@ -185,6 +185,20 @@ static int get_block(const struct jnode *n, const char *key, enum config_block *
 	return rc;
 }
 
+static int get_shell(const struct jnode *n, const char *key, enum config_shell *ret,
+		     struct err *e)
+{
+	static const char *const names[] = {
+		[CONFIG_SHELL_ANNOTATION] = "annotation", [CONFIG_SHELL_ON] = "on",
+		[CONFIG_SHELL_OFF] = "off",
+	};
+	unsigned int i = *ret;
+	int rc = get_choice(n, key, names, ARRAY_LEN(names), "annotation, on or off", &i, e);
+
+	*ret = (enum config_shell)i;
+	return rc;
+}
+
 static int get_pages(const struct jnode *n, const char *key, enum vmm_pages *ret, struct err *e)
 {
 	static const char *const names[VMM_PAGES_KINDS] = {
@@ -313,7 +327,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
 		"layerCache", "blockRootfs", "writeBack", "writeBackTimeoutMs", "relay",
-		"networkModel", "watchdogPeriodMs", "watchdogLimitMs", "trust",
+		"networkModel", "debugShell", "watchdogPeriodMs", "watchdogLimitMs", "trust",
 	};
 	struct jnode memory, trust;
 	int rc;
@@ -342,6 +356,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    json_u64(n, "writeBackTimeoutMs", &c->write_back_ms, e) < 0 ||
 	    get_model(n, "networkModel", &c->network_model, e) < 0 ||
 	    get_block(n, "blockRootfs", &c->block_rootfs, e) < 0 ||
+	    get_shell(n, "debugShell", &c->debug_shell, e) < 0 ||
 	    in_range(n, "ram", c->ram_bytes, CONFIG_BYTES_MAX, e) < 0 ||
 	    in_range(n, "vcpus", c->vcpus, UINT32_MAX, e) < 0 ||
 	    at_most(n, "vcpusMax", c->vcpus_max, UINT32_MAX, e) < 0 ||

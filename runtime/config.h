@@ -34,6 +34,13 @@ enum config_block {
 	CONFIG_BLOCK_REFUSE,
 };
 
+/* Whether podvm pod shell may open a shell in a guest. */
+enum config_shell {
+	CONFIG_SHELL_ANNOTATION,	/* where an annotation of the pod allows it */
+	CONFIG_SHELL_ON,
+	CONFIG_SHELL_OFF,
+};
+
 /**
  * struct config - the host's settings; every one has a default
  * @vmm, @kernel, @initramfs: files
@@ -53,6 +60,7 @@ enum config_block {
  * @vhost_net:     let the kernel move a pod's packets where it can
  * @network_model: how a pod's interfaces are joined, where its annotation does not say
  * @block_rootfs:  see enum config_block
+ * @debug_shell:   see enum config_shell
  * @relay:         what listens on a guest's localhost is reached on its pod's
  * @trust:         which pods get no machine
  */
@@ -78,6 +86,7 @@ struct config {
 	bool vhost_net;
 	enum netplug_model network_model;
 	enum config_block block_rootfs;
+	enum config_shell debug_shell;
 	bool relay;
 	struct trust_config trust;
 };

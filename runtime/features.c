@@ -19,7 +19,7 @@ static const char *const unsafe_annotations[] = {
 	"io.kubernetes.cri-o.PodLinuxOverhead",
 	"io.kubernetes.cri-o.PodLinuxResources",
 	"io.kubernetes.cri-o.TrustedSandbox", "io.kubernetes.cri.container-type",
-	"io.kubernetes.cri.sandbox-", SPEC_RELAY, SPEC_SCRATCH_SIZE, SPEC_WRITE_BACK, "pod-linux-overhead.crio.io",
+	"io.kubernetes.cri.sandbox-", SPEC_DEBUG_SHELL, SPEC_RELAY, SPEC_SCRATCH_SIZE, SPEC_WRITE_BACK, "pod-linux-overhead.crio.io",
 	"pod-linux-resources.crio.io",
 };
 

@@ -21,8 +21,8 @@
 #include "lib/mem.h"
 #include "runtime/podview.h"
 
-/* Pods, one after the other, that have told anything. */
-#define EACH(v, n, x) \
+/* Pods that have told anything, one after the other as @x. */
+#define EACH(v, n) \
 	for (const struct podview *x = (v); x < (v) + (n); x++) \
 		if (x->p->info)
 
@@ -62,7 +62,7 @@ static void put_states(const struct podview *v, size_t n, struct strbuf *o)
 		strbuf_add(o, "podvm_pod_up{pod=\"%s\"} %d\n", v[i].p->id,
 			   v[i].p->state == GATHER_ANSWERED);
 	family(o, "pod_guest_up", "gauge", "", "Whether the pod's guest has answered in time.");
-	EACH(v, n, x)
+	EACH(v, n)
 		strbuf_add(o, "podvm_pod_guest_up{pod=\"%s\"} %d\n", x->p->id, guest_of(x) != NULL);
 }
 
@@ -94,12 +94,12 @@ static void put_pods(const struct podview *v, size_t n, struct strbuf *o)
 		const struct pod_family *f = &pod_families[i];
 
 		family(o, f->name, f->type, f->unit, f->help);
-		EACH(v, n, x)
+		EACH(v, n)
 			strbuf_add(o, "podvm_%s%s{pod=\"%s\"} %" PRIu64 "\n", f->name,
 				   *f->type == 'c' ? "_total" : "", x->p->id, f->get(x));
 	}
 	family(o, "pod_uptime_seconds", "gauge", "seconds", "Age of the pod's supervisor.");
-	EACH(v, n, x)
+	EACH(v, n)
 		strbuf_add(o, "podvm_pod_uptime_seconds{pod=\"%s\"} %.3f\n", x->p->id,
 			   x->uptime_s < 0 ? 0 : x->uptime_s);
 }
@@ -130,7 +130,7 @@ static void put_processes(const struct podview *v, size_t n, struct strbuf *o)
 
 	family(o, "process_cpu_seconds", "counter", "seconds",
 	       "Processor time of a pod's processes on the host; the monitor's has the guest's.");
-	EACH(v, n, x)
+	EACH(v, n)
 		for (i = 0; i < ARRAY_LEN(processes); i++) {
 			struct usage u = usage_at(x, processes[i].at);
 
@@ -139,7 +139,7 @@ static void put_processes(const struct podview *v, size_t n, struct strbuf *o)
 		}
 	family(o, "process_resident_memory_bytes", "gauge", "bytes",
 	       "Memory of a pod's processes on the host; the monitor's has what the guest uses.");
-	EACH(v, n, x)
+	EACH(v, n)
 		for (i = 0; i < ARRAY_LEN(processes); i++)
 			strbuf_add(o, "podvm_process_resident_memory_bytes{pod=\"%s\",process=\"%s\"} %" PRIu64 "\n",
 				   x->p->id, processes[i].name,
@@ -155,7 +155,7 @@ static void put_container_states(const struct podview *v, size_t n, struct strbu
 	size_t i, k;
 
 	family(o, "container_state", "gauge", "", "1 for the state that the container is in.");
-	EACH(v, n, x)
+	EACH(v, n)
 		for (i = 0; i < info_of(x)->n_containers; i++)
 			for (k = 0; k < ARRAY_LEN(states); k++) {
 				const Podvm__Pod__ContainerInfo *c = info_of(x)->containers[i];
@@ -203,7 +203,7 @@ static void put_containers(const struct podview *v, size_t n, struct strbuf *o)
 		const struct container_family *f = &container_families[k];
 
 		family(o, f->name, f->type, f->unit, f->help);
-		EACH(v, n, x)
+		EACH(v, n)
 			for (i = 0; i < info_of(x)->n_containers; i++) {
 				const Podvm__GuestContainer *c = podview_guest(x->p, info_of(x)->containers[i]->id);
 
@@ -218,22 +218,22 @@ static void put_containers(const struct podview *v, size_t n, struct strbuf *o)
 static void put_guests(const struct podview *v, size_t n, struct strbuf *o)
 {
 	family(o, "guest_memory_total_bytes", "gauge", "bytes", "Memory of the guest, as it says.");
-	EACH(v, n, x)
+	EACH(v, n)
 		if (guest_of(x))
 			strbuf_add(o, "podvm_guest_memory_total_bytes{pod=\"%s\"} %" PRIu64 "\n", x->p->id,
 				   guest_of(x)->memory_total);
 	family(o, "guest_memory_available_bytes", "gauge", "bytes", "Memory that its programs could have yet, as it says.");
-	EACH(v, n, x)
+	EACH(v, n)
 		if (guest_of(x))
 			strbuf_add(o, "podvm_guest_memory_available_bytes{pod=\"%s\"} %" PRIu64 "\n", x->p->id,
 				   guest_of(x)->memory_available);
 	family(o, "guest_agent_memory_bytes", "gauge", "bytes", "Private memory of the guest's agent, as it says.");
-	EACH(v, n, x)
+	EACH(v, n)
 		if (guest_of(x))
 			strbuf_add(o, "podvm_guest_agent_memory_bytes{pod=\"%s\"} %" PRIu64 "\n", x->p->id,
 				   guest_of(x)->agent_memory);
 	family(o, "guest_load", "gauge", "", "Load average of a minute, as the guest says.");
-	EACH(v, n, x)
+	EACH(v, n)
 		if (guest_of(x))
 			strbuf_add(o, "podvm_guest_load{pod=\"%s\"} %u.%03u\n", x->p->id,
 				   guest_of(x)->load_milli / 1000, guest_of(x)->load_milli % 1000);
@@ -250,7 +250,7 @@ static void put_machines(const struct podview *v, size_t n, struct strbuf *o)
 		o->failed = true;
 		return;
 	}
-	EACH(v, n, x)
+	EACH(v, n)
 		if (x->p->stats)
 			m[k++] = x->metrics;
 	vmm_metrics_openmetrics(m, k, o);

@@ -421,6 +421,8 @@ static int fill(struct spec *s, const struct jnode *top, int bundle_fd,
 		rc = spec_storage(s, e);
 	if (!rc)
 		rc = spec_relay(s, e);
+	if (rc >= 0)
+		rc = spec_debug(s, e);
 	if (!rc)
 		rc = spec_network(s, e);
 	return rc ? rc : spec_size(s, &limits, e);

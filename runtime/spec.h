@@ -24,6 +24,9 @@ enum spec_role {
 /* Whether the guest's localhost is reached from the pod's (spec_relay.c). */
 #define SPEC_RELAY "io.podvm.relay"
 
+/* Whether podvm pod shell may open a shell in the pod's guest (spec_debug.c). */
+#define SPEC_DEBUG_SHELL "io.podvm.debug-shell"
+
 /* How the pod's interfaces are joined (spec_network.c). */
 #define SPEC_NETWORK_MODEL "io.podvm.network-model"
 

@@ -51,6 +51,9 @@ const char *spec_annotation(const struct spec *s, const char *key);
 int spec_trust(const struct spec *s, const struct jnode *top, const char *privileged_key,
 	       struct spec_trust *ret, struct err *e);
 
+/* spec_debug.c */
+int spec_debug(const struct spec *s, struct err *e);
+
 /* spec_relay.c */
 int spec_relay(struct spec *s, struct err *e);
 

@@ -20,6 +20,11 @@ static const struct command pod_commands[] = {
 	{ "pod stats", "[--devices] [--format table|json] [--watch [S]] [POD…]",
 	  "what pods use, on the host and by what the guest says", cmd_pod_stats },
 	{ "pod timeline", "[--json] POD", "what happened when in a pod", cmd_pod_timeline },
+	{ "pod console", "[--follow] [--raw] POD", "what the guest's kernel and agent wrote", cmd_pod_console },
+	{ "pod logs", "[--follow] [--source SOURCE] [--raw] POD",
+	  "what supervisor, monitor and guest wrote", cmd_pod_logs },
+	{ "pod shell", "[--program FILE] [--tty] POD [COMMAND…]",
+	  "a shell in the guest, beside the containers", cmd_pod_shell },
 	{ NULL, NULL, NULL, NULL },
 };
 

@@ -41,7 +41,7 @@ static const struct command commands[] = {
 	  "run a command in a running container", cmd_exec },
 	{ "list", "[--format table|json] [--quiet]", "containers", cmd_list },
 	{ "ps", "[--format table|json] ID", "processes of a container, as the guest numbers them", cmd_ps },
-	{ "pod", "COMMAND …", "look at pods: list, inspect, stats, timeline", cmd_pod },
+	{ "pod", "COMMAND …", "look at pods: list, inspect, stats, timeline, console, logs, shell", cmd_pod },
 	{ "metrics", "[--timeout MS] [POD…]", "counters of all pods, as OpenMetrics", cmd_metrics },
 	{ "resize", "[--memory SIZE] [--vcpus N] ID",
 	  "memory and processors of a container's pod: change them, or show them", cmd_resize },

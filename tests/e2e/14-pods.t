@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# What people look at pods with: doctor, podvm pod list, inspect, stats, timeline, and
-# the metrics of all pods.
+# What people look at pods with: doctor, podvm pod list, inspect, stats, timeline, logs,
+# console, a shell in the guest, and the metrics of all pods.
 # shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 14
+plan 21
 
 story_begin
 make_layers
@@ -47,6 +47,19 @@ ok 'metrics: containers, machine, guest' sh -c "
 	grep -q '^podvm_container_processes{pod=\"pod1\",container=\"two\"} 2' $WORK/om &&
 	grep -q '^podvm_vmm_exits_total{pod=\"pod1\",reason=\"mmio\"} [1-9]' $WORK/om &&
 	test \"\$(tail -n 1 $WORK/om)\" = '# EOF'"
+ok "a shell in the guest sees all containers' processes" sh -c "
+	echo 'ps; cat /proc/1/comm' | $BIN/podvm --root $ROOT pod shell two > $WORK/shell 2>&1
+	cat $WORK/shell; test \"\$(grep -c 'sleep 1000' $WORK/shell)\" -ge 3 && tail -n 1 $WORK/shell | grep -qx podvm-agent"
+ok 'it exits as its command did' exits 7 podvm pod shell pod1 sh -c 'exit 7'
+ok 'and with a terminal, which is in the guest' sh -c "
+	script -qec \"$BIN/podvm --root $ROOT pod shell two tty\" /dev/null < /dev/null | grep /dev/pts/"
+ok 'the log of the host tells of it' sh -c "$BIN/podvm --root $ROOT pod logs --source host two | grep 'a shell is opened in the guest: .* sh -c exit 7'"
+ok "the guest kernel's log" sh -c "$BIN/podvm --root $ROOT pod logs --source kernel two | grep 'Linux version'"
+echo '{"debugShell": "off"}' > "$WORK/off.json"
+ok 'no shell where the configuration forbids it' sh -c "PODVM_CONFIG=$WORK/off.json $BIN/podvm --root $ROOT pod shell two 2>&1 | grep 'forbids shells'"
+podvm pod shell two sh -c "printf 'a\\033[31mb\\n' > /dev/hvc0"
+ok 'what a guest writes does not drive the terminal' wait_for 10 sh -c "$BIN/podvm --root $ROOT pod console two | grep 'a?\\[31mb'"
+
 kill -STOP "$(jq .processes.supervisor.pid "$WORK/json")"
 ok 'a pod that stands still is counted, and keeps nobody' sh -c "$BIN/podvm --root $ROOT metrics --timeout 500 > $WORK/om &&
 	grep -q '^podvm_pods{state=\"silent\"} 1' $WORK/om && grep -q '^podvm_pod_up{pod=\"pod1\"} 0' $WORK/om"

@@ -104,7 +104,7 @@ for page in */*.[58]; do
 done
 ok 'podvm-storage: values of --driver' is "$(offered podvm-storage test --driver '' | xargs)" 'overlay devmapper'
 ok 'podvm: values of --format' is "$(offered podvm pod stats --format '' | xargs)" 'table json'
-ok 'podvm pod: its own commands' is "$(help_of podvm pod | commands | xargs)" 'list inspect stats timeline'
+ok 'podvm pod: its own commands' is "$(help_of podvm pod | commands | xargs)" 'list inspect stats timeline console logs shell'
 ok 'podvm: an option before the command' is "$(offered podvm --root /x sta | xargs)" 'start state'
 mkdir "$WORK/place" "$WORK/place/dir"
 touch "$WORK/place/file"

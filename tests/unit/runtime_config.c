@@ -33,6 +33,8 @@ START_TEST(all_members)
 			  "\"hugepages\":\"always\",\"prefault\":true},"
 			  "\"trust\":{\"default\":\"trusted\",\"trustedRuntime\":\"/r\","
 			  "\"untrustedRuntime\":\"podvm-or-trusted\",\"privilegedAnnotation\":\"a\"}}");
+			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"relay\":\"off\",\"debugShell\":\"on\",\"networkModel\":\"macvtap-passthru\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
+			  "\"hugepages\":\"always\",\"prefault\":true}}");
 	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
 	ck_assert_str_eq(c.vmm, "/v");
 	ck_assert_str_eq(c.kernel, "/k");
@@ -43,6 +45,7 @@ START_TEST(all_members)
 	ck_assert_uint_eq(c.scratch_bytes, 1 << 30);
 	ck_assert_uint_eq(c.boot_timeout_ms, 5000);
 	ck_assert(!c.vhost_net && !c.relay);
+	ck_assert_int_eq(c.debug_shell, CONFIG_SHELL_ON);
 	ck_assert_str_eq(c.layer_cache, "/c");
 	ck_assert_int_eq(c.write_back, CONFIG_WRITE_BACK_ON);
 	ck_assert_uint_eq(c.write_back_ms, 7);
@@ -116,6 +119,8 @@ static const struct {
 	{ "", "not valid JSON" },
 	{ "{\"ram\":\"1G\"", "not valid JSON" },
 	{ "{\"networkModel\":1}", "/networkModel: must be" },
+	{ "{\"debugShell\":true}", "/debugShell: must be" },
+	{ "{\"debugShell\":\"yes\"}", "/debugShell: must be annotation, on or off" },
 	{ "{\"networkModel\":\"bridge\"}",
 	  "/networkModel: must be auto, tc, macvtap or macvtap-passthru, not \"bridge\"" },
 	{ "null", "/: must be an object, not null" },
