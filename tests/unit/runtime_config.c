@@ -29,12 +29,10 @@ START_TEST(all_members)
 
 	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
 			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
-			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"relay\":\"off\",\"networkModel\":\"macvtap-passthru\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
+			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"relay\":\"off\",\"debugShell\":\"on\",\"networkModel\":\"macvtap-passthru\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
 			  "\"hugepages\":\"always\",\"prefault\":true},"
 			  "\"trust\":{\"default\":\"trusted\",\"trustedRuntime\":\"/r\","
 			  "\"untrustedRuntime\":\"podvm-or-trusted\",\"privilegedAnnotation\":\"a\"}}");
-			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"relay\":\"off\",\"debugShell\":\"on\",\"networkModel\":\"macvtap-passthru\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
-			  "\"hugepages\":\"always\",\"prefault\":true}}");
 	ck_assert_msg(!config_load(&c, &e), "%s", e.text);
 	ck_assert_str_eq(c.vmm, "/v");
 	ck_assert_str_eq(c.kernel, "/k");
