@@ -84,14 +84,14 @@ running() {
 	step 'exec: ended by a signal' pod exec c sh -c 'kill -9 $$; sleep 9'
 	step 'exec -t' "$ON_PTY" 30x90 -- podman exec -t c sh -c 'stty size; tty; exit 6'
 	step 'exec -d' pod exec -d c touch /healthy
-	wait_for 20 podman exec c test -e /healthy
+	wait_for 20 podman exec c test -e /healthy || :
 	step 'healthcheck' pod healthcheck run c
 	step 'pause' pod pause c
 	step 'inspect: paused' state c
 	step 'exec: paused' silent pod exec c true
 	step 'unpause' pod unpause c
 	step 'kill: a signal that is caught' pod kill --signal USR1 c
-	wait_for 20 sh -c 'podman logs c | grep -q usr1'
+	wait_for 20 sh -c 'podman logs c | grep -q usr1' || :
 	step 'stop: the process ends by itself' pod stop c
 	step 'inspect: stopped' state c
 	step 'wait' pod wait c
@@ -172,7 +172,7 @@ image() {
 	step 'cp: into a stopped one' sh -c 'podman cp "$1" c:/etc/copied && podman cp c:/etc/copied - | tar -xO' - "$WORK/copied"
 	step 'rm, stopped' pod rm c
 	step 'run -d, for cp' pod run -d --name c --network none base sh -c 'echo inside > /made; sleep 1000'
-	wait_for 20 podman exec c test -e /made
+	wait_for 20 podman exec c test -e /made || :
 	step 'cp: from a running one' sh -c 'podman cp c:/made - | tar -xO'
 	step 'cp: into a running one' sh -c 'podman cp "$1" c:/copied && podman exec c cat /copied' - "$WORK/copied"
 	step 'the host has nothing of it' sh -c 'ls /copied /made'
