@@ -251,6 +251,7 @@ static int as_json(const struct state *s, const char *status, pid_t pid, bool pr
 	json_out_str(o, "bundle", s->bundle);
 	json_out_str(o, "rootfs", s->rootfs);
 	json_out_str(o, "created", s->created);
+	json_out_str(o, "owner", STATE_OWNER);
 	json_out_str(o, "pod", s->pod);
 	put_annotations(o, s);
 	put_resources(o, s->resources);
@@ -265,7 +266,7 @@ static int as_json(const struct state *s, const char *status, pid_t pid, bool pr
  *
  * Return: 0 or -ENOMEM
  * Source: OCI runtime specification, runtime.md, "State"; "rootfs" and
- * "created" are what runc adds; "pod" and "resources" are ours
+ * "created" and "owner" are what runc adds; "pod" and "resources" are ours
  */
 int state_json(const struct state *s, char **ret, struct err *e)
 {

@@ -13,6 +13,9 @@
 /* Longest id of a container or pod; engines use 64 hexadecimal digits. */
 #define STATE_ID_BYTES 129
 
+/* Whose a container is: state directories are root's. */
+#define STATE_OWNER "root"
+
 enum state_status { STATE_CREATED, STATE_RUNNING, STATE_STOPPED, STATE_PAUSED };
 
 /**

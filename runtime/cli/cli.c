@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "lib/fd.h"
 #include "lib/str.h"
@@ -47,6 +49,43 @@ int cli_args(const struct opt *t, int argc, char **argv, int min, int max,
 	if (n < min || (max >= 0 && n > max))
 		return err_set(e, EINVAL, "usage: podvm %s %s", cmd->name, cmd->args);
 	return 1;
+}
+
+/**
+ * cli_no_fds() - refuse to pass on descriptors
+ * @n: value of --preserve-fds
+ *
+ * Return: 0 or -ENOTSUP
+ */
+int cli_no_fds(uint64_t n, struct err *e)
+{
+	return n ? err_set(e, ENOTSUP, "--preserve-fds: not supported: open files of the host cannot enter a virtual machine; leave it out")
+		 : 0;
+}
+
+/**
+ * cli_send_pidfd() - hand a pidfd to whoever listens on a unix socket
+ * @path:  NULL: nobody does
+ * @pidfd: borrowed
+ *
+ * Return: 0 or minus errno
+ */
+int cli_send_pidfd(const char *path, int pidfd, struct err *e)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	_cleanup_close_ int s = -1;
+	int rc;
+
+	if (!path)
+		return 0;
+	if (str_copy(sa.sun_path, sizeof(sa.sun_path), path) < 0)
+		return err_set(e, ENAMETOOLONG, "--pidfd-socket: path longer than %zu bytes",
+			       sizeof(sa.sun_path) - 1);
+	s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (s < 0 || connect(s, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return err_sys(e, "--pidfd-socket %s", path);
+	rc = fd_send(s, "pidfd", 5, &pidfd, 1, e);
+	return rc < 0 ? err_wrap(e, "--pidfd-socket %s", path) : 0;
 }
 
 /**

@@ -61,23 +61,48 @@ int cmd_stats(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_resize(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_doctor(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_trust(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_checkpoint(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_restore(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_features(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_spec(struct cli *c, int argc, char **argv, struct err *e);
 
-/* Of cmd-create.c, for run; of cmd-delete.c, for run. */
+/**
+ * struct create_args - what create and run have in common, of cmd-create.c
+ * @foreground: run without --detach
+ * @pidfd_socket: unix socket that gets a pidfd of the process in @pid_file
+ * @preserve_fds, @no_pivot, @no_new_keyring: see CREATE_OPTIONS
+ */
 struct create_args {
 	const char *bundle;
 	const char *pid_file;
 	const char *console_socket;
+	const char *pidfd_socket;
+	uint64_t preserve_fds;
+	bool no_pivot, no_new_keyring;
 	bool foreground;
 };
+
+/* Their options. What has no effect says why: it is about the host's side of things. */
+#define CREATE_OPTIONS(a)                                                                  \
+	OPT_STR('b', "bundle", &(a)->bundle, "DIR", "directory of config.json (default .)"), \
+	OPT_STR(0, "pid-file", &(a)->pid_file, "FILE",                                      \
+		"gets the pid that stands for the container"),                             \
+	OPT_STR(0, "console-socket", &(a)->console_socket, "PATH",                          \
+		"unix socket that gets the terminal's master"),                            \
+	OPT_STR(0, "pidfd-socket", &(a)->pidfd_socket, "PATH",                              \
+		"unix socket that gets a pidfd of what --pid-file names"),                 \
+	OPT_U64(0, "preserve-fds", &(a)->preserve_fds, "N", "refused above 0: host's files"), \
+	OPT_FLAG(0, "no-pivot", &(a)->no_pivot, "no effect: the root is a disk of the guest"), \
+	OPT_FLAG(0, "no-new-keyring", &(a)->no_new_keyring,                                 \
+		 "no effect: the caller's keys are not in the guest")
+
 int create_container(struct cli *c, const struct create_args *a, const char *id,
 		     int *ret_shim, bool *ret_terminal, struct err *e);
 int start_container(struct cli *c, const char *id, struct err *e);
 int delete_container(struct cli *c, const char *id, bool force, struct err *e);
 
 /* A row of list: id, pid, status, pod, created, runtime, bundle. */
-#define CLI_LIST_ROW "%-24s %-8d %-9s %-24s %-21s %-13s %s\n"
+#define CLI_LIST_ROW "%-24s %-8d %-9s %-24s %-21s %-8s %-24s %s\n"
 
 /**
  * struct handed_rows - how to print what the trusted runtime has
@@ -92,6 +117,8 @@ int handed_list(const struct cli *c, const struct handed_rows *rows, struct err 
 
 int cli_args(const struct opt *t, int argc, char **argv, int min, int max,
 	     int *ret_first, struct err *e);
+int cli_no_fds(uint64_t n, struct err *e);
+int cli_send_pidfd(const char *path, int pidfd, struct err *e);
 int cli_write_pid(const char *path, pid_t pid, struct err *e);
 int cli_connect(struct cli *c, const char *id, struct state **ret_state,
 		int *ret_sock, struct err *e);

@@ -73,6 +73,8 @@ static int bring_up(const struct create_args *a, const struct spec *spec, struct
 	st->pid = pid;
 	rc = run_hooks(spec, st, sock, e);
 	if (!rc)
+		rc = cli_send_pidfd(a->pidfd_socket, shim, e);
+	if (!rc)
 		rc = cli_write_pid(a->pid_file, pid, e);
 	if (!rc)
 		rc = commit(sock, st->id, pid, e);
@@ -177,6 +179,9 @@ int create_container(struct cli *c, const struct create_args *a, const char *id,
 
 	if (!bundle)
 		return err_sys(e, "--bundle %s", a->bundle);
+	rc = cli_no_fds(a->preserve_fds, e);
+	if (rc < 0)
+		return rc;
 	rc = spec_load(bundle, &spec, e);
 	if (rc < 0)
 		return rc;
@@ -199,10 +204,7 @@ int cmd_create(struct cli *c, int argc, char **argv, struct err *e)
 {
 	struct create_args a = { .bundle = "." };
 	const struct opt t[] = {
-		OPT_STR('b', "bundle", &a.bundle, "DIR", "directory of config.json (default .)"),
-		OPT_STR(0, "pid-file", &a.pid_file, "FILE", "gets the pid that stands for the container"),
-		OPT_STR(0, "console-socket", &a.console_socket, "PATH",
-			"unix socket that gets the terminal's master"),
+		CREATE_OPTIONS(&a),
 		OPT_END
 	};
 	_cleanup_close_ int shim = -1;

@@ -14,14 +14,17 @@
 
 #include "lib/fd.h"
 #include "lib/mem.h"
+#include "lib/str.h"
 #include "runtime/cli/cli.h"
 #include "runtime/shim/shim.h"
 #include "runtime/supervisor/supervisor.h"
 
 struct exec_args {
-	const char *process, *pid_file, *console_socket, *user, *cwd;
-	struct opt_strs env, caps;
-	bool tty, detach, no_new_privs;
+	const char *process, *pid_file, *console_socket, *pidfd_socket, *user, *cwd;
+	const char *apparmor, *label;
+	struct opt_strs env, caps, gids, cgroups;
+	uint64_t preserve_fds;
+	bool tty, detach, no_new_privs, ignore_paused, no_subreaper;
 };
 
 static int append(char ***list, size_t *n, const char *s, struct err *e)
@@ -36,6 +39,46 @@ static int append(char ***list, size_t *n, const char *s, struct err *e)
 		return err_set(e, ENOMEM, "out of memory");
 	}
 	more[(*n)++] = copy;
+	return 0;
+}
+
+/* What a process in the guest cannot have. */
+static int refuse(const struct exec_args *a, struct err *e)
+{
+	size_t i;
+
+	if (a->apparmor && *a->apparmor && strcmp(a->apparmor, "unconfined"))
+		return err_set(e, ENOTSUP,
+			       "--apparmor %s: not supported: the pod's virtual machine has no AppArmor; leave it out",
+			       a->apparmor);
+	if (a->label && *a->label)
+		return err_set(e, ENOTSUP,
+			       "--process-label %s: not supported: the pod's virtual machine has no SELinux; leave it out",
+			       a->label);
+	for (i = 0; i < a->cgroups.n; i++)
+		if (*a->cgroups.v[i] && strcmp(a->cgroups.v[i], "/"))
+			return err_set(e, ENOTSUP,
+				       "--cgroup %s: not supported: a process begins in the container's own, which is /; leave it out",
+				       a->cgroups.v[i]);
+	if (a->process && (a->user || a->cwd || a->env.n || a->caps.n || a->gids.n ||
+			   a->no_new_privs))
+		return err_set(e, EINVAL,
+			       "--process has the whole process: it excludes --user, --additional-gids, --cwd, --env, --cap and --no-new-privs");
+	return cli_no_fds(a->preserve_fds, e);
+}
+
+static int add_gid(Podvm__Process *p, const char *text, struct err *e)
+{
+	uint32_t *more;
+	uint64_t gid;
+
+	if (parse_u64(text, &gid) < 0 || gid >= UINT32_MAX)
+		return err_set(e, EINVAL, "--additional-gids %s: not a group's number", text);
+	more = realloc(p->additional_gids, (p->n_additional_gids + 1) * sizeof(*more));
+	if (!more)
+		return err_set(e, ENOMEM, "out of memory");
+	more[p->n_additional_gids++] = (uint32_t)gid;
+	p->additional_gids = more;
 	return 0;
 }
 
@@ -84,6 +127,8 @@ static int change(Podvm__Process *p, const struct exec_args *a, char **argv,
 	}
 	for (i = 0; i < a->caps.n && !rc; i++)
 		rc = spec_capability_add(a->caps.v[i], p, e);
+	for (i = 0; i < a->gids.n && !rc; i++)
+		rc = add_gid(p, a->gids.v[i], e);
 	if (!rc && a->user)
 		rc = spec_user(a->user, p, e);
 	if (!rc && a->cwd) {
@@ -110,6 +155,9 @@ static int make_process(const struct exec_args *a, const struct state *s,
 	Podvm__Process *p;
 	int rc;
 
+	/* ID -- COMMAND, as some write it. */
+	if (*argv && !strcmp(*argv, "--"))
+		argv++;
 	if (a->process && *argv)
 		return err_set(e, EINVAL, "--process and a command exclude each other");
 	if (a->process) {
@@ -154,6 +202,8 @@ static int run(const struct exec_args *a, const char *id, int sock,
 	s.exec_id = exec_id;
 	rc = shim_spawn(&s, &pid, &shim, e);
 	if (!rc)
+		rc = cli_send_pidfd(a->pidfd_socket, shim, e);
+	if (!rc)
 		rc = cli_write_pid(a->pid_file, pid, e);
 	if (rc < 0 || a->detach)
 		return rc;
@@ -178,7 +228,16 @@ int cmd_exec(struct cli *c, int argc, char **argv, struct err *e)
 		OPT_STR(0, "cwd", &a.cwd, "DIR", "working directory"),
 		OPT_STRS('e', "env", &a.env, "NAME=VALUE", "add to the environment"),
 		OPT_STRS('c', "cap", &a.caps, "CAP", "add a capability"),
+		OPT_STRS('g', "additional-gids", &a.gids, "GID", "add to its groups"),
 		OPT_FLAG(0, "no-new-privs", &a.no_new_privs, "set no_new_privs"),
+		OPT_FLAG(0, "ignore-paused", &a.ignore_paused, "refused while it is paused"),
+		OPT_STR(0, "pidfd-socket", &a.pidfd_socket, "PATH",
+			"unix socket that gets a pidfd of what --pid-file names"),
+		OPT_STRS(0, "cgroup", &a.cgroups, "PATH", "/, and no other"),
+		OPT_U64(0, "preserve-fds", &a.preserve_fds, "N", "refused above 0: host's files"),
+		OPT_STR(0, "apparmor", &a.apparmor, "PROFILE", "refused: not in the guest"),
+		OPT_STR(0, "process-label", &a.label, "LABEL", "refused: not in the guest"),
+		OPT_FLAG(0, "no-subreaper", &a.no_subreaper, "no effect: orphans are the guest's"),
 		OPT_END
 	};
 	_cleanup_close_ int sock = -1;
@@ -188,13 +247,18 @@ int cmd_exec(struct cli *c, int argc, char **argv, struct err *e)
 
 	if (rc <= 0)
 		return rc;
+	rc = refuse(&a, e);
+	if (rc < 0)
+		return rc;
 	rc = cli_connect(c, argv[first], &s, &sock, e);
 	if (rc < 0)
 		return rc;
 	if (s->status != STATE_RUNNING)
 		rc = err_set(e, ESRCH, "container not running: it is %s%s",
 			     state_status_name(s->status),
-			     s->status == STATE_PAUSED ? "; podvm resume lets it run" : "");
+			     s->status != STATE_PAUSED ? "" : a.ignore_paused ?
+			     "; --ignore-paused is not supported then: nothing of it would run before podvm resume" :
+			     "; podvm resume lets it run");
 	if (!rc)
 		rc = make_process(&a, s, argv + first + 1, &p, e);
 	state_free(s);

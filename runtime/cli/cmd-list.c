@@ -33,7 +33,8 @@ static int print_one(void *arg, const char *id, struct err *e)
 			printf("%s%s", l->n ? ",\n" : "", json);
 	} else {
 		printf(CLI_LIST_ROW, s->id, s->status == STATE_STOPPED ? 0 : s->pid,
-		       state_status_name(s->status), s->pod, s->created, "podvm", s->bundle);
+		       state_status_name(s->status), s->bundle, s->created, STATE_OWNER, s->pod,
+		       "podvm");
 	}
 	l->n++;
 	state_free(s);
@@ -81,8 +82,8 @@ int cmd_list(struct cli *c, int argc, char **argv, struct err *e)
 	if (l.json)
 		printf("[");
 	else if (!l.quiet)
-		printf("%-24s %-8s %-9s %-24s %-21s %-13s %s\n", "ID", "PID", "STATUS", "POD",
-		       "CREATED", "RUNTIME", "BUNDLE");
+		printf("%-24s %-8s %-9s %-24s %-21s %-8s %-24s %s\n", "ID", "PID", "STATUS",
+		       "BUNDLE", "CREATED", "OWNER", "POD", "RUNTIME");
 	rc = state_each(dir, print_one, &l, e);
 	if (!rc)
 		rc = handed_list(c, &(struct handed_rows){ l.json, l.quiet, l.n }, e);

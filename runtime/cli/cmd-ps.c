@@ -19,7 +19,7 @@ int cmd_ps(struct cli *c, int argc, char **argv, struct err *e)
 		OPT_END
 	};
 	_cleanup_close_ int sock = -1;
-	int first, rc = cli_args(t, argc, argv, 1, 1, &first, e);
+	int first, rc = cli_args(t, argc, argv, 1, -1, &first, e);
 	Podvm__Pod__Response *rs;
 	struct state *s;
 	bool json;
@@ -27,6 +27,10 @@ int cmd_ps(struct cli *c, int argc, char **argv, struct err *e)
 
 	if (rc <= 0)
 		return rc;
+	if (argc - first > 1)
+		return err_set(e, ENOTSUP,
+			       "ps options: not supported: the host's ps does not see the guest; podvm exec %s ps does",
+			       argv[first]);
 	json = !strcmp(format, "json");
 	if (!json && strcmp(format, "table"))
 		return err_set(e, EINVAL, "--format is table or json");

@@ -12,14 +12,12 @@
 int cmd_run(struct cli *c, int argc, char **argv, struct err *e)
 {
 	struct create_args a = { .bundle = "." };
-	bool detach = false, keep = false, terminal, told;
+	bool detach = false, keep = false, subreaper = false, terminal, told;
 	const struct opt t[] = {
-		OPT_STR('b', "bundle", &a.bundle, "DIR", "directory of config.json (default .)"),
-		OPT_STR(0, "pid-file", &a.pid_file, "FILE", "gets the pid that stands for the container"),
-		OPT_STR(0, "console-socket", &a.console_socket, "PATH",
-			"unix socket that gets the terminal's master"),
+		CREATE_OPTIONS(&a),
 		OPT_FLAG('d', "detach", &detach, "return when the container runs"),
 		OPT_FLAG(0, "keep", &keep, "do not delete the container at its end"),
+		OPT_FLAG(0, "no-subreaper", &subreaper, "no effect: orphans are the guest's"),
 		OPT_END
 	};
 	_cleanup_close_ int shim = -1;

@@ -118,7 +118,8 @@ static void print_row(const struct handed *h, const struct jnode *n)
 		json_str(n, "created", &created, NULL);
 		json_u64(n, "pid", &pid, NULL);
 	}
-	printf(CLI_LIST_ROW, h->id, (int)pid, status, h->pod, created, h->runtime, h->bundle);
+	printf(CLI_LIST_ROW, h->id, (int)pid, status, h->bundle, created, STATE_OWNER, h->pod,
+	       h->runtime);
 }
 
 static int print_object(const struct handed *h, const struct jnode *n, bool first, struct err *e)

@@ -48,7 +48,9 @@ static const struct command commands[] = {
 	{ "doctor", "[--json]", "what keeps pods from running on this host, and what mends it", cmd_doctor },
 	{ "trust", "explain [--json] BUNDLE", "which runtime a bundle gets, and why", cmd_trust },
 	{ "features", "", "what this runtime supports, as OCI features JSON", cmd_features },
-	{ "spec", "", "an example config.json", cmd_spec },
+	{ "spec", "[--bundle DIR]", "an example config.json", cmd_spec },
+	{ "checkpoint", "ID", "refused, as is restore", cmd_checkpoint },
+	{ "restore", "ID", "refused, as is checkpoint", cmd_restore },
 	{ NULL, NULL, NULL, NULL },
 };
 
@@ -57,11 +59,6 @@ static const struct command shortcuts[] = {
 	{ "stats", "", "", cmd_stats },
 	{ "timeline", "", "", cmd_pod_timeline },
 	{ NULL, NULL, NULL, NULL },
-};
-
-/* OCI and runc verbs that engines may try; refused by name. */
-static const char *const refused[] = {
-	"checkpoint", "restore", NULL,
 };
 
 /**
@@ -92,12 +89,8 @@ static int run(const char *root, bool systemd, int argc, char **argv, struct err
 {
 	struct cli c = { .root = root, .rootfd = -1, .systemd = systemd };
 	const struct command *cmd;
-	size_t i;
 	int rc;
 
-	for (i = 0; refused[i]; i++)
-		if (!strcmp(argv[0], refused[i]))
-			return err_set(e, ENOTSUP, "%s is not supported yet", argv[0]);
 	for (cmd = commands; cmd->name && strcmp(cmd->name, argv[0]); cmd++)
 		;
 	if (!cmd->name)
@@ -118,10 +111,23 @@ static int run(const char *root, bool systemd, int argc, char **argv, struct err
 	return rc;
 }
 
+static int check_words(const char *format, const char *rootless, struct err *e)
+{
+	if (strcmp(format, "text") && strcmp(format, "json"))
+		return err_set(e, EINVAL, "--log-format is text or json");
+	if (!strcmp(rootless, "true"))
+		return err_set(e, ENOTSUP,
+			       "--rootless: not supported: networks and disks of a virtual machine need root");
+	if (strcmp(rootless, "auto") && strcmp(rootless, "false"))
+		return err_set(e, EINVAL, "--rootless is auto, true or false");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	bool show_help = false, version = false, debug = false, systemd = false;
 	const char *root = POD_DEFAULT_ROOT, *log = NULL, *format = "text", *level = NULL;
+	const char *criu = NULL, *rootless = "auto";
 	const struct opt global[] = {
 		OPT_STR(0, "root", &root, "DIR", "state directory (default " POD_DEFAULT_ROOT ")"),
 		OPT_STR(0, "log", &log, "FILE", "also log to this file"),
@@ -130,6 +136,8 @@ int main(int argc, char **argv)
 		OPT_FLAG(0, "debug", &debug, "log more"),
 		OPT_FLAG(0, "systemd-cgroup", &systemd,
 			 "cgroups on the host are scopes of systemd's"),
+		OPT_STR(0, "criu", &criu, "FILE", "no effect: it is for checkpoint and restore"),
+		OPT_STR(0, "rootless", &rootless, "HOW", "auto or false; true is refused"),
 		OPT_FLAG('v', "version", &version, "print the version"),
 		OPT_FLAG('h', "help", &show_help, "print this"),
 		OPT_END
@@ -160,6 +168,8 @@ int main(int argc, char **argv)
 	}
 	if (!rc && argc - first >= 3 && !strcmp(argv[first], "supervisor"))
 		return supervisor_main(root, argv[first + 1], argv[first + 2], argc - first > 3);
+	if (!rc)
+		rc = check_words(format, rootless, &e);
 	/* The trusted runtime has options that are not ours; so this comes before their errors. */
 	if (handover(argc, argv, &theirs) < 0) {
 		e = theirs;

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2016 # $ is for the shell in the container
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 49
+plan 50
 
 story_begin
 make_layers
@@ -66,6 +66,7 @@ ok 'exec of a missing command fails by name' sh -c "podvm --root $ROOT exec two 
 ok 'exec with user, cwd, environment' is \
 	"$(podvm exec --user 1000:1000 --cwd /tmp --env A=b two sh -c 'echo $(id -u):$(id -g) $PWD $A')" \
 	'1000:1000 /tmp b'
+ok 'exec with one group more' is "$(podvm exec --user 1000:1000 -g 77 two -- id -G | tr ' ' '\n' | grep -x 77)" 77
 ok 'exec reads standard input' is "$(echo text | podvm exec two cat)" text
 jq '.process | .args = ["sh", "-c", "echo from a file; exit 5"]' "$BUNDLE/config.json" > "$WORK/process.json"
 ok 'exec --process' exits 5 podvm exec --process "$WORK/process.json" two

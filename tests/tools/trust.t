@@ -328,7 +328,7 @@ ok 'start' crun_by_podvm start life
 ok 'it runs' wait_for 10 grep -q started "$WORK/stdout"
 ok 'exec' is "$(crun_by_podvm exec life /bin/sh -c "echo from \$((40 + 2))")" 'from 42'
 ok 'exec gives its exit status' exits 9 crun_by_podvm exec life /bin/sh -c 'exit 9'
-ok 'the table of list' sh -c "$BIN/podvm --root $ROOT list | grep -E '^life +[0-9]+ +running +life .* $CRUN +$WORK/plain\$'"
+ok 'the table of list' sh -c "$BIN/podvm --root $ROOT list | grep -E '^life +[0-9]+ +running +$WORK/plain .* life +$CRUN\$'"
 ok 'kill' crun_by_podvm kill life TERM
 stopped() { is "$(crun_by_podvm state life | jq -r .status)" stopped; }
 ok 'it stops' wait_for 10 stopped

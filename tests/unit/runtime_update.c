@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -559,6 +560,34 @@ START_TEST(supervisor_refuses)
 }
 END_TEST
 
+/* --pidfd-socket, which other verbs have. */
+START_TEST(pidfd_is_sent)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = "pidfd" };
+	int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -1, peer;
+	struct err e = { 0 };
+	char text[16], path[200];
+	size_t n = 0;
+
+	ck_assert(!bind(l, (struct sockaddr *)&sa, sizeof(sa)) && !listen(l, 1));
+	ck_assert_msg(!cli_send_pidfd("pidfd", l, &e), "%s", e.text);
+	peer = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_eq(fd_recv(peer, text, sizeof(text), &fd, 1, &n, &e), 5);
+	ck_assert(n == 1 && fd >= 0);
+	ck_assert_int_eq(cli_send_pidfd(NULL, -1, &e), 0);
+	ck_assert_int_eq(cli_send_pidfd("nobody", l, &e), -ENOENT);
+	ck_assert_msg(strstr(e.text, "--pidfd-socket nobody") != NULL, "%s", e.text);
+	memset(path, 'x', sizeof(path));
+	path[sizeof(path) - 1] = 0;
+	ck_assert_int_eq(cli_send_pidfd(path, l, &e), -ENAMETOOLONG);
+	ck_assert_int_eq(cli_no_fds(0, &e), 0);
+	ck_assert_int_eq(cli_no_fds(1, &e), -ENOTSUP);
+	close(fd);
+	close(peer);
+	close(l);
+}
+END_TEST
+
 Suite *runtime_update_suite(void)
 {
 	Suite *s = suite_create("runtime_update");
@@ -579,6 +608,7 @@ Suite *runtime_update_suite(void)
 	tcase_add_checked_fixture(cli, cli_setup, cli_teardown);
 	tcase_add_loop_test(cli, options, 0, ARRAY_LEN(commands));
 	tcase_add_test(cli, supervisor_refuses);
+	tcase_add_test(cli, pidfd_is_sent);
 	suite_add_tcase(s, cli);
 	return s;
 }
