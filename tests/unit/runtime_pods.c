@@ -290,7 +290,7 @@ static const struct {
 	{ NO_SOCKET, GATHER_STARTING, false, false, false, "No such file" },
 	{ REFUSES, GATHER_GONE, false, false, false, "refused" },
 	{ SILENT, GATHER_SILENT, false, false, false, "did not answer within" },
-	{ HANGS_UP, GATHER_GONE, false, false, false, "ended in the middle" },
+	{ HANGS_UP, GATHER_GONE, false, false, false, "ended" },
 	{ RUBBISH, GATHER_GONE, false, false, false, "does not parse" },
 	{ FAILS, GATHER_GONE, false, false, false, "machine has ended" },
 	{ OLD, GATHER_GONE, false, false, false, "older one" },
