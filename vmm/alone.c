@@ -193,6 +193,39 @@ static int plug_disk(struct vmm *v, const char *text, size_t i, struct err *e)
 	return rc < 0 ? refused(e, "--disk", text) : 0;
 }
 
+/* Queues that are open already: "fd:10:11" has two. Return: how many; 0: it is a name */
+static uint16_t inherited_taps(const char *name)
+{
+	uint16_t n = 0;
+
+	if (!str_starts(name, "fd:"))
+		return 0;
+	for (; *name; name++)
+		n += *name == ':';
+	return n;
+}
+
+/* @fds: as of open_taps() */
+static int take_taps(const char *name, int *fds, size_t n, struct err *e)
+{
+	const char *from = strchr(name, ':') + 1;
+	size_t i, len;
+
+	for (i = 0; i < n; i++, from += len + !!from[len]) {
+		char one[12];
+		uint64_t fd;
+
+		len = strcspn(from, ":");
+		snprintf(one, sizeof(one), "%.*s", (int)len, from);
+		if (parse_u64(one, &fd) < 0 || fd > INT_MAX)
+			return err_set(e, EINVAL, "--tap %s: give fd:NUMBER[:NUMBER]...", name);
+		fds[i] = fcntl((int)fd, F_DUPFD_CLOEXEC, VMM_CONTROL_FD + 1);
+		if (fds[i] < 0)
+			return err_sys(e, "--tap %s: descriptor %d", name, (int)fd);
+	}
+	return 0;
+}
+
 /* Opens @n queues of a tap. @fds: filled from its start on, also where it fails */
 static int open_taps(const char *name, int *fds, size_t n, struct err *e)
 {
@@ -241,17 +274,26 @@ static void make_mac(const char *name, uint8_t mac[6])
 static int parse_tap(const char *text, char name[64], struct vmm_net *ret, struct err *e)
 {
 	char *rest = name, *part;
+	uint16_t open;
 	uint64_t n;
 
-	*ret = (struct vmm_net){ .mtu = 1500, .pairs = 1 };
+	*ret = (struct vmm_net){ .mtu = 1500 };
 	if (str_copy(name, 64, text) < 0)
 		return err_set(e, ENAMETOOLONG, "--tap: too long");
 	next_part(&rest);
 	make_mac(name, ret->mac);
+	open = inherited_taps(name);
+	if (open > VMM_NET_PAIRS_MAX)
+		return err_set(e, EINVAL, "--tap %s: %d descriptors at most", text,
+			       VMM_NET_PAIRS_MAX);
+	ret->pairs = open ? open : 1;
 	while ((part = next_part(&rest))) {
 		if (!strcmp(part, "vhost")) {
 			ret->vhost = 1;
 		} else if (str_starts(part, "queues=")) {
+			if (open)
+				return err_set(e, EINVAL, "--tap %s: each descriptor is a pair of queues: leave %s out",
+					       text, part);
 			if (parse_u64(part + strlen("queues="), &n) < 0 || !n ||
 			    n > VMM_NET_PAIRS_MAX)
 				return err_set(e, EINVAL, "--tap %s: queues is 1 to %d", text,
@@ -282,7 +324,7 @@ static int plug_tap(struct vmm *v, const char *text, struct err *e)
 	for (i = 0; i < ARRAY_LEN(fds); i++)
 		fds[i] = -1;
 	n = rq.net.pairs;
-	rc = open_taps(name, fds, n, e);
+	rc = (inherited_taps(name) ? take_taps : open_taps)(name, fds, n, e);
 	if (!rc && rq.net.vhost)
 		rc = open_vhosts(fds + n, n, e);
 	if (!rc) {

@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 		OPT_STR(0, "memory", &a.memory, "SIZE", "256M if not given; a multiple of 2M"),
 		OPT_U64(0, "vcpus", &a.vcpus, "N", "1 if not given"),
 		OPT_STRS(0, "disk", &a.disks, "FILE[,OPTION]", "raw; readonly, direct, serial=NAME; may be repeated"),
-		OPT_STRS(0, "tap", &a.taps, "NAME[,OPTION]", "a tap interface; vhost, queues=N, mac=MAC; may be repeated"),
+		OPT_STRS(0, "tap", &a.taps, "NAME[,OPTION]", "a tap interface, or fd:N[:N]...; vhost, queues=N, mac=MAC; may be repeated"),
 		OPT_STR(0, "console", &a.console, "FILE", "output only, to a file; - is the default"),
 		OPT_STRS(0, "port", &a.ports, "NAME=SOCKET", "a console port at a unix socket; may be repeated"),
 		OPT_STR(0, "metrics", &a.metrics, "FILE", "counters at the end and on SIGUSR1; *.json or OpenMetrics"),
