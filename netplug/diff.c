@@ -325,7 +325,7 @@ static int diff_link(struct diff *f, size_t i, struct err *e)
 		rc = remove_addresses(f, i, was, e);
 	if (!rc && (f->told[i] || !f->sure || was->mtu != l->mtu ||
 		    was->addr_gen_mode != l->addr_gen_mode ||
-		    was->tx_queue_len != l->tx_queue_len) &&
+		    was->tx_queue_len != l->tx_queue_len || was->no_arp != l->no_arp) &&
 	    !(to = add_link(&f->d->add, l, e)))
 		return -ENOMEM;
 	for (k = 0; k < l->n_addresses && !rc; k++) {

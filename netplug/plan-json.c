@@ -106,6 +106,8 @@ static void put_link(struct json_out *o, const Podvm__Link *l)
 	json_out_end(o);
 	json_out_u64(o, "addrGenMode", l->addr_gen_mode);
 	put_number(o, "txQueueLength", l->tx_queue_len);
+	if (l->no_arp)
+		json_out_bool(o, "noArp", true);
 	json_out_end(o);
 }
 

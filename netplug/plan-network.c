@@ -39,6 +39,7 @@
 #include <linux/ipv6.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -307,6 +308,7 @@ static int add_link(const struct scan *s, const struct netplug_plan *p,
 	/* None means no queue, of which a driver knows better. */
 	if (from && from->queue_len != DEFAULT_QUEUE_LEN)
 		l->tx_queue_len = from->queue_len;
+	l->no_arp = from && from->flags & IFF_NOARP;
 	l->name = strdup(port->name);
 	if (!l->name || !plan_set_bytes(&l->mac, port->mac, sizeof(port->mac)))
 		return err_set(e, ENOMEM, "out of memory");

@@ -6,8 +6,12 @@
  * interface of a pod's network namespace: the same namespace gives the same
  * plan. Ethernet interfaces whose other side is outside of the namespace are joined,
  * each by the model that plan-model.c chooses: veth; macvlan, in any mode; vlan; ipvlan
- * in L2 mode, whose lower interface knows the guest by its addresses, which stay on
- * the host's side. The loopback interface and the fallback devices that tunnel
+ * in the modes L2 and L3, whose lower interface knows the guest by its addresses, which
+ * stay on the host's side. In L3 mode it asks nobody for link addresses (IFF_NOARP), nor
+ * does the guest then; what the guest sends loses its Ethernet header on the way out, so
+ * any address of one destination will do. In L3S mode what arrives is handed to the
+ * namespace's IP input and passes no hook from which it could be redirected
+ * (drivers/net/ipvlan/ipvlan_l3s.c): refused. The loopback interface and the fallback devices that tunnel
  * modules put into every namespace are left alone. Any other interface is refused by
  * name: a pod that silently lacks one of its networks is worse than one that does not
  * start.
@@ -96,8 +100,8 @@ static int check_kind(const struct scan *s, const struct scan_link *l, struct er
 	if (i == ARRAY_LEN(kinds))
 		return err_set(e, EOPNOTSUPP, "interface %s: kind %s cannot be joined yet; veth, macvlan, ipvlan and vlan can: use a CNI plugin that makes one (bridge, ptp, macvlan, ...), or remove the interface",
 			       l->name, l->kind[0] ? l->kind : "none (a device of the host)");
-	if (!strcmp(l->kind, "ipvlan") && l->mode != IPVLAN_MODE_L2)
-		return err_set(e, EOPNOTSUPP, "interface %s: ipvlan in L3 mode has no link layer that could be joined; use mode l2, or macvlan",
+	if (!strcmp(l->kind, "ipvlan") && l->mode != IPVLAN_MODE_L2 && l->mode != IPVLAN_MODE_L3)
+		return err_set(e, EOPNOTSUPP, "interface %s: what arrives at an ipvlan in L3S mode goes to this namespace's own IP input, past every place from which the guest could get it; use mode l3 or l2",
 			       l->name);
 	if (lower && strcmp(l->kind, "veth"))
 		return err_set(e, EOPNOTSUPP, "interface %s: it is on top of %s of the same namespace, whose packets go to the guest; make it in the guest, or remove it",

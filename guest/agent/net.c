@@ -373,6 +373,7 @@ static int set_chance(int nl, int index, const Podvm__Link *l, struct err *e)
 
 static int configure(int nl, const struct rtm_link *found, const Podvm__Link *l, struct err *e)
 {
+	unsigned int flags = IFF_UP | (l->no_arp ? IFF_NOARP : 0);
 	size_t i;
 	int rc = 0;
 
@@ -380,7 +381,7 @@ static int configure(int nl, const struct rtm_link *found, const Podvm__Link *l,
 		rc = write_mode(l, IN6_ADDR_GEN_MODE_NONE, e);
 	if (rc < 0)
 		return rc;
-	rc = set_link(nl, found->index, IFF_UP, IFF_UP, NULL, l, e);
+	rc = set_link(nl, found->index, IFF_UP | (is_loopback(l) ? 0 : IFF_NOARP), flags, NULL, l, e);
 	if (rc < 0)
 		return err_wrap(e, "link %s: up with MTU %u", l->name, l->mtu);
 	for (i = 0; i < l->n_addresses; i++)

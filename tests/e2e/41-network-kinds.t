@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Conflists of cni-examples, each as it is but for the name of the node's interface: a pod
-# on an ipvlan and on a vlan, with policy routing, with routes to several gateways and
+# on an ipvlan, in L2 and L3 mode, and on a vlan, with policy routing, with routes to several gateways and
 # routes that refuse. Packets of every size pass both ways, and the namespace is
 # afterwards what it was. tests/native/matrix.t has all the others, without a guest.
 # shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 27
+plan 35
 
 UP=podvm-uplink # namespace of the network behind the node
 story_begin
@@ -37,12 +37,24 @@ for n in 3 4; do
 	ip -n "$UP" addr add 10.146.$n.1/24 dev $dev
 	ip -n "$UP" addr add "fd6f:6476:6d0$n::1/64" dev $dev nodad
 done
+# Pods in L3 mode are behind the node: it is the way to them, and knows the way on.
+ip addr add 10.146.20.2/24 dev podvm-up0
+ip addr add fd6f:6476:6d20::2/64 dev podvm-up0 nodad
+ip -n "$UP" addr add 10.146.20.1/24 dev up0
+ip -n "$UP" addr add fd6f:6476:6d20::1/64 dev up0 nodad
+ip -n "$UP" link set lo up
+ip -n "$UP" addr add 10.146.12.1/32 dev lo
+ip -n "$UP" addr add fd6f:6476:6d12::1/128 dev lo nodad
+ip route add 10.146.12.1 via 10.146.20.1
+ip -6 route add fd6f:6476:6d12::1 via fd6f:6476:6d20::1
+ip -n "$UP" route add 10.146.12.0/24 via 10.146.20.2
+ip -n "$UP" -6 route add fd6f:6476:6d12::/64 via fd6f:6476:6d20::2 src fd6f:6476:6d20::1
 
 in_pod() { podvm exec net "$@"; }
 # Where the pod's peers are: behind the uplink, or on the node.
 there() {
 	case $kind in
-	ipvlan | vlan) ip netns exec "$UP" "$@" ;;
+	ipvlan | l3 | vlan) ip netns exec "$UP" "$@" ;;
 	*) "$@" ;;
 	esac
 }
@@ -86,7 +98,7 @@ passes() {
 		"$(ip -n "$NETNS" -j link show eth0 | jq -r '.[0].address')"
 }
 
-for example in 31-podvm-ipvlan 32-podvm-vlan; do
+for example in 31-podvm-ipvlan 32-podvm-vlan 33-podvm-ipvlan-l3; do
 	pod_up $example
 	passes
 	pod_down

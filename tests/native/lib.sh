@@ -81,6 +81,9 @@ node_up() {
 	ip -n net -6 route add fd6f:6476:6d50::/64 via fd6f:6476:6d48::2
 	ip -n far route add default via 10.148.0.1
 	ip -n far -6 route add default via fd6f:6476:6d48::1
+	# Beyond the node, of pods in L3 mode.
+	ip -n net addr add 10.146.12.1/32 dev lo
+	ip -n net addr add fd6f:6476:6d12::1/128 dev lo nodad
 	# Gateways of the examples whose pods are on the node's own Ethernet.
 	if has_kind vlan; then
 		ip -n net link add link net0 name net0.100 type vlan id 100

@@ -175,13 +175,13 @@ one() {
 	pods='pod pod2'
 	case $model:$kind in
 	# They are on an interface of the node's already, and take no other on top.
-	macvtap:macvlan | macvtap:ipvlan) return ;;
+	macvtap:macvlan | macvtap:ipvlan | macvtap:l3) return ;;
 	esac
 	case $kind in
-	macvlan | ipvlan | vlan)
+	macvlan | ipvlan | l3 | vlan)
 		near=net
 		near_ns=$(ns net)
-		if ! has_kind "$kind"; then
+		if ! has_kind "$(echo "$kind" | sed s/l3/ipvlan/)"; then
 			echo "SKIP native: $what: this kernel has no $kind"
 			return
 		fi

@@ -108,6 +108,10 @@ static const char *const rows[] = {
 	   "ip nexthop add id 6 via 10.1.0.3 dev eth0 && ip nexthop add id 7 group 5/6,3 && "
 	   "ip route add 10.4.0.0/16 nhid 7 && ip nexthop add id 8 blackhole && "
 	   "ip route add 10.5.0.0/16 nhid 8",
+	/* Nobody is asked for link addresses, as on an ipvlan in L3 mode. */
+	V4 V6 "while ip addr | grep -q tentative; do sleep 0.1; done; "
+	      "ip link set eth0 arp off && ip route add default dev eth0 && "
+	      "ip route add 10.6.0.0/16 via 10.1.0.1",
 };
 
 /* Without the words of ip(8) about how an address was made and how long it still is. */

@@ -473,8 +473,8 @@ START_TEST(kinds_in_part)
 		bool here;
 		const char *want;
 	} rows[] = {
-		{ "ipvlan", IPVLAN_MODE_L3, 7, false, "ipvlan in L3 mode" },
-		{ "ipvlan", IPVLAN_MODE_L3S, 7, false, "ipvlan in L3 mode" },
+		{ "ipvlan", IPVLAN_MODE_L3, 7, false, NULL },
+		{ "ipvlan", IPVLAN_MODE_L3S, 7, false, "an ipvlan in L3S mode" },
 		{ "ipvlan", IPVLAN_MODE_L2, 7, false, NULL },
 		{ "vlan", 0, 3, false, NULL },
 		{ "vlan", 0, 3, true, "interface eth1: it is on top of eth0" },
