@@ -3,14 +3,15 @@
 # Tests, demo, bench, lint. Included by the top Makefile.
 
 # ---- unit tests -------------------------------------------------------------
-# Calls that tests/kit/fault.c, fault-net.c, aio.c, storage.c and fakehost.c stand in front of.
+# Calls that tests/kit/fault.c, fault-net.c, fault-sock.c, aio.c, storage.c and fakehost.c stand in front of.
 UNIT_WRAPPED := malloc calloc realloc strdup write renameat ftruncate64 pthread_create \
 	uring_add uring_submit uring_peek uring_pop preadv64v2 pwritev64v2 fdatasync fallocate64 time \
 	openat64 mkdirat linkat unlinkat mknodat symlinkat mount umount2 renameat2 syncfs fsync fchown \
 	fchownat fchmod chmod futimens utimensat fsetxattr setxattr pwrite64 statx \
 	mountopt_mount blockdev_open blockdev_autoclear \
 	blockdev_same blockdev_probe dm_openers holders_name holders_mount holders_count clock_ms \
-	mnl_socket_open2 mnl_socket_sendto mnl_socket_recvfrom ioctl
+	mnl_socket_open2 mnl_socket_sendto mnl_socket_recvfrom ioctl \
+	socket bind listen accept4 epoll_ctl timerfd_create timerfd_settime send sendmsg
 UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
 
 # These include sources whole, with some of their calls replaced: what they define so is

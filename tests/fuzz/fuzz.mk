@@ -30,6 +30,11 @@ NETLINK_WRAPPED := mnl_socket_open2 mnl_socket_bind mnl_socket_setsockopt mnl_so
 		   mnl_socket_close mnl_socket_sendto mnl_socket_recvfrom netns_enter netns_leave
 $(B)/tests/fuzz-netlink: FUZZ_WRAP = $(NETLINK_WRAPPED:%=-Wl,--wrap=%)
 
+# Calls that fuzz_relay.c stands in front of.
+RELAY_WRAPPED := calloc malloc realloc socket bind listen accept4 epoll_ctl timerfd_settime send recv \
+		 sendmsg clock_ms
+$(B)/tests/fuzz-relay: FUZZ_WRAP = $(RELAY_WRAPPED:%=-Wl,--wrap=%)
+
 .SECONDARY:
 
 .PHONY: fuzz-programs fuzz fuzz-replay

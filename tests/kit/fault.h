@@ -12,6 +12,8 @@
 #define KIT_FAULT_TREE 8u
 /* Sockets, requests and answers of netlink, and ioctl() (fault-net.c). */
 #define KIT_FAULT_NETLINK 16u
+/* Sockets, what is sent on them, and sources of a loop (fault-sock.c). */
+#define KIT_FAULT_SOCKETS 32u
 
 void kit_fault_arm(unsigned int kinds, unsigned int nth, int code);
 bool kit_fault_fired(void);

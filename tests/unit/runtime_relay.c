@@ -77,6 +77,8 @@ void task_owner_lost(struct task *t)
 static int pod_ns, guest_ns, call_fd; /* call_fd: listening socket of the "guest" */
 static pid_t relay_pid, guest_pid, sup_pid;
 static int sup_end;		/* supervisor's end of the relay's socket */
+static unsigned int fault_kind;	/* of the call that fails */
+static int fault_code;
 static struct sockaddr_un guest_at;
 static socklen_t guest_at_len;
 
@@ -175,7 +177,7 @@ __attribute__((noreturn)) static void run_guest(unsigned int nth)
 	struct err e = { 0 };
 
 	if (nth)
-		kit_fault_arm(KIT_FAULT_MEMORY, nth, ENOMEM);
+		kit_fault_arm(fault_kind, nth, fault_code);
 	if (setns(guest_ns, CLONE_NEWNET) < 0 || loop_new(&a.loop, &e) < 0 ||
 	    loop_add(a.loop, call_fd, EPOLLIN, on_call, &a, &a.listen_src, &e) < 0)
 		told_to_end = 1;
@@ -239,7 +241,7 @@ __attribute__((noreturn)) static void run_relay(int sup, bool isolated, unsigned
 	if (isolated)
 		rc = relayd_isolate(dup(pod_ns), &e);
 	if (nth)
-		kit_fault_arm(KIT_FAULT_MEMORY, nth, ENOMEM);
+		kit_fault_arm(fault_kind, nth, fault_code);
 	if (!rc)
 		rc = relayd_new(sup, &d, &e);
 	if (!rc && isolated)
@@ -1140,26 +1142,41 @@ static int session(void)
 	return relay_pid ? reap(&relay_pid) : WEXITSTATUS(status);
 }
 
-/* With the n-th allocation failing: no crash, no leak. 42: none failed. */
-START_TEST(memory_that_is_short)
+/* Whose calls fail, and which. */
+static const struct {
+	bool agent;
+	unsigned int kind;
+	int code;
+} failing[] = {
+	{ false, KIT_FAULT_MEMORY, ENOMEM },
+	{ true, KIT_FAULT_MEMORY, ENOMEM },
+	{ false, KIT_FAULT_SOCKETS, EMFILE },
+	{ true, KIT_FAULT_SOCKETS, EMFILE },
+};
+
+/* With the n-th call failing: no crash, no leak. 42: none failed. */
+START_TEST(calls_that_fail)
 {
+	bool agent = failing[_i].agent;
 	unsigned int n;
 	int rc = 0;
 
+	fault_kind = failing[_i].kind;
+	fault_code = failing[_i].code;
 	setup();
 	for (n = 1; rc != 42; n++) {
-		start_guest(_i ? n : 0);
-		start_relay(false, _i ? 0 : n);
+		start_guest(agent ? n : 0);
+		start_relay(false, agent ? 0 : n);
 		start_supervisor();
 		rc = session();
 		/* Without an agent the relay has nothing to do. */
-		ck_assert_msg(!rc || rc == (_i ? 1 : 42), "allocation %u: relay: %d", n, rc);
+		ck_assert_msg(!rc || rc == (agent ? 1 : 42), "call %u: relay: %d", n, rc);
 		kill(guest_pid, SIGTERM);
-		if (_i)
+		if (agent)
 			rc = reap(&guest_pid);
 		else
 			stop(&guest_pid);
-		ck_assert_msg(!rc || rc == 42, "allocation %u: agent: %d", n, rc);
+		ck_assert_msg(!rc || rc == 42, "call %u: agent: %d", n, rc);
 		ck_assert_uint_lt(n, 100);
 	}
 	ck_assert_uint_gt(n, 8);
@@ -1529,7 +1546,7 @@ Suite *runtime_relay_suite(void)
 	tcase_set_timeout(other, 60);
 	tcase_add_test(other, told_by_the_kernel);
 	tcase_add_loop_test(other, everything_else_is_fatal, 0, 7);
-	tcase_add_loop_test(other, memory_that_is_short, 0, 2);
+	tcase_add_loop_test(other, calls_that_fail, 0, ARRAY_LEN(failing));
 	tcase_add_loop_test(other, resolv_conf_names_the_stub, 0, ARRAY_LEN(confs));
 	suite_add_tcase(s, other);
 	return s;
