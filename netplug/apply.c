@@ -147,13 +147,15 @@ static int take_port(const struct apply *a, const struct plan_port *p,
 	int rc = check_port(a->nl, p, &queue_len, e);
 
 	if (!rc)
-		rc = tc_tap_take(a->netns_fd, p, out->tap_fd, n, e);
+		rc = (p->model == NETPLUG_TC ? tc_tap_take : macvtap_take)(a->netns_fd, p, out->tap_fd,
+									   n, e);
 	if (rc < 0)
 		return rc;
 	out->n_taps = n;
 	memcpy(out->name, p->name, sizeof(out->name));
 	memcpy(out->mac, p->mac, sizeof(out->mac));
 	out->mtu = p->mtu;
+	out->ifindex = p->ifindex;
 	return 0;
 }
 

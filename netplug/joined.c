@@ -30,6 +30,9 @@ const struct scan_link *joined_tap(const struct scan *s, const struct scan_link 
 {
 	size_t i;
 
+	/* Of somebody else: it needs nothing beside it (plan_ready()). */
+	if (!strcmp(l->kind, "macvtap") && !joined_is_tap(l))
+		return l;
 	for (i = 0; i < s->n_links; i++)
 		if (joined_is_tap(&s->link[i]) &&
 		    !strcmp(s->link[i].alias + strlen(SCAN_TAP_ALIAS), l->name))

@@ -26,11 +26,16 @@
  * descriptors. The name that /dev may have for it says nothing: it is made of the
  * index, which two namespaces can have both.
  *
+ * One that somebody else has made for a VM is opened as it is, if nobody holds it. The
+ * kernel gives each further descriptor a share of the packets and tells of none, so that
+ * the processes are asked (/proc/PID/fd): those of our own PID namespace.
+ *
  * Sources: ip-link(8) macvtap; drivers/net/macvlan.c (macvlan_handle_frame,
  * macvlan_compute_filter), tap.c (tap_open) in the kernel; fsopen(2), fsmount(2).
  */
 #include "netplug/macvtap.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_link.h>
@@ -188,6 +193,78 @@ int macvtap_open(int netns_fd, uint32_t ifindex, int *ret_fds, size_t n, struct 
 	for (i = 0; i < n && rc < 0; i++)
 		fd_close(&ret_fds[i]);
 	return rc;
+}
+
+static bool holds(int proc, const char *pid, dev_t dev)
+{
+	char path[300];
+	struct dirent *en;
+	bool found = false;
+	DIR *d;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/fd", pid);
+	fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d)
+		fd_close(&fd);
+	while (d && !found && (en = readdir(d))) {
+		struct stat st;
+
+		found = !fstatat(dirfd(d), en->d_name, &st, 0) && S_ISCHR(st.st_mode) &&
+			st.st_rdev == dev;
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+/* Return: 0; -EBUSY, naming a process that holds the device; minus errno */
+static int check_free(dev_t dev, struct err *e)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *en;
+	int rc = 0;
+
+	if (!d)
+		return err_sys(e, "/proc");
+	while (!rc && (en = readdir(d)))
+		if (strspn(en->d_name, "0123456789") == strlen(en->d_name) &&
+		    holds(dirfd(d), en->d_name, dev))
+			rc = err_set(e, EBUSY, "process %s holds it already; end that VM first",
+				     en->d_name);
+	closedir(d);
+	return rc;
+}
+
+/* In the namespace. */
+static int device_in(int netns_fd, uint32_t ifindex, dev_t *ret, struct err *e)
+{
+	int back, rc = netns_enter(netns_fd, &back, e);
+
+	if (rc < 0)
+		return rc;
+	rc = device_of(ifindex, ret, e);
+	netns_leave(back);
+	return rc;
+}
+
+/**
+ * macvtap_take() - open the queues of a macvtap that somebody else has made
+ * @netns_fd: where it is, borrowed
+ * @ret_fds:  as of macvtap_open()
+ *
+ * Return: 0; -EBUSY if a process holds it; minus errno
+ * Context: the calling thread is in the namespace meanwhile
+ */
+int macvtap_take(int netns_fd, const struct plan_port *p, int *ret_fds, size_t n, struct err *e)
+{
+	dev_t dev = 0;
+	int rc = device_in(netns_fd, p->ifindex, &dev, e);
+
+	if (!rc)
+		rc = check_free(dev, e);
+	return rc < 0 ? rc : macvtap_open(netns_fd, p->ifindex, ret_fds, n, e);
 }
 
 /**

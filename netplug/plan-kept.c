@@ -9,6 +9,10 @@
  * nothing is made, and nothing is undone when the VM ends. If a part is missing, the
  * interface is refused, since a VM there would have no network.
  *
+ * An interface that is a macvtap of somebody else is such a tap by itself: what its
+ * descriptors give and take are the packets of its own MAC, and as long as one is open the
+ * namespace's stack gets none. The guest takes its addresses, which stay where they are.
+ *
  * A tap that nobody holds has no carrier (tun_set_iff(), __tun_detach() in the
  * kernel's drivers/net/tun.c), which tells one in use from one that is free.
  */
@@ -54,6 +58,22 @@ static const char *fault(const struct scan *s, const struct scan_link *l,
 	if (!leads(s, tap, l))
 		return "sends nothing to it: the filter is missing";
 	return NULL;
+}
+
+/**
+ * plan_ready() - whether an interface needs nothing beside it: a macvtap
+ * @l:    none of ours
+ * @port: gets tap, model, there, many; untouched if it is none
+ */
+bool plan_ready(const struct scan_link *l, struct plan_port *port)
+{
+	if (strcmp(l->kind, "macvtap") != 0)
+		return false;
+	memcpy(port->tap, l->name, sizeof(port->tap));
+	port->there = port->many = true;
+	port->model = NETPLUG_MACVTAP;
+	snprintf(port->why, sizeof(port->why), "it is one already");
+	return true;
 }
 
 /**

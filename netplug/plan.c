@@ -17,7 +17,7 @@
  * start.
  *
  * An interface on top of another one of the same namespace is refused: what
- * arrives at the lower one goes to the guest before the upper one sees it. So are two
+ * arrives at the lower one goes to the guest before the upper one sees it. So are a tap, and two
  * interfaces of one MAC, which the guest could not tell apart.
  *
  * Refused as well: proxied neighbours, and addresses on lo.
@@ -88,17 +88,20 @@ static void pick_tap(const struct scan *s, const struct netplug_plan *p,
 
 static int check_kind(const struct scan *s, const struct scan_link *l, struct err *e)
 {
-	static const char *const kinds[] = { "veth", "macvlan", "ipvlan", "vlan" };
+	static const char *const kinds[] = { "veth", "macvlan", "ipvlan", "vlan", "macvtap" };
 	const struct scan_link *lower = l->lower_here ? scan_link_at(s, l->peer) : NULL;
 	size_t i;
 
 	if (!strcmp(l->kind, "netkit"))
 		return err_set(e, EOPNOTSUPP, "interface %s: netkit has no link layer, and programs of its own in the place of tc's; let the CNI plugin make a veth (Cilium: bpf.datapathMode=veth)",
 			       l->name);
+	if (!strcmp(l->kind, "tun"))
+		return err_set(e, EOPNOTSUPP, "interface %s: behind a tap is this namespace itself, which has the tap's addresses, so that a guest with the same would reach nobody; let the CNI chain make a veth, and podvm its tap, or use a macvtap",
+			       l->name);
 	for (i = 0; i < ARRAY_LEN(kinds) && strcmp(l->kind, kinds[i]); i++)
 		;
 	if (i == ARRAY_LEN(kinds))
-		return err_set(e, EOPNOTSUPP, "interface %s: kind %s cannot be joined yet; veth, macvlan, ipvlan and vlan can: use a CNI plugin that makes one (bridge, ptp, macvlan, ...), or remove the interface",
+		return err_set(e, EOPNOTSUPP, "interface %s: kind %s cannot be joined yet; veth, macvlan, ipvlan, vlan and macvtap can: use a CNI plugin that makes one (bridge, ptp, macvlan, ...), or remove the interface",
 			       l->name, l->kind[0] ? l->kind : "none (a device of the host)");
 	if (!strcmp(l->kind, "ipvlan") && l->mode != IPVLAN_MODE_L2 && l->mode != IPVLAN_MODE_L3)
 		return err_set(e, EOPNOTSUPP, "interface %s: what arrives at an ipvlan in L3S mode goes to this namespace's own IP input, past every place from which the guest could get it; use mode l3 or l2",
@@ -160,6 +163,8 @@ int plan_port_add(const struct scan *s, const struct scan_link *l,
 	rc = plan_kept(s, l, port, e);
 	if (!rc)
 		rc = plan_unjoined(s, l, e);
+	if (!rc)
+		plan_ready(l, port);
 	if (rc >= 0)
 		rc = check_link(s, l, e);
 	if (!rc)

@@ -35,7 +35,8 @@ struct plan_keep {
  * @joined:  it has its tap; @plug_mtu is the MTU that it was joined with
  * @settled: the guest has been told all that the plan has of it
  * @keep:    of the tap that is made
- * @there:   @tap is there and joined already, kept by attach or the CNI plugin
+ * @there:   @tap is there and joined already, kept by attach or the CNI plugin, or is the
+ *           interface itself
  * @busy:    of a tap that is there: somebody holds it
  * @many:    of a tap that is there: it takes several queues
  * @queues:  of a tap that is there: pairs that its VM shall use; 0: not known
@@ -87,6 +88,7 @@ struct netplug_plan {
 bool plan_is_kept(const struct scan_link *l);
 int plan_kept(const struct scan *s, const struct scan_link *l, struct plan_port *port,
 	      struct err *e);
+bool plan_ready(const struct scan_link *l, struct plan_port *port);
 int plan_port_add(const struct scan *s, const struct scan_link *l, enum netplug_model wanted,
 		  struct netplug_plan *p, struct err *e);
 int plan_read(int netns_fd, struct scan **ret, struct err *e);

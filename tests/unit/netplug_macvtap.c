@@ -513,6 +513,41 @@ START_TEST(packets_reach_the_guest)
 }
 END_TEST
 
+/* One that somebody else has made for a VM: opened as it is, by one VM at a time. */
+START_TEST(somebody_elses)
+{
+	struct netplug_port other[NETPLUG_PORTS_MAX];
+	struct err e = { 0 };
+	struct kit_joined t;
+	size_t n;
+
+	kit_joined_new(&t);
+	kit_run("ip link del eth0");
+	kit_run_in(t.n.host, "ip link add l0 type veth peer name l1 && ip link set l0 up && "
+		   "ip link set l1 up && ip link add link l0 name mt0 address 02:00:00:00:00:07 mtu 1400 "
+		   "type macvtap mode bridge && ip link set mt0 netns %s", t.n.path);
+	kit_run("ip link set mt0 up && ip addr add 10.7.0.2/24 dev mt0 && ip route add default via 10.7.0.1");
+	t.taps = 2;
+	kit_joined_plan(&t, NULL);
+	kit_joined_apply(&t);
+	ck_assert_uint_eq(t.n_ports, 1);
+	ck_assert_str_eq(t.port[0].name, "mt0");
+	ck_assert_uint_eq(t.port[0].mtu, 1400);
+	ck_assert_uint_eq(t.port[0].n_taps, 2);
+	ck_assert_mem_eq(t.port[0].mac, "\x02\0\0\0\0\x07", 6);
+	ck_assert_uint_eq(journal_mark(t.j), 0);
+	ck_assert_str_eq(netplug_plan_network(t.p)->links[0]->name, "mt0");
+	ck_assert_uint_eq(netplug_plan_network(t.p)->links[0]->n_addresses, 2);
+	ck_assert_int_eq(netplug_apply(t.p, t.n.pod, t.n.path, 1, t.j, other, &n, &e), -EBUSY);
+	ck_assert_msg(strstr(e.text, "interface mt0: process "), "%s", e.text);
+	kit_joined_close_taps(&t);
+	kit_joined_apply(&t);
+	kit_joined_close_taps(&t);
+	joined_unchanged(&t);
+	kit_joined_done(&t);
+}
+END_TEST
+
 Suite *netplug_macvtap_suite(void)
 {
 	Suite *s = suite_create("netplug_macvtap");
@@ -536,6 +571,7 @@ Suite *netplug_macvtap_suite(void)
 	tcase_add_test(tc, undo_twice);
 	tcase_add_test(tc, lifetime_goes_on);
 	tcase_add_test(tc, broken_records);
+	tcase_add_test(tc, somebody_elses);
 	tcase_add_loop_test(tc, packets_reach_the_guest, 0, 2);
 	tcase_set_timeout(tc, 300);
 	return s;

@@ -349,7 +349,7 @@ static const struct {
 	{ "ip link add br0 type bridge", "interface br0: kind bridge cannot be joined yet" },
 	{ "ip link add link eth0 mv0 type macvlan mode bridge",
 	  "interface mv0: it is on top of eth0 of the same namespace" },
-	{ "ip tuntap add mode tun name tun5", "interface tun5: kind tun cannot be joined yet" },
+	{ "ip tuntap add mode tap name tap5", "interface tap5: behind a tap is this namespace itself" },
 	{ "ip link set eth0 mtu 65535", "interface eth0: MTU 65535" },
 	{ "ip link set eth0 address 02:00:00:00:00:77 && ip link add eth1 address 02:00:00:00:00:77 "
 	  "type veth peer name h1 netns $HOST && ip link set eth1 up",
@@ -414,6 +414,8 @@ static const struct {
 	{ "macvlan", "eth1", NULL, IFF_UP, 0, NULL },
 	{ "macvlan", "eth1", NULL, 0, 0, "interface eth1: it is down" },
 	{ "ipvlan", "eth1", NULL, IFF_UP, 0, NULL },
+	{ "macvtap", "eth1", NULL, IFF_UP, 0, NULL },
+	{ "tun", "eth1", NULL, IFF_UP, 0, "let the CNI chain make a veth" },
 	{ "dummy", "eth1", NULL, IFF_UP, 0, "interface eth1: kind dummy cannot" },
 	{ "vlan", "eth1", NULL, IFF_UP, 0, NULL },
 	{ "netkit", "eth1", NULL, IFF_UP, 0, "let the CNI plugin make a veth" },
