@@ -80,7 +80,9 @@ $(B)/tests/tree-stack: $(B)/obj/tests/e2e/tree-stack.o $(B)/obj/tests/kit/stack.
 # These run in a container, of which the first is the only program.
 $(B)/tests/tree-list: $(B)/agent/tests/e2e/tree-list.o
 $(B)/tests/inside: $(call aobj,tests/e2e/inside.c)
-$(B)/tests/tree-list $(B)/tests/inside:
+$(B)/tests/traffic: $(call aobj,tests/native/traffic.c tests/native/traffic-serve.c lib/err.c lib/fd.c \
+		    lib/opt.c lib/proc.c lib/str.c)
+$(B)/tests/tree-list $(B)/tests/inside $(B)/tests/traffic:
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(AGENT_LINK) $(CFLAGS) $^ $(LDFLAGS) -o $@
@@ -102,7 +104,8 @@ $(engines_dir)/stamp:
 
 # What stories need besides the programs themselves.
 .PHONY: e2e-programs tools
-e2e-programs: $(engines_dir)/stamp $(B)/tests/echo-port $(B)/tests/dns-stub $(B)/tests/nic-drive $(B)/tests/inside $(B)/tests/tree-list \
+e2e-programs: $(engines_dir)/stamp $(B)/tests/echo-port $(B)/tests/dns-stub $(B)/tests/nic-drive $(B)/tests/inside \
+	      $(B)/tests/traffic $(B)/tests/tree-list \
 	      $(B)/tests/tree-stack $(B)/tests/unit share-programs
 
 # Command-line tools that need no virtual machine; root, on this machine.

@@ -17,7 +17,8 @@ $(B)/tests/libagent.a: $(call obj,$(filter-out guest/agent/main.c,$(AGENT_SRC)))
 $(B)/tests/native-guest: $(B)/obj/tests/native/guest.o $(B)/tests/libagent.a $(B)/libnetplug.a \
 			 $(B)/liblib.a
 $(B)/tests/native-attach: $(B)/obj/tests/native/attach.o $(B)/libnetplug.a $(B)/liblib.a
-$(B)/tests/native-traffic: $(B)/obj/tests/native/traffic.o $(B)/liblib.a
+$(B)/tests/native-traffic: $(B)/obj/tests/native/traffic.o $(B)/obj/tests/native/traffic-serve.o \
+			   $(B)/liblib.a
 $(B)/tests/native-monitor: $(B)/obj/tests/native/monitor.o $(B)/liblib.a
 $(NATIVE_TESTS):
 	$(call say,LD,$@)

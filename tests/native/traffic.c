@@ -13,6 +13,10 @@
  * that fit into a frame, and ones that do not, which come back as they are. With
  * --path-mtu the caller must find out that larger packets do not get through: by the
  * route that it has, or by the first one that a router refuses.
+ *
+ * "-" for FROM is the caller's own namespace. Where the other side is another kernel's, TO
+ * is "-", and there a second process serves: native-traffic --serve. What it gets by TCP it
+ * sends back (traffic-serve.c), so that one hash is of both ways.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,10 +35,14 @@
 #include "lib/mem.h"
 #include "lib/opt.h"
 #include "lib/proc.h"
+#include "tests/native/traffic.h"
 
 /* The first packets of a path wait for neighbours to be resolved, at most so long. */
 #define ANSWER_MS 10000
 #define TRIES 4
+
+/* FROM: the caller's namespace; TO: somebody serves there. */
+#define HERE "-"
 
 /* A datagram in one frame, and one of many fragments. */
 #define SMALL_BYTES 1000
@@ -43,7 +51,7 @@
 struct options {
 	const char *from, *to, *address, *source;
 	uint64_t port, dial, bytes, path_mtu;
-	bool no_udp, no_tcp, refused, help;
+	bool no_udp, no_tcp, refused, serve, help;
 };
 
 /**
@@ -86,21 +94,31 @@ static uint64_t sum_of(uint32_t seed, uint64_t bytes)
 	return sum;
 }
 
-/* A socket of another namespace. */
-static int socket_in(const char *netns, int family, int type, struct err *e)
+static int new_socket(const char *netns, int family, int type, struct err *e)
 {
-	_cleanup_close_ int back = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	_cleanup_close_ int there = open(netns, O_RDONLY | O_CLOEXEC);
-	int fd, one = 1;
+	int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
 
-	if (back < 0 || there < 0 || setns(there, CLONE_NEWNET) < 0)
-		return err_sys(e, "namespace %s", netns);
-	fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (setns(back, CLONE_NEWNET) < 0)
-		abort();
 	if (fd < 0)
 		return err_sys(e, "socket in %s", netns);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	return fd;
+}
+
+/* A socket of another namespace. */
+static int socket_in(const char *netns, int family, int type, struct err *e)
+{
+	_cleanup_close_ int back = -1, there = -1;
+	int fd;
+
+	if (!strcmp(netns, HERE))
+		return new_socket(netns, family, type, e);
+	back = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	there = open(netns, O_RDONLY | O_CLOEXEC);
+	if (back < 0 || there < 0 || setns(there, CLONE_NEWNET) < 0)
+		return err_sys(e, "namespace %s", netns);
+	fd = new_socket(netns, family, type, e);
+	if (setns(back, CLONE_NEWNET) < 0)
+		abort();
 	return fd;
 }
 
@@ -215,24 +233,25 @@ static int take_some(struct side *s, struct err *e)
 	return !n;
 }
 
-/* Both send and receive until both have all. */
-static int exchange(struct side s[2], uint64_t bytes, struct err *e)
+/* All @n, one or two, send and receive until they have all. */
+static int exchange(struct side s[2], int n, uint64_t bytes, struct err *e)
 {
-	bool end[2] = {false, false};
+	bool end[2] = {false, n == 1};
 	int i, rc = 0;
 
 	while (rc >= 0 && (!end[0] || !end[1])) {
 		struct pollfd p[2];
 
-		for (i = 0; i < 2; i++)
+		for (i = 0; i < n; i++)
 			p[i] = (struct pollfd){.fd = s[i].fd,
 					       .events = (short)((end[i] ? 0 : POLLIN) |
 								 (s[i].shut ? 0 : POLLOUT))};
-		rc = poll(p, 2, ANSWER_MS);
+		rc = poll(p, (nfds_t)n, ANSWER_MS);
 		if (rc <= 0)
 			return err_set(e, ETIMEDOUT, "TCP: stuck after %llu bytes to it, %llu back",
-				       (unsigned long long)s[1].got, (unsigned long long)s[0].got);
-		for (i = 0; i < 2 && rc >= 0; i++) {
+				       (unsigned long long)(n > 1 ? s[1].got : s[0].sent),
+				       (unsigned long long)s[0].got);
+		for (i = 0; i < n && rc >= 0; i++) {
 			if (p[i].revents & (POLLIN | POLLERR) && !end[i]) {
 				rc = take_some(&s[i], e);
 				end[i] = rc == 1;
@@ -244,13 +263,35 @@ static int exchange(struct side s[2], uint64_t bytes, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
+/* Whether @s got what @from sent. */
+static int compare(const struct side *s, const struct side *from, uint64_t bytes, struct err *e)
+{
+	if (s->got == bytes && s->sum == sum_of(from->seed, bytes))
+		return 0;
+	return err_set(e, EBADMSG, "TCP: %llu of %llu bytes arrived, hash %s",
+		       (unsigned long long)s->got, (unsigned long long)bytes,
+		       s->got == bytes ? "differs" : "of fewer");
+}
+
+/* With who serves elsewhere. */
+static int tcp_echo(const struct options *o, const struct sockaddr_in6 *to, struct err *e)
+{
+	_cleanup_close_ int caller = client(o, to, SOCK_STREAM, e);
+	struct side s[2] = {{.seed = 0x1234567, .fd = caller}};
+	int rc = caller < 0 ? caller : exchange(s, 1, o->bytes, e);
+
+	return rc < 0 ? rc : compare(s, s, o->bytes, e);
+}
+
 static int tcp(const struct options *o, struct err *e)
 {
 	_cleanup_close_ int listener = -1, caller = -1, answerer = -1;
 	struct sockaddr_in6 to;
 	struct side s[2] = {{.seed = 0x1234567}, {.seed = 0x7654321}};
-	int rc = address(o->address, o->dial, &to, e), i;
+	int rc = address(o->address, o->dial, &to, e);
 
+	if (!rc && !strcmp(o->to, HERE))
+		return tcp_echo(o, &to, e);
 	if (!rc)
 		rc = listener = server(o, &to, SOCK_STREAM, e);
 	if (rc >= 0)
@@ -264,28 +305,19 @@ static int tcp(const struct options *o, struct err *e)
 		return err_sys(e, "accept");
 	s[0].fd = caller;
 	s[1].fd = answerer;
-	rc = exchange(s, o->bytes, e);
-	for (i = 0; i < 2 && !rc; i++)
-		if (s[i].got != o->bytes || s[i].sum != sum_of(s[!i].seed, o->bytes))
-			rc = err_set(e, EBADMSG, "TCP: %llu of %llu bytes arrived, hash %s",
-				     (unsigned long long)s[i].got, (unsigned long long)o->bytes,
-				     s[i].got == o->bytes ? "differs" : "of fewer");
-	return rc;
+	rc = exchange(s, 2, o->bytes, e);
+	if (!rc)
+		rc = compare(&s[0], &s[1], o->bytes, e);
+	return rc ? rc : compare(&s[1], &s[0], o->bytes, e);
 }
 
-/* Sends one datagram there and back. */
-static int echo(int caller, int answerer, const uint8_t *data, size_t size, struct err *e)
+/* The side that answers: takes a datagram and sends it back. */
+static int bounce(int answerer, const uint8_t *data, size_t size, uint8_t *buf, struct err *e)
 {
-	_cleanup_free_ uint8_t *buf = malloc(size + 1);
 	struct sockaddr_in6 who;
 	socklen_t len = sizeof(who);
-	int rc;
+	int rc = wait_for(answerer, POLLIN, ANSWER_MS / TRIES, e, "datagram");
 
-	if (!buf)
-		return err_set(e, ENOMEM, "out of memory");
-	if (send(caller, data, size, 0) != (ssize_t)size)
-		return err_sys(e, "send of %zu bytes", size);
-	rc = wait_for(answerer, POLLIN, ANSWER_MS / TRIES, e, "datagram");
 	if (rc < 0)
 		return rc;
 	if (recvfrom(answerer, buf, size + 1, 0, (void *)&who, &len) != (ssize_t)size ||
@@ -293,7 +325,23 @@ static int echo(int caller, int answerer, const uint8_t *data, size_t size, stru
 		return err_set(e, EBADMSG, "datagram of %zu bytes: it changed on its way", size);
 	if (sendto(answerer, buf, size, 0, (void *)&who, len) != (ssize_t)size)
 		return err_sys(e, "send %zu bytes back", size);
-	rc = wait_for(caller, POLLIN, ANSWER_MS / TRIES, e, "datagram back");
+	return 0;
+}
+
+/* Sends one datagram there and back. @answerer: -1: somebody else's */
+static int echo(int caller, int answerer, const uint8_t *data, size_t size, struct err *e)
+{
+	_cleanup_free_ uint8_t *buf = malloc(size + 1);
+	int rc = 0;
+
+	if (!buf)
+		return err_set(e, ENOMEM, "out of memory");
+	if (send(caller, data, size, 0) != (ssize_t)size)
+		return err_sys(e, "send of %zu bytes", size);
+	if (answerer >= 0)
+		rc = bounce(answerer, data, size, buf, e);
+	if (!rc)
+		rc = wait_for(caller, POLLIN, ANSWER_MS / TRIES, e, "datagram back");
 	if (rc < 0)
 		return rc;
 	if (recv(caller, buf, size + 1, 0) != (ssize_t)size || memcmp(buf, data, size))
@@ -311,7 +359,7 @@ static int udp(const struct options *o, size_t size, struct err *e)
 
 	if (!data)
 		return err_set(e, ENOMEM, "out of memory");
-	if (!rc)
+	if (!rc && strcmp(o->to, HERE) != 0)
 		rc = answerer = server(o, &to, SOCK_DGRAM, e);
 	if (rc >= 0)
 		rc = caller = client(o, &to, SOCK_DGRAM, e);
@@ -399,16 +447,20 @@ int main(int argc, char **argv)
 		OPT_FLAG(0, "no-tcp", &o.no_tcp, "no TCP"),
 		OPT_FLAG(0, "no-udp", &o.no_udp, "no UDP"),
 		OPT_FLAG(0, "refused", &o.refused, "the connection must be refused"),
+		OPT_FLAG(0, "serve", &o.serve, "answer in this namespace, until killed"),
 		OPT_FLAG('h', "help", &o.help, "this text"),
 		OPT_END};
 	struct err e = {0};
 	int first, rc = opt_parse(table, argc, argv, &first, &e);
 
 	if (o.help) {
-		puts("usage: native-traffic [OPTION]... FROM TO ADDRESS");
+		puts("usage: native-traffic [OPTION]... FROM TO ADDRESS\n"
+		     "       native-traffic --serve [--port PORT]");
 		opt_help(stdout, table);
 		return 0;
 	}
+	if (!rc && o.serve)
+		rc = traffic_serve((uint16_t)o.port, &e);
 	if (!rc && argc - first != 3)
 		rc = err_set(&e, EINVAL, "FROM, TO and ADDRESS are needed");
 	if (!rc) {
