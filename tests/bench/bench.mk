@@ -5,7 +5,8 @@
 #   make bench    installs what is missing, builds, measures on the test node;
 #                 the table goes to standard output and to build/bench/
 
-BENCH_TESTS := $(B)/tests/bench-boot $(B)/tests/bench-timed
+BENCH_TESTS := $(B)/tests/bench-boot $(B)/tests/bench-timed $(B)/tests/bench-wired \
+	       $(B)/tests/bench-delay
 
 $(B)/tests/bench-boot: $(B)/obj/tests/bench/boot.o $(B)/obj/tests/bench/sample.o \
 		       $(B)/libvmm.a $(B)/liblib.a
@@ -18,6 +19,16 @@ $(B)/tests/bench-timed: $(B)/obj/tests/bench/timed.o $(B)/obj/tests/bench/sample
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(call link,$(LIBS_LIB))
+
+$(B)/tests/bench-wired: $(B)/obj/tests/bench/wired.o $(B)/libnetplug.a $(B)/liblib.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link,$(LIBS_NETPLUG) $(LIBS_LIB))
+
+$(B)/tests/bench-delay: $(B)/obj/tests/bench/delay.o
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(call link)
 
 .PHONY: bench bench-programs
 bench-programs: $(BENCH_TESTS)
