@@ -31,6 +31,7 @@
 #include "lib/mem.h"
 #include "lib/pod.h"
 #include "lib/str.h"
+#include "runtime/trust.h"
 
 static int run_one(const struct spec_hook *h, const char *state, struct err *e)
 {
@@ -114,7 +115,7 @@ static int check(const struct spec *s, const char *kind, const Podvm__Hooks *h, 
 		return err_set(e, ENOENT, "/hooks/%s/%zu/path: %s: not in the container's root file "
 			       "system, which is all that the pod's machine has of the host's: put it "
 			       "into the image or bind-mount it there, or use %s, which runs on the "
-			       "host, or a trusted runtime", kind, i, shown,
+			       "host, or a trusted runtime (" TRUST_SETTING ")", kind, i, shown,
 			       *kind == 'c' ? "createRuntime" : "poststart");
 	}
 	return 0;

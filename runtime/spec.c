@@ -385,10 +385,10 @@ static int fill(struct spec *s, const struct jnode *top, int bundle_fd,
 {
 	static const struct spec_refusal others[] = {
 		{ "vm", "the virtual machine is podvm's own; leave the section out" },
-		{ "windows", "this is a runtime for Linux containers" },
-		{ "solaris", "this is a runtime for Linux containers" },
-		{ "zos", "this is a runtime for Linux containers" },
-		{ "freebsd", "this is a runtime for Linux containers" },
+		{ "windows", "this is a runtime for Linux containers; leave the section out" },
+		{ "solaris", "this is a runtime for Linux containers; leave the section out" },
+		{ "zos", "this is a runtime for Linux containers; leave the section out" },
+		{ "freebsd", "this is a runtime for Linux containers; leave the section out" },
 	};
 	struct spec_limits limits = { 0 };
 	int rc = json_as_obj(top, e);

@@ -59,7 +59,10 @@
 #define PTMX_MAJOR 5
 #define PTMX_MINOR 2
 
-/* @user: its user namespace; NULL: the machine's. @created, @starting: the hooks of the creation, of the start, have run. */
+/*
+ * @user: its user namespace; NULL: the machine's. @created, @starting: the hooks of the
+ * creation, of the start, have run.
+ */
 struct program {
 	const Podvm__Process *p;
 	char *path;

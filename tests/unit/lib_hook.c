@@ -24,6 +24,7 @@
 #include "lib/mem.h"
 #include "lib/proc.h"
 #include "runtime/hooks.h"
+#include "runtime/trust.h"
 #include "tests/kit/kit.h"
 
 #include "guest/agent/hooks.c"
@@ -319,8 +320,8 @@ END_TEST
 
 #define CURE ": not in the container's root file system, which is all that the pod's machine has of " \
 	"the host's: put it into the image or bind-mount it there, or use "
-#define CREATE_CURE CURE "createRuntime, which runs on the host, or a trusted runtime"
-#define START_CURE CURE "poststart, which runs on the host, or a trusted runtime"
+#define CREATE_CURE CURE "createRuntime, which runs on the host, or a trusted runtime (" TRUST_SETTING ")"
+#define START_CURE CURE "poststart, which runs on the host, or a trusted runtime (" TRUST_SETTING ")"
 
 static const struct {
 	bool start;

@@ -381,15 +381,15 @@ static const struct row refused[] = {
 	{ "ociVersion", "{'ociVersion':'2.0.0'}",
 	  "/ociVersion: \"2.0.0\": not supported: the major version must be 1", NULL, NULL },
 	{ "solaris", "{'solaris':{'milestone':'x'}}",
-	  "/solaris: not supported: this is a runtime for Linux containers", NULL, NULL },
+	  "/solaris: not supported: this is a runtime for Linux containers; leave the section out", NULL, NULL },
 	{ "windows", "{'windows':{'layerFolders':['x']}}",
-	  "/windows: not supported: this is a runtime for Linux containers", NULL, NULL },
+	  "/windows: not supported: this is a runtime for Linux containers; leave the section out", NULL, NULL },
 	{ "vm", "{'vm':{'kernel':{'path':'/x'}}}",
 	  "/vm: not supported: the virtual machine is podvm's own; leave the section out", NULL, NULL },
 	{ "zos", "{'zos':{'namespaces':[{'type':'pid'}]}}",
-	  "/zos: not supported: this is a runtime for Linux containers", NULL, NULL },
+	  "/zos: not supported: this is a runtime for Linux containers; leave the section out", NULL, NULL },
 	{ "freebsd", "{'freebsd':{'jail':{}}}",
-	  "/freebsd: not supported: this is a runtime for Linux containers", NULL, NULL },
+	  "/freebsd: not supported: this is a runtime for Linux containers; leave the section out", NULL, NULL },
 
 	{ "mounts.type", "{'mounts':[{'destination':'/m','type':'nfs'}]}",
 	  "/mounts/0/type: \"nfs\": not supported: a pod mounts proc, sysfs, tmpfs, devpts, mqueue, "
@@ -517,7 +517,8 @@ static const struct row refused[] = {
 	  "/linux/timeOffsets/boottime/nanosecs: must be below 1000000000", NULL, NULL },
 	{ "linux.devices.major", DEV("'type':'c','path':'/dev/sg0','major':21,'minor':0"),
 	  "/linux/devices/0: device \"/dev/sg0\" (character 21:0): not supported: the host's hardware is not "
-	  "in the pod's virtual machine; leave it out or use a trusted runtime", NULL, NULL },
+	  "in the pod's virtual machine; leave it out or use a trusted runtime (trust.trustedRuntime in "
+	  "podvm.json)", NULL, NULL },
 	{ "linux.netDevices", LINUX("'netDevices':{'eth7':{}}"),
 	  "/linux/netDevices: not supported: devices of the host cannot move into a pod; leave it out",
 	  "/linux/netDevices/enabled", NULL },
