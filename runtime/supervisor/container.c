@@ -394,8 +394,11 @@ int container_start(struct pod *p, const char *id, struct err *e)
 		return rc;
 	start.id = c->id;
 	rc = agent_call(&p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
-	/* Nothing of it ran: nothing comes back, and its shim waits for nothing. */
-	if (rc < 0 && c->state->status == STATE_RUNNING && !c->ended)
+	/*
+	 * Nothing of it ran: nothing comes back, and its shim waits for nothing. But where the
+	 * machine was lost within the call, lose() has the reason.
+	 */
+	if (rc < 0 && rc != -EPIPE && c->state->status == STATE_RUNNING && !c->ended)
 		container_stopped(p, c);
 	if (!rc)
 		pod_stamp(p, 0, "container %.32s: started", id);

@@ -481,6 +481,7 @@ static const struct row {
 	{ "floods with events meanwhile", floods, KILL, R, ETIMEDOUT, "no answer in time", false, R, 0 },
 	{ "closes when it is asked", closes, PIDS, R, EPIPE, "closed the connection", true, R, 0 },
 	{ "closes when it creates", closes, CREATE, R, EPIPE, "closed the connection", true, R, 0 },
+	{ "closes when it starts", closes, START, C, EPIPE, "closed the connection", true, R, 0 },
 	{ "closes by itself", closes_idle, IDLE, R, 0, NULL, true, R, 0 },
 	{ "ends its half", half_closes, IDLE, R, 0, NULL, true, R, 0 },
 	/* Order. */
