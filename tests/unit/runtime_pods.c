@@ -344,7 +344,7 @@ START_TEST(all_manners)
 	}
 	ck_assert(!gather_pods(rootfd, &g, NULL));
 	ck_assert_uint_eq(g.n, ARRAY_LEN(rows));
-	gather_ask(rootfd, &g, ALL, 1500);
+	gather_ask(rootfd, &g, ALL, 3000);
 	for (i = 0; i < g.n; i++)
 		check_pod(&g.v[i], i);
 	gather_done(&g);
@@ -461,7 +461,7 @@ START_TEST(metrics)
 	add_fake("new", NO_SOCKET);
 	add_fake("over", ENDED);
 	ck_assert(!gather_pods(rootfd, &g, NULL));
-	gather_ask(rootfd, &g, ALL, 1500);
+	gather_ask(rootfd, &g, ALL, 3000);
 	metrics_of(&g);
 	check_grammar();
 	has("podvm_pods{state=\"running\"} 3\n");
