@@ -35,7 +35,7 @@ struct quoted {
 
 static struct quoted quote(const char *s)
 {
-	struct quoted q;
+	struct quoted q = { "" };
 
 	str_quote(q.s, sizeof(q.s), s);
 	return q;

@@ -319,7 +319,7 @@ int pod_of(int rootfd, const char *word, char pod[STATE_ID_BYTES], struct err *e
 		return err_set(e, ENOENT, "%s is no pod and no container; podvm pod list shows what there is", word);
 	other = s && dir >= 0 && strcmp(s->pod, word);
 	if (!other)
-		strcpy(pod, s ? s->pod : word); /* their lengths are checked */
+		str_copy(pod, STATE_ID_BYTES, s ? s->pod : word);
 	state_free(s);
 	return other ? err_set(e, ENOTUNIQ, "%s is a pod, and a container of another one: name another container of the one that is meant", word) : 0;
 }

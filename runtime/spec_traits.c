@@ -217,7 +217,7 @@ static int add_cpus(const char *from, const char *to, bool seen[CPUS_MAX])
 	size_t dash = strcspn(from, "-");
 	size_t len = (size_t)(to - from), n = dash < len ? dash : len;
 
-	if (n >= sizeof(first) || len - n > sizeof(last))
+	if (n >= sizeof(first) || len - n >= sizeof(last))
 		return -EINVAL;
 	memcpy(first, from, n);
 	first[n] = 0;

@@ -84,8 +84,8 @@ static int read_value(int fd, char text[32])
 /* Locked, so that it cannot go to the host's swap. */
 __attribute__((noreturn)) static void ask_for_more(void)
 {
-	mmap(NULL, ASKED_BYTES, PROT_READ | PROT_WRITE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
+	(void)mmap(NULL, ASKED_BYTES, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
 	_exit(0);
 }
 

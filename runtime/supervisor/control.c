@@ -355,7 +355,7 @@ static int send_failure(struct conn *c, int code, size_t len)
 	char text[120];
 	struct err e;
 
-	snprintf(text, sizeof(text), "the answer has %zu bytes, more than the %u of a message", len,
+	snprintf(text, sizeof(text), "the answer has %zu bytes, more than the %d of a message", len,
 		 POD_MESSAGE_BYTES);
 	rs.error = code;
 	rs.text = text;

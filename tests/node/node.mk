@@ -22,7 +22,7 @@ NODE_PACKAGE	?= $(shell apt-cache depends linux-image-amd64 2>/dev/null | \
 .PHONY: node
 node: $(node_probe) $(node_dir)/vmlinux $(node_dir)/initramfs
 
-$(node_probe): tests/node/probe.c vmm/probe.c lib/err.c
+$(node_probe): tests/node/probe.c vmm/probe.c lib/err.c lib/str.c
 	@mkdir -p $(@D)
 	@echo "  CC      $@"
 	$(if $(V),,@)$(CC) -std=gnu17 -D_GNU_SOURCE -I. -O2 -Wall -Wextra \
