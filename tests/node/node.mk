@@ -10,6 +10,7 @@
 
 node_dir	:= $(BUILD)/node
 node_probe	:= $(BUILD)/tests/node/probe
+node_tsc	:= $(BUILD)/tests/node/tsc
 
 # What the initramfs loads: what it takes to reach the root file system, and what
 # the kernel does not load by itself when it is first used.
@@ -20,13 +21,19 @@ NODE_PACKAGE	?= $(shell apt-cache depends linux-image-amd64 2>/dev/null | \
 			sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p')
 
 .PHONY: node
-node: $(node_probe) $(node_dir)/vmlinux $(node_dir)/initramfs
+node: $(node_probe) $(node_tsc) $(node_dir)/vmlinux $(node_dir)/initramfs
 
 $(node_probe): tests/node/probe.c vmm/probe.c lib/err.c lib/str.c
 	@mkdir -p $(@D)
 	@echo "  CC      $@"
 	$(if $(V),,@)$(CC) -std=gnu17 -D_GNU_SOURCE -I. -O2 -Wall -Wextra \
 		$(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(node_tsc): tests/node/tsc.c
+	@mkdir -p $(@D)
+	@echo "  CC      $@"
+	$(if $(V),,@)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra \
+		$(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
 
 # The package is fetched and unpacked, never installed.
 $(node_dir)/kernel.stamp:
