@@ -59,19 +59,30 @@ int fd_name(int fd, char *dst, size_t room)
 	return 0;
 }
 
+/* Of a ".." that a rename or a mount, of anything on the machine, comes in between of. */
+#define OPENAT2_TRIES 128
+
 /**
  * fd_openat2() - openat2(2), which the C library does not have
  * @flags:   O_*; O_CLOEXEC is among them
  * @mode:    of a file that is made; else 0
  * @resolve: RESOLVE_*
  *
+ * Where ".." may not lead out of @dirfd, the kernel gives up when a rename comes in
+ * between, which is for the caller to try again (openat2(2), EAGAIN): done here.
+ *
  * Return: descriptor, owned by the caller; -1 and errno
  */
 int fd_openat2(int dirfd, const char *path, uint64_t flags, mode_t mode, uint64_t resolve)
 {
 	struct open_how how = { .flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve };
+	int fd, tries = OPENAT2_TRIES;
 
-	return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+	do
+		fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+	while (fd < 0 && errno == EAGAIN && resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) &&
+	       --tries);
+	return fd;
 }
 
 /**

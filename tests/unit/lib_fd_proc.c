@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -270,6 +271,31 @@ START_TEST(remove_tree_and_links)
 	ck_assert_int_eq(dir_remove(AT_FDCWD, "keep/file", &e), 0);
 	ck_assert_int_eq(dir_remove(AT_FDCWD, "keep/file/x", &e), 0);
 	ck_assert_int_eq(dir_remove(AT_FDCWD, "/proc/self", &e), -EPERM);
+}
+END_TEST
+
+/* A rename anywhere on the machine makes the kernel give up on "..". */
+START_TEST(renames_do_not_stop_a_path)
+{
+	pid_t pid;
+	int i, fd;
+
+	kit_put("x", "");
+	ck_assert_int_eq(mkdir("d", 0700), 0);
+	kit_put("d/f", "");
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid)
+		for (;;)
+			if (rename("x", "y") < 0 || rename("y", "x") < 0)
+				_exit(1);
+	for (i = 0; i < 20000; i++) {
+		fd = fd_openat2(AT_FDCWD, "d/../d/../d/../d/f", O_RDONLY, 0, RESOLVE_BENEATH);
+		ck_assert_msg(fd >= 0, "open %d: %s", i, strerror(errno));
+		close(fd);
+	}
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 }
 END_TEST
 
@@ -578,6 +604,7 @@ Suite *lib_fd_proc_suite(void)
 	tcase_add_test(f, replace_and_links);
 	tcase_add_test(f, remove_tree_and_links);
 	tcase_add_test(f, make_dirs);
+	tcase_add_test(f, renames_do_not_stop_a_path);
 	if (geteuid())
 		kit_skip("lib_fd_proc/mounts", "no private mount namespace: needs root");
 	else

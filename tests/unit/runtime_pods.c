@@ -197,7 +197,8 @@ static void answer_one(int fd, const Podvm__Pod__Request *rq, enum manner manner
 	bool info = rq->body_case == PODVM__POD__REQUEST__BODY_INFO;
 
 	if (manner == RUBBISH)
-		ck_assert_int_eq(send(fd, "\xff\xff", 2, MSG_NOSIGNAL), 2);
+		/* Whoever asked has hung up after the first one, if it came in time. */
+		ck_assert(send(fd, "\xff\xff", 2, MSG_NOSIGNAL) == 2 || errno == EPIPE);
 	else if (manner == FAILS || (manner == ENDED && !info))
 		send_error(fd);
 	else if (info)
