@@ -127,7 +127,9 @@ static uint32_t disks_max(uint32_t vcpus, uint32_t taken)
  */
 int container_take_number(struct pod *p, uint32_t *ret, struct err *e)
 {
-	uint32_t i, max = disks_max(p->vcpus, p->share.n ? POD_SHARE_VECTORS : 0);
+	uint32_t taken = (p->share.n ? POD_SHARE_VECTORS : 0) +
+			 (p->hotplug_bytes ? POD_GROW_VECTORS : 0);
+	uint32_t i, max = disks_max(p->vcpus, taken);
 
 	for (i = 0; i < max && p->disk_used[i]; i++)
 		;

@@ -38,10 +38,11 @@
 /*
  * No look for what the machine does not have: noearly spares 64 reads of ports by
  * which it has no PCI configuration, nr_uarts 24 to probe the debugging port
- * (earlyprintk and earlycon reach it all the same).
+ * (earlyprintk and earlycon reach it all the same). numdummies: or each pod would have an
+ * interface dummy0.
  */
 #define GUEST_CMDLINE \
-	"console=hvc0 quiet panic=-1 reboot=t tsc=reliable no_timer_check pci=noearly 8250.nr_uarts=0"
+	"console=hvc0 quiet panic=-1 reboot=t tsc=reliable no_timer_check pci=noearly 8250.nr_uarts=0 dummy.numdummies=0"
 
 /* One of the pod's own; with a name where hooks may put interfaces into it. */
 static int own_netns(struct pod *p, const struct spec *spec, struct err *e)

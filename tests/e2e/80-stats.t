@@ -42,7 +42,7 @@ ok 'an unknown container, too' exits 1 podvm stats nobody
 monitor=$(for p in /proc/[0-9]*; do
 	[ "$(cat "$p/comm" 2> /dev/null)" != podvm-vmm ] || echo "${p#/proc/}"
 done)
-ok 'the monitor has a cgroup of its own' grep -q 'podvm-.*-vmm$' "/proc/$monitor/cgroup"
+ok 'the monitor has a cgroup of its own' grep -q 'podvm-.*/vmm$' "/proc/$monitor/cgroup"
 # threads FIELD - its values in all threads of the monitor, each once
 threads() { sed -n "s/^$1:[ 	]*//p" /proc/"$monitor"/task/*/status | sort -u; }
 ok 'no capability in any thread' is "$(for c in CapInh CapPrm CapEff CapAmb; do threads $c; done | sort -u)" \

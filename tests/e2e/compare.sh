@@ -102,9 +102,11 @@ compared() {
 # in the story itself if no other file is named
 differences_named() {
 	[ -e "$DIFFERENCES" ] || return 0
-	sed -n '/^#/d; /./s/: .*//p' "$DIFFERENCES" | while read -r name; do
-		grep -qE "step[( ]['\"]$name['\"]" "${1:-$0}" || {
-			echo "$DIFFERENCES: no step \"$name\""
+	grep -oE "step[( ]['\"][^'\"]*" "${1:-$0}" | sed 's/^step..//' > "$WORK/step-names"
+	sed '/^#/d; /./!d' "$DIFFERENCES" | while read -r line; do
+		awk -v line="$line" 'index(line, $0 ": ") == 1 { found = 1 } END { exit !found }' \
+			"$WORK/step-names" || {
+			echo "$DIFFERENCES: no step of \"$line\""
 			return 1
 		}
 	done
