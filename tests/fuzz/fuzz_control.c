@@ -23,7 +23,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +38,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "tests/fuzz/drive.h"
+#include "tests/fuzz/fails.h"
 #include "tests/fuzz/fakekvm.h"
 #include "tests/fuzz/image.h"
 #include "vmm/control.h"
@@ -73,34 +73,11 @@ static void check(bool ok, const char *what)
 	abort();
 }
 
-/* Calls that fail if the input says so; those of this file are let be. */
-static atomic_uint calls_left;
-
-static bool fails(void)
-{
-	unsigned int n = atomic_load(&calls_left);
-
-	while (n && !atomic_compare_exchange_weak(&calls_left, &n, n - 1))
-		;
-	return n == 1;
-}
-
 #define CALLS(X) \
 	X(void *, calloc, (size_t n, size_t size), (n, size), ENOMEM, NULL) \
 	X(void *, malloc, (size_t n), (n), ENOMEM, NULL) \
 	X(int, eventfd, (unsigned int n, int flags), (n, flags), EMFILE, -1) \
 	X(int, timerfd_create, (int clock, int flags), (clock, flags), EMFILE, -1)
-
-#define WRAP(type, name, params, args, code, failure) \
-	type __real_##name params; \
-	type __wrap_##name params; \
-	type __wrap_##name params \
-	{ \
-		if (!fails()) \
-			return __real_##name args; \
-		errno = code; \
-		return failure; \
-	}
 
 CALLS(WRAP)
 

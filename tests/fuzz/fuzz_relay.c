@@ -36,6 +36,7 @@
 #include "lib/proc.h"
 #include "runtime/supervisor/relay.h"
 #include "tests/fuzz/drive.h"
+#include "tests/fuzz/fails.h"
 
 #define STEPS_MAX 64
 #define LINKS_MAX 64
@@ -61,13 +62,6 @@ static void check(bool ok, const char *what)
 
 /* ---- calls that fail ------------------------------------------------------------------ */
 
-static unsigned int calls_left;
-
-static bool fails(void)
-{
-	return calls_left && !--calls_left;
-}
-
 #define CALLS(X) \
 	X(void *, calloc, (size_t n, size_t size), (n, size), ENOMEM, NULL) \
 	X(void *, malloc, (size_t n), (n), ENOMEM, NULL) \
@@ -82,17 +76,6 @@ static bool fails(void)
 	X(ssize_t, send, (int fd, const void *p, size_t n, int f), (fd, p, n, f), ENOBUFS, -1) \
 	X(ssize_t, recv, (int fd, void *p, size_t n, int f), (fd, p, n, f), ENOMEM, -1) \
 	X(ssize_t, sendmsg, (int fd, const struct msghdr *m, int f), (fd, m, f), ENOBUFS, -1)
-
-#define WRAP(type, name, params, args, code, failure) \
-	type __real_##name params; \
-	type __wrap_##name params; \
-	type __wrap_##name params \
-	{ \
-		if (!fails()) \
-			return __real_##name args; \
-		errno = code; \
-		return failure; \
-	}
 
 CALLS(WRAP)
 

@@ -8,15 +8,14 @@
  */
 #include <check.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "lib/fd.h"
 #include "lib/mem.h"
 #include "runtime/supervisor/supervisor.h"
+#include "tests/kit/machine.h"
 
 #define MIB (1ull << 20)
 
@@ -117,8 +116,7 @@ END_TEST
 /* ---- changes ---------------------------------------------------------------------- */
 /* A monitor: notes the latest BALLOON and MEMORY; an agent: answers with @reply. */
 static struct {
-	int vmm, agent;
-	pthread_t thread[2];
+	struct kit_machine m;
 	uint64_t balloon, memory;
 	uint32_t n_balloon, n_memory, cpus;
 	int fail;		/* errno for BALLOON */
@@ -131,7 +129,7 @@ static void *monitor(void *arg)
 	struct vmm_request rq;
 
 	(void)arg;
-	while (recv(fake.vmm, &rq, sizeof(rq), 0) == sizeof(rq)) {
+	while (recv(fake.m.vmm, &rq, sizeof(rq), 0) == sizeof(rq)) {
 		struct vmm_reply rp = { .type = rq.type };
 
 		if (rq.type == VMM_BALLOON) {
@@ -150,7 +148,7 @@ static void *monitor(void *arg)
 			rp.memory.stat[VMM_STAT_FREE] = 7;
 			rp.memory.stat[VMM_STAT_TOTAL] = 8;	/* not in the mask */
 		}
-		if (send(fake.vmm, &rp, sizeof(rp), MSG_NOSIGNAL) < 0)
+		if (send(fake.m.vmm, &rp, sizeof(rp), MSG_NOSIGNAL) < 0)
 			break;
 	}
 	return NULL;
@@ -161,7 +159,7 @@ static void *guest(void *arg)
 	struct frame_rx rx = { 0 };
 
 	(void)arg;
-	while (!frame_recv(fake.agent, &rx, -1, NULL)) {
+	while (!frame_recv(fake.m.agent, &rx, -1, NULL)) {
 		Podvm__Request *rq = podvm__request__unpack(NULL, rx.len, rx.buf);
 		Podvm__Response rs = PODVM__RESPONSE__INIT;
 		Podvm__Cpus cpus = PODVM__CPUS__INIT;
@@ -177,7 +175,7 @@ static void *guest(void *arg)
 			rs.body_case = PODVM__RESPONSE__BODY_CPUS;
 			rs.cpus = &cpus;
 		}
-		if (frame_send(fake.agent, &rs.base, 1000, NULL) < 0)
+		if (frame_send(fake.m.agent, &rs.base, 1000, NULL) < 0)
 			break;
 	}
 	frame_done(&rx);
@@ -186,29 +184,15 @@ static void *guest(void *arg)
 
 static void setup(void)
 {
-	int s[2];
-
 	memset(&fake, 0, sizeof(fake));
 	pod = (struct pod){ .ram_bytes = 256 * MIB, .hotplug_bytes = 256 * MIB, .vcpus_max = 4,
 			    .memory_bytes = 256 * MIB };
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s), 0);
-	pod.vmm = (struct vmm){ .sock = s[0], .pidfd = -1 };
-	fake.vmm = s[1];
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
-	pod.agent.fd = s[0];
-	fake.agent = s[1];
-	ck_assert_int_eq(pthread_create(&fake.thread[0], NULL, monitor, NULL), 0);
-	ck_assert_int_eq(pthread_create(&fake.thread[1], NULL, guest, NULL), 0);
+	kit_machine_begin(&fake.m, &pod, monitor, guest);
 }
 
 static void teardown(void)
 {
-	vmm_done(&pod.vmm);
-	agent_done(&pod.agent);
-	pthread_join(fake.thread[0], NULL);
-	pthread_join(fake.thread[1], NULL);
-	fd_close(&fake.vmm);
-	fd_close(&fake.agent);
+	kit_machine_end(&fake.m, &pod);
 }
 
 static const struct {

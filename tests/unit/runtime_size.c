@@ -8,16 +8,15 @@
  */
 #include <check.h>
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "lib/fd.h"
 #include "lib/mem.h"
 #include "runtime/supervisor/grow.h"
 #include "runtime/supervisor/supervisor.h"
 #include "tests/kit/fakehost.h"
+#include "tests/kit/machine.h"
 
 #define MIB (1ull << 20)
 
@@ -132,8 +131,7 @@ static struct container one, two;
  * @memory, @cpus: that was asked for last
  */
 static struct {
-	int vmm, agent;
-	pthread_t thread[2];
+	struct kit_machine m;
 	bool stall, broken;
 	uint64_t memory, balloon;
 	uint32_t cpus, n_memory, n_cpus;
@@ -144,7 +142,7 @@ static void *monitor(void *arg)
 	struct vmm_request rq;
 
 	(void)arg;
-	while (recv(fake.vmm, &rq, sizeof(rq), 0) == sizeof(rq)) {
+	while (recv(fake.m.vmm, &rq, sizeof(rq), 0) == sizeof(rq)) {
 		struct vmm_reply rp = { .type = rq.type };
 
 		if (rq.type == VMM_MEMORY) {
@@ -157,7 +155,7 @@ static void *monitor(void *arg)
 			rp.memory.requested = fake.memory;
 			rp.memory.plugged = fake.stall ? 0 : fake.memory;
 		}
-		if (send(fake.vmm, &rp, sizeof(rp), MSG_NOSIGNAL) < 0)
+		if (send(fake.m.vmm, &rp, sizeof(rp), MSG_NOSIGNAL) < 0)
 			break;
 	}
 	return NULL;
@@ -168,7 +166,7 @@ static void *guest(void *arg)
 	struct frame_rx rx = { 0 };
 
 	(void)arg;
-	while (!frame_recv(fake.agent, &rx, -1, NULL)) {
+	while (!frame_recv(fake.m.agent, &rx, -1, NULL)) {
 		Podvm__Request *rq = podvm__request__unpack(NULL, rx.len, rx.buf);
 		Podvm__Response rs = PODVM__RESPONSE__INIT;
 		Podvm__Cpus cpus = PODVM__CPUS__INIT;
@@ -181,7 +179,7 @@ static void *guest(void *arg)
 		cpus.online = fake.broken ? 1 : fake.cpus;
 		rs.body_case = PODVM__RESPONSE__BODY_CPUS;
 		rs.cpus = &cpus;
-		if (frame_send(fake.agent, &rs.base, 1000, NULL) < 0)
+		if (frame_send(fake.m.agent, &rs.base, 1000, NULL) < 0)
 			break;
 	}
 	frame_done(&rx);
@@ -190,8 +188,6 @@ static void *guest(void *arg)
 
 static void setup(void)
 {
-	int s[2];
-
 	memset(&fake, 0, sizeof(fake));
 	one = (struct container){ .id = "one" };
 	two = (struct container){ .id = "two", .next = &one };
@@ -199,24 +195,12 @@ static void setup(void)
 			    .vcpus_now = 1, .vcpus_max = 4, .memory_bytes = 256 * MIB,
 			    .overhead_bytes = 96 * MIB, .rest_bytes = 160 * MIB, .rest_vcpus = 1,
 			    .containers = &two };
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s), 0);
-	pod.vmm = (struct vmm){ .sock = s[0], .pidfd = -1 };
-	fake.vmm = s[1];
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
-	pod.agent.fd = s[0];
-	fake.agent = s[1];
-	ck_assert_int_eq(pthread_create(&fake.thread[0], NULL, monitor, NULL), 0);
-	ck_assert_int_eq(pthread_create(&fake.thread[1], NULL, guest, NULL), 0);
+	kit_machine_begin(&fake.m, &pod, monitor, guest);
 }
 
 static void teardown(void)
 {
-	vmm_done(&pod.vmm);
-	agent_done(&pod.agent);
-	pthread_join(fake.thread[0], NULL);
-	pthread_join(fake.thread[1], NULL);
-	fd_close(&fake.vmm);
-	fd_close(&fake.agent);
+	kit_machine_end(&fake.m, &pod);
 }
 
 static const struct spec_limits none,
@@ -346,7 +330,7 @@ START_TEST(no_machine)
 	pod_resize_shrink(&pod);
 	ck_assert_uint_eq(fake.n_memory, 0);
 	pod.dead = false;
-	shutdown(fake.vmm, SHUT_RDWR);
+	shutdown(fake.m.vmm, SHUT_RDWR);
 	pod.memory_bytes = 256 * MIB;
 	ck_assert_int_lt(pod_resize_for(&pod, &two, &big, &e), 0);
 	ck_assert_uint_eq(two.limits.memory_bytes, 0);
