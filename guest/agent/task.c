@@ -389,6 +389,17 @@ static int begin(struct task *t, struct ends *x, struct err *e)
 	return rc;
 }
 
+/* The child has its ends now, or with @rc there is none. */
+static int born(struct task *t, struct ends *x, int rc, struct task **ret)
+{
+	ends_close(x);
+	if (rc < 0)
+		task_free(t);
+	else
+		*ret = t;
+	return rc < 0 ? rc : 0;
+}
+
 /**
  * task_shell() - start a child that is in no container
  * @ctr:     whose deletion ends it
@@ -411,13 +422,7 @@ int task_shell(struct container *ctr, const char *exec_id, const Podvm__Process 
 	rc = begin(t, &x, e);
 	if (rc >= 0)
 		rc = spawn_shell(t, p, program, &x, e);
-	ends_close(&x);
-	if (rc < 0) {
-		task_free(t);
-		return rc;
-	}
-	*ret = t;
-	return 0;
+	return born(t, &x, rc, ret);
 }
 
 /**
@@ -443,13 +448,7 @@ int task_spawn(struct container *ctr, const char *exec_id,
 	rc = begin(t, &x, e);
 	if (rc >= 0)
 		rc = spawn(t, create, exec, &x, e);
-	ends_close(&x);
-	if (rc < 0) {
-		task_free(t);
-		return rc;
-	}
-	*ret = t;
-	return 0;
+	return born(t, &x, rc, ret);
 }
 
 /**
