@@ -296,6 +296,20 @@ bool str_starts(const char *s, const char *prefix)
 }
 
 /**
+ * str_listed() - whether @word is among the comma-separated ones of @list
+ */
+bool str_listed(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+	const char *at;
+
+	for (at = list; (at = strstr(at, word)); at += len)
+		if ((at == list || at[-1] == ',') && (!at[len] || at[len] == ','))
+			return true;
+	return false;
+}
+
+/**
  * str_copy() - copy a string that must fit
  * @dst: untouched on failure
  *

@@ -32,6 +32,7 @@ int parse_mac(const char *s, uint8_t ret_mac[6]);
 void str_quote(char *dst, size_t room, const char *src);
 void str_mask(char *s);
 bool str_starts(const char *s, const char *prefix);
+bool str_listed(const char *list, const char *word);
 int str_copy(char *dst, size_t room, const char *src);
 bool path_climbs(const char *path);
 

@@ -29,18 +29,6 @@ static const char *const wanted[] = {
 	"cpu", "cpuacct", "memory", "pids", "cpuset", "blkio", "freezer", "name=systemd",
 };
 
-/* Whether a list such as "cpu,cpuacct" has @name. */
-static bool lists(const char *list, const char *name)
-{
-	size_t len = strlen(name);
-	const char *s;
-
-	for (s = list; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
-		if (!strncmp(s, name, len) && (!s[len] || s[len] == ','))
-			return true;
-	return false;
-}
-
 /* One line of mountinfo; what is no hierarchy of version 1 that we want is left out. */
 static int add_line(char *line, struct cgroup_host *ret, struct err *e)
 {
@@ -60,7 +48,7 @@ static int add_line(char *line, struct cgroup_host *ret, struct err *e)
 	}
 	if (!str_starts(field[4], CGROUP_ROOT "/"))
 		return 0;
-	for (i = 0; i < ARRAY_LEN(wanted) && !lists(options, wanted[i]); i++)
+	for (i = 0; i < ARRAY_LEN(wanted) && !str_listed(options, wanted[i]); i++)
 		;
 	for (k = 0; k < ret->n && strcmp(ret->h[k].dir, field[4]); k++)
 		;
@@ -72,7 +60,7 @@ static int add_line(char *line, struct cgroup_host *ret, struct err *e)
 			       field[4]);
 	h->controllers[0] = 0;
 	for (i = 0; i < ARRAY_LEN(wanted); i++)
-		if (lists(options, wanted[i]))
+		if (str_listed(options, wanted[i]))
 			snprintf(h->controllers + strlen(h->controllers),
 				 sizeof(h->controllers) - strlen(h->controllers), "%s%s",
 				 h->controllers[0] ? "," : "", wanted[i]);
@@ -136,7 +124,7 @@ const struct cgroup_hierarchy *cgroup_host_find(const struct cgroup_host *h,
 	size_t i;
 
 	for (i = 0; i < h->n; i++)
-		if (h->unified || lists(h->h[i].controllers, controller))
+		if (h->unified || str_listed(h->h[i].controllers, controller))
 			return &h->h[i];
 	return NULL;
 }

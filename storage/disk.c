@@ -421,18 +421,6 @@ static void take_cache(struct storage_map *m, const char *dir)
 		log_warn("storage: %s", why.text);
 }
 
-/* Whether @word is among comma-separated options. */
-static bool has_option(const char *options, const char *word)
-{
-	size_t len = strlen(word);
-	const char *at;
-
-	for (at = options; (at = strstr(at, word)); at += len)
-		if ((at == options || at[-1] == ',') && (!at[len] || at[len] == ','))
-			return true;
-	return false;
-}
-
 /* The device changes hands here; the directory is closed, or its mount would be busy. */
 static int map_block(struct storage_map *m, const struct storage_request *req,
 		     struct source *s, struct err *e)
@@ -453,7 +441,7 @@ static int map_block(struct storage_map *m, const struct storage_request *req,
 	m->root = (struct storage_root){
 		.type = p.guest_type, .flags = s->block->opts.mnt & ~(unsigned long)MS_RDONLY,
 		.data = p.mode != BLOCKPLAN_EXCLUSIVE ? p.guest_data
-			: has_option(s->block->opts.data, "discard") ? "discard" : "",
+			: str_listed(s->block->opts.data, "discard") ? "discard" : "",
 		.lower = p.mode != BLOCKPLAN_EXCLUSIVE, .readonly = p.readonly_root,
 	};
 	return add_disk(m, req, SUFFIX_BLOCK, (struct storage_disk){

@@ -279,6 +279,19 @@ START_TEST(copy)
 }
 END_TEST
 
+START_TEST(listed)
+{
+	static const char *const in[] = { "cpu", "cpu,cpuacct", "cpuacct,cpu", "a,cpu,b", "cpux,cpu" };
+	static const char *const out[] = { "", "cpuacct", "xcpu", "a,cpux,xcpu", "cp,u", "cpu=1" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(in); i++)
+		ck_assert_msg(str_listed(in[i], "cpu"), "%s", in[i]);
+	for (i = 0; i < ARRAY_LEN(out); i++)
+		ck_assert_msg(!str_listed(out[i], "cpu"), "%s", out[i]);
+}
+END_TEST
+
 START_TEST(buffer)
 {
 	struct strbuf b = { 0 };
@@ -383,6 +396,7 @@ Suite *lib_err_str_suite(void)
 	tcase_add_test(t, quote);
 	tcase_add_loop_test(t, mask, 0, ARRAY_LEN(masks));
 	tcase_add_test(t, copy);
+	tcase_add_test(t, listed);
 	tcase_add_test(t, buffer);
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(l, kit_dir_enter, kit_dir_leave);
