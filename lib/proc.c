@@ -288,6 +288,30 @@ int proc_run(const char *path, char *const *argv, struct err *e)
 }
 
 /**
+ * proc_stat() - what the kernel says of a process in one line
+ * @ret:        owned by the caller
+ * @ret_fields: in @ret, from field 3, the state, on
+ *
+ * Return: 0; -ESRCH when there is no such process; -EIO
+ * Source: proc(5), /proc/PID/stat
+ */
+int proc_stat(pid_t pid, char **ret, const char **ret_fields)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[40], *s;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (pid <= 0 || file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
+		return -ESRCH;
+	s = strrchr(text, ')'); /* the name before it may hold anything */
+	if (!s || s[1] != ' ')
+		return -EIO;
+	*ret_fields = s + 2;
+	*ret = mem_steal(text);
+	return 0;
+}
+
+/**
  * proc_start_ticks() - a process's start time, to tell it from a later one with its pid
  * @ret: clock ticks since boot
  *
@@ -298,21 +322,18 @@ int proc_start_ticks(pid_t pid, uint64_t *ret, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	unsigned long long ticks;
-	char path[40];
-	char *s;
-	int field;
+	const char *s;
+	int field, rc = proc_stat(pid, &text, &s);
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
+	if (rc == -ESRCH)
 		return err_set(e, ESRCH, "no process %d", pid);
-	s = strrchr(text, ')'); /* the name before it may hold anything */
-	for (field = 2; s && field < 22; field++) {
+	for (field = 3; !rc && s && field < 22; field++) {
 		s = strchr(s, ' ');
 		if (s)
 			s++;
 	}
-	if (!s || sscanf(s, "%llu", &ticks) != 1)
-		return err_set(e, EIO, "%s: unknown format", path);
+	if (rc < 0 || !s || sscanf(s, "%llu", &ticks) != 1)
+		return err_set(e, EIO, "/proc/%d/stat: unknown format", pid);
 	*ret = ticks;
 	return 0;
 }

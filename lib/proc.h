@@ -52,6 +52,7 @@ int proc_spawn(const struct proc_spec *s, pid_t *ret_pid, int *ret_pidfd,
 int proc_wait(int pidfd, int timeout_ms, int *ret_status, struct err *e);
 int proc_run(const char *path, char *const *argv, struct err *e);
 int proc_pidfd(pid_t pid, uint64_t start_ticks, struct err *e);
+int proc_stat(pid_t pid, char **ret, const char **ret_fields);
 int proc_start_ticks(pid_t pid, uint64_t *ret, struct err *e);
 int proc_kill(int pidfd, int sig);
 int proc_boot_id(char ret[PROC_BOOT_ID_BYTES], struct err *e);

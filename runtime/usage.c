@@ -2,13 +2,11 @@
 #include "runtime/usage.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "lib/fd.h"
 #include "lib/mem.h"
+#include "lib/proc.h"
 
 /**
  * usage_of() - what a process uses
@@ -22,15 +20,11 @@ int usage_of(pid_t pid, struct usage *ret)
 	_cleanup_free_ char *text = NULL;
 	unsigned long long user, system, pages;
 	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK), page = (uint64_t)sysconf(_SC_PAGESIZE);
-	char path[40];
-	char *s;
+	const char *s;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (pid <= 0 || file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
-		return -ESRCH;
-	s = strrchr(text, ')'); /* the name before it may hold anything */
-	if (!s || sscanf(s + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %*u %*u %llu",
-			 &user, &system, &pages) != 3)
+	if (proc_stat(pid, &text, &s) < 0 ||
+	    sscanf(s, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %*u %*u %llu",
+		   &user, &system, &pages) != 3)
 		return -ESRCH;
 	ret->cpu_ms = (user + system) * 1000 / hz;
 	ret->resident_bytes = pages * page;

@@ -65,13 +65,9 @@ struct watchdog {
 static bool is_stopped(pid_t pid)
 {
 	_cleanup_free_ char *text = NULL;
-	char path[40], *s;
+	const char *s;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
-		return false;
-	s = strrchr(text, ')'); /* the name before it may hold anything */
-	return s && s[1] && (s[2] == 'T' || s[2] == 't');
+	return !proc_stat(pid, &text, &s) && (*s == 'T' || *s == 't');
 }
 
 static bool is_frozen(int cgroup_fd)
