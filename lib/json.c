@@ -622,6 +622,22 @@ void json_out_copy(struct json_out *o, const char *key, const struct jnode *n)
 }
 
 /**
+ * json_out_parsed() - add a value that is JSON text already
+ * @text: NULL, or one that does not parse, adds nothing
+ */
+void json_out_parsed(struct json_out *o, const char *key, const char *text)
+{
+	struct json_doc *doc;
+	struct jnode root;
+
+	if (!text || json_parse(text, strlen(text), &doc, NULL) < 0)
+		return;
+	root = json_root(doc);
+	json_out_copy(o, key, &root);
+	json_free(doc);
+}
+
+/**
  * json_out_text() - the finished document
  * @pretty: indented over lines, else one line; no newline at the end
  * @ret:    malloc'd, owned by the caller

@@ -72,6 +72,7 @@ void json_out_i64(struct json_out *o, const char *key, int64_t v);
 void json_out_double(struct json_out *o, const char *key, double v);
 void json_out_bool(struct json_out *o, const char *key, bool v);
 void json_out_copy(struct json_out *o, const char *key, const struct jnode *n);
+void json_out_parsed(struct json_out *o, const char *key, const char *text);
 int json_out_text(struct json_out *o, bool pretty, char **ret, struct err *e);
 int json_out_print(struct json_out *o, bool pretty, FILE *f, struct err *e);
 

@@ -199,14 +199,23 @@ static int get_shell(const struct jnode *n, const char *key, enum config_shell *
 	return rc;
 }
 
+static const char *const pages_names[VMM_PAGES_KINDS] = {
+	[VMM_PAGES_HOST] = "default", [VMM_PAGES_NEVER] = "never",
+	[VMM_PAGES_ALWAYS] = "always", [VMM_PAGES_2M] = "2M", [VMM_PAGES_1G] = "1G",
+};
+
+/**
+ * config_pages_name() - a value of memory.hugepages
+ */
+const char *config_pages_name(enum vmm_pages pages)
+{
+	return pages_names[pages];
+}
+
 static int get_pages(const struct jnode *n, const char *key, enum vmm_pages *ret, struct err *e)
 {
-	static const char *const names[VMM_PAGES_KINDS] = {
-		[VMM_PAGES_HOST] = "default", [VMM_PAGES_NEVER] = "never",
-		[VMM_PAGES_ALWAYS] = "always", [VMM_PAGES_2M] = "2M", [VMM_PAGES_1G] = "1G",
-	};
 	unsigned int i = *ret;
-	int rc = get_choice(n, key, names, VMM_PAGES_KINDS,
+	int rc = get_choice(n, key, pages_names, VMM_PAGES_KINDS,
 			    "default, never, always, 2M or 1G", &i, e);
 
 	*ret = (enum vmm_pages)i;
@@ -246,20 +255,38 @@ static int only_known(const struct jnode *n, const char *const *known, size_t n_
 	return 0;
 }
 
+static const char *const trust_level_names[] = {
+	[TRUST_LEVEL_UNTRUSTED] = "untrusted", [TRUST_LEVEL_TRUSTED] = "trusted",
+};
+
+static const char *const trust_untrusted_names[] = {
+	[TRUST_UNTRUSTED_PODVM] = "podvm", [TRUST_UNTRUSTED_PODVM_OR] = "podvm-or-trusted",
+	[TRUST_UNTRUSTED_TRUSTED] = "trusted",
+};
+
+/**
+ * config_level_name() - a value of trust.default
+ */
+const char *config_level_name(enum trust_level level)
+{
+	return trust_level_names[level];
+}
+
+/**
+ * config_untrusted_name() - a value of trust.untrustedRuntime
+ */
+const char *config_untrusted_name(enum trust_untrusted untrusted)
+{
+	return trust_untrusted_names[untrusted];
+}
+
 static int trust_levels(struct trust_config *t, const struct jnode *n, struct err *e)
 {
-	static const char *const levels[] = {
-		[TRUST_LEVEL_UNTRUSTED] = "untrusted", [TRUST_LEVEL_TRUSTED] = "trusted",
-	};
-	static const char *const runtimes[] = {
-		[TRUST_UNTRUSTED_PODVM] = "podvm", [TRUST_UNTRUSTED_PODVM_OR] = "podvm-or-trusted",
-		[TRUST_UNTRUSTED_TRUSTED] = "trusted",
-	};
 	unsigned int level = t->level, untrusted = t->untrusted;
 
-	if (get_choice(n, "default", levels, ARRAY_LEN(levels), "untrusted or trusted", &level,
+	if (get_choice(n, "default", trust_level_names, ARRAY_LEN(trust_level_names), "untrusted or trusted", &level,
 		       e) < 0 ||
-	    get_choice(n, "untrustedRuntime", runtimes, ARRAY_LEN(runtimes),
+	    get_choice(n, "untrustedRuntime", trust_untrusted_names, ARRAY_LEN(trust_untrusted_names),
 		       "podvm, podvm-or-trusted or trusted", &untrusted, e) < 0)
 		return -EINVAL;
 	t->level = (enum trust_level)level;

@@ -93,5 +93,8 @@ struct config {
 
 void config_defaults(struct config *ret);
 int config_load(struct config *ret, struct err *e);
+const char *config_pages_name(enum vmm_pages pages);
+const char *config_level_name(enum trust_level level);
+const char *config_untrusted_name(enum trust_untrusted untrusted);
 
 #endif

@@ -184,18 +184,6 @@ void state_free(struct state *s)
 	free(s);
 }
 
-static void put_resources(struct json_out *o, const char *text)
-{
-	struct json_doc *doc;
-	struct jnode root;
-
-	if (!text || json_parse(text, strlen(text), &doc, NULL) < 0)
-		return;
-	root = json_root(doc);
-	json_out_copy(o, "resources", &root);
-	json_free(doc);
-}
-
 /**
  * state_end() - a container has stopped, since its machine is gone
  * @code:  exit status, if none is known yet
@@ -254,7 +242,7 @@ static int as_json(const struct state *s, const char *status, pid_t pid, bool pr
 	json_out_str(o, "owner", STATE_OWNER);
 	json_out_str(o, "pod", s->pod);
 	put_annotations(o, s);
-	put_resources(o, s->resources);
+	json_out_parsed(o, "resources", s->resources);
 	rc = json_out_text(o, pretty, ret, e);
 	json_out_free(o);
 	return rc;

@@ -42,8 +42,6 @@ struct change {
 	void (*apply)(struct trust_case *c);
 };
 
-static const char *const levels[] = {"untrusted", "trusted"};
-static const char *const untrusted_names[] = {"podvm", "podvm-or-trusted", "trusted"};
 static const char *const pods[] = {"new", "in a machine", "handed over"};
 
 static void mark_none(struct trust_case *c)
@@ -223,9 +221,9 @@ static void gather(const struct decision *d, const struct trust_config *config, 
 	if (!*f[2].value)
 		str_copy(f[2].value, room, "none");
 	pod_fact(d, seen, f[3].value, room);
-	snprintf(f[4].value, room, "%s", levels[config->level]);
+	snprintf(f[4].value, room, "%s", config_level_name(config->level));
 	runtime_fact(d, f[5].value, room);
-	snprintf(f[6].value, room, "%s", untrusted_names[config->untrusted]);
+	snprintf(f[6].value, room, "%s", config_untrusted_name(config->untrusted));
 	snprintf(f[7].value, room, "%s%s", d->in.kvm ? "usable" : d->kvm_why.text,
 		 d->in.kvm && d->kvm_why.code ? ", as far as this user can tell" : "");
 }

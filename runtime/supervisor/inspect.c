@@ -126,11 +126,6 @@ static int put_size(struct pod *p, Podvm__Pod__Info *r, struct err *e)
 
 static void put_machine(struct json_out *o, const struct pod *p)
 {
-	static const char *const pages[VMM_PAGES_KINDS] = {
-		[VMM_PAGES_HOST] = "default", [VMM_PAGES_NEVER] = "never",
-		[VMM_PAGES_ALWAYS] = "always", [VMM_PAGES_2M] = "2M", [VMM_PAGES_1G] = "1G",
-	};
-
 	json_out_obj(o, "machine");
 	json_out_str(o, "monitor", p->config.vmm);
 	json_out_str(o, "kernel", p->config.kernel);
@@ -140,30 +135,28 @@ static void put_machine(struct json_out *o, const struct pod *p)
 	json_out_u64(o, "vcpusMax", p->vcpus_max);
 	json_out_u64(o, "memory", p->ram_bytes);
 	json_out_u64(o, "memoryMax", p->ram_bytes + p->hotplug_bytes);
-	json_out_str(o, "hugepages", pages[p->config.pages]);
+	json_out_str(o, "hugepages", config_pages_name(p->config.pages));
 	json_out_bool(o, "merge", p->config.merge);
 	json_out_bool(o, "prefault", p->config.prefault);
 	json_out_bool(o, "ended", p->dead);
 	json_out_end(o);
 }
 
+static void put_omitted(struct json_out *o)
+{
+	json_out_str(o, "planOmitted", "it is too long; podvm-netplug plan shows it");
+}
+
 static void put_plan(struct json_out *o, const struct netplug_plan *plan)
 {
 	_cleanup_free_ char *text = NULL;
-	struct json_doc *doc;
-	struct jnode root;
 
 	if (!plan || netplug_plan_json(plan, &text, NULL) < 0)
 		return;
-	if (strlen(text) > DETAILS_BYTES) {
-		json_out_str(o, "planOmitted", "it is too long; podvm-netplug plan shows it");
-		return;
-	}
-	if (json_parse(text, strlen(text), &doc, NULL) < 0)
-		return;
-	root = json_root(doc);
-	json_out_copy(o, "plan", &root);
-	json_free(doc);
+	if (strlen(text) > DETAILS_BYTES)
+		put_omitted(o);
+	else
+		json_out_parsed(o, "plan", text);
 }
 
 static void put_network(struct json_out *o, const struct pod *p, bool with_plan)
@@ -179,7 +172,7 @@ static void put_network(struct json_out *o, const struct pod *p, bool with_plan)
 	if (with_plan)
 		put_plan(o, pod_plan(p));
 	else
-		json_out_str(o, "planOmitted", "it is too long; podvm-netplug plan shows it");
+		put_omitted(o);
 	json_out_end(o);
 	json_out_obj(o, "relay");
 	json_out_bool(o, "running", p->relay.pidfd >= 0);

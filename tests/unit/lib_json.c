@@ -346,6 +346,21 @@ START_TEST(writer)
 }
 END_TEST
 
+START_TEST(writer_of_text)
+{
+	struct json_out *o = json_out_new();
+	char *text = NULL;
+
+	json_out_parsed(o, "a", "{\"b\":[1,\"x\"]}");
+	json_out_parsed(o, "none", NULL);
+	json_out_parsed(o, "bad", "{\"b\":");
+	ck_assert_int_eq(json_out_text(o, false, &text, NULL), 0);
+	ck_assert_str_eq(text, "{\"a\":{\"b\":[1,\"x\"]}}");
+	free(text);
+	json_out_free(o);
+}
+END_TEST
+
 START_TEST(writer_misuse)
 {
 	struct json_out *o = json_out_new();
@@ -446,6 +461,7 @@ Suite *lib_json_suite(void)
 	tcase_add_test(t, path_of_an_error);
 	tcase_add_test(t, hostile_keys);
 	tcase_add_test(t, writer);
+	tcase_add_test(t, writer_of_text);
 	tcase_add_test(t, writer_misuse);
 	tcase_add_test(t, no_memory);
 	tcase_add_test(t, random_damage);
