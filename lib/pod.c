@@ -153,3 +153,18 @@ int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
 
 	return pod_call_fds(sock, rq, ret_fds, n_fds, n_fds, &got, ret, e);
 }
+
+/**
+ * pod_stream() - one more connection to the guest's agent
+ * @sock:   to the pod's supervisor, borrowed
+ * @ret_fd: owned by the caller
+ *
+ * Return: as pod_call()
+ */
+int pod_stream(int sock, int *ret_fd, struct err *e)
+{
+	Podvm__Pod__Stream m = PODVM__POD__STREAM__INIT;
+	Podvm__Pod__Request rq = POD_REQUEST(stream = &m, STREAM);
+
+	return pod_call(sock, &rq, ret_fd, 1, NULL, e);
+}

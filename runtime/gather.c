@@ -269,6 +269,30 @@ int gather_pods(int rootfd, struct gather *ret, struct err *e)
 }
 
 /**
+ * gather_words() - list the pods that words mean, or all of them
+ * @words: pods or containers, outside strings; @n of them, 0: all pods
+ * @ret:   gather_done(), also after a failure
+ *
+ * Return: 0; as pod_of(); minus errno
+ */
+int gather_words(int rootfd, char *const *words, size_t n, struct gather *ret, struct err *e)
+{
+	char pod[STATE_ID_BYTES];
+	size_t i;
+	int rc = 0;
+
+	*ret = (struct gather){ .v = NULL };
+	if (!n)
+		return gather_pods(rootfd, ret, e);
+	for (i = 0; i < n && !rc; i++) {
+		rc = pod_of(rootfd, words[i], pod, e);
+		if (!rc)
+			rc = gather_pod(ret, pod, e);
+	}
+	return rc;
+}
+
+/**
  * gather_done() - free a list and all that was told
  */
 void gather_done(struct gather *g)

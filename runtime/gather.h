@@ -49,6 +49,7 @@ struct gather {
 
 int gather_pods(int rootfd, struct gather *ret, struct err *e);
 int gather_pod(struct gather *g, const char *id, struct err *e);
+int gather_words(int rootfd, char *const *words, size_t n, struct gather *ret, struct err *e);
 void gather_ask(int rootfd, struct gather *g, unsigned int what, int timeout_ms);
 void gather_done(struct gather *g);
 const char *gather_state_name(enum gather_state s);

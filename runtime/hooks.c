@@ -152,12 +152,10 @@ int hooks_check(const struct spec *s, struct err *e)
  */
 int hooks_in_guest(int control, const char *id, bool start, struct err *e)
 {
-	Podvm__Pod__Stream open = PODVM__POD__STREAM__INIT;
-	Podvm__Pod__Request ask = POD_REQUEST(stream = &open, STREAM);
 	Podvm__ContainerHooks m = PODVM__CONTAINER_HOOKS__INIT;
 	Podvm__Request rq = AGENT_REQUEST(container_hooks = &m, CONTAINER_HOOKS);
 	struct agent a = { .fd = -1 };
-	int rc = pod_call(control, &ask, &a.fd, 1, NULL, e);
+	int rc = pod_stream(control, &a.fd, e);
 
 	if (rc < 0)
 		return rc;

@@ -154,24 +154,16 @@ static int serve(struct events *ev, uint64_t interval_ms, struct err *e)
 	return is_gone(rc) ? 0 : rc;
 }
 
-static int join(int sock, struct agent *a, struct err *e)
-{
-	Podvm__Pod__Stream m = PODVM__POD__STREAM__INIT;
-	Podvm__Pod__Request rq = POD_REQUEST(stream = &m, STREAM);
-
-	return pod_call(sock, &rq, &a->fd, 1, NULL, e);
-}
-
 static int run(struct events *ev, int sock, bool once, uint64_t interval_ms, struct err *e)
 {
 	Podvm__ContainerWatch m = PODVM__CONTAINER_WATCH__INIT;
 	Podvm__Request rq = AGENT_REQUEST(container_watch = &m, CONTAINER_WATCH);
-	int rc = join(sock, &ev->ask, e);
+	int rc = pod_stream(sock, &ev->ask.fd, e);
 
 	if (rc < 0 || once)
 		return rc < 0 ? rc : print_stats(ev, e);
 	m.id = strdupa(ev->id);
-	rc = join(sock, &ev->told, e);
+	rc = pod_stream(sock, &ev->told.fd, e);
 	if (!rc)
 		rc = agent_call(&ev->told, &rq, ANSWER_MS, NULL, e);
 	return rc < 0 ? rc : serve(ev, interval_ms, e);

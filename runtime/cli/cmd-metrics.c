@@ -7,21 +7,6 @@
 #include "runtime/cli/cli.h"
 #include "runtime/podview.h"
 
-static int list_pods(struct cli *c, char **words, int n, struct gather *g, struct err *e)
-{
-	char pod[STATE_ID_BYTES];
-	int i, rc = 0;
-
-	if (!n)
-		return gather_pods(c->rootfd, g, e);
-	for (i = 0; i < n && !rc; i++) {
-		rc = pod_of(c->rootfd, words[i], pod, e);
-		if (!rc)
-			rc = gather_pod(g, pod, e);
-	}
-	return rc;
-}
-
 static int print(struct cli *c, const struct gather *g, struct err *e)
 {
 	struct strbuf out = { .text = NULL };
@@ -62,7 +47,7 @@ int cmd_metrics(struct cli *c, int argc, char **argv, struct err *e)
 		return err_set(e, EINVAL, "--timeout: 1 to %d milliseconds", INT_MAX);
 	if (pod_recover_all(c->rootfd, &why) < 0)
 		log_warn("metrics: %s", why.text);
-	rc = list_pods(c, argv + first, argc - first, &g, e);
+	rc = gather_words(c->rootfd, argv + first, (size_t)(argc - first), &g, e);
 	if (!rc) {
 		gather_ask(c->rootfd, &g, GATHER_MACHINE | GATHER_GUEST, (int)timeout_ms);
 		rc = print(c, &g, e);

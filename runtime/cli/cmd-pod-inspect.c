@@ -14,19 +14,6 @@
 #include "runtime/cli/cli.h"
 #include "runtime/podview.h"
 
-/* A member that is JSON text already; one that does not parse is left out. */
-static void put_text(struct json_out *o, const char *key, const char *text)
-{
-	struct json_doc *doc;
-	struct jnode root;
-
-	if (!text || json_parse(text, strlen(text), &doc, NULL) < 0)
-		return;
-	root = json_root(doc);
-	json_out_copy(o, key, &root);
-	json_free(doc);
-}
-
 static void put_records(struct cli *c, struct json_out *o, const Podvm__Pod__Info *info)
 {
 	size_t i;
@@ -39,7 +26,7 @@ static void put_records(struct cli *c, struct json_out *o, const Podvm__Pod__Inf
 		if (state_load(c->rootfd, info->containers[i]->id, &s, NULL) < 0)
 			continue; /* not committed yet */
 		if (!state_json(s, &text, NULL))
-			put_text(o, NULL, text);
+			json_out_parsed(o, NULL, text);
 		state_free(s);
 	}
 	json_out_end(o);
@@ -65,7 +52,7 @@ static void put_counters(struct json_out *o, const struct podview *v)
 		return;
 	vmm_metrics_json(&v->metrics, &text);
 	if (!text.failed)
-		put_text(o, "counters", text.text);
+		json_out_parsed(o, "counters", text.text);
 	strbuf_done(&text);
 }
 
@@ -76,7 +63,7 @@ static int print(struct cli *c, const struct podview *v, struct err *e)
 	if (!o)
 		return err_set(e, ENOMEM, "out of memory");
 	podview_json(v, o);
-	put_text(o, "details", v->p->info->info->details);
+	json_out_parsed(o, "details", v->p->info->info->details);
 	put_records(c, o, v->p->info->info);
 	put_timeline(c, o, v->p->id);
 	put_counters(o, v);
@@ -90,17 +77,16 @@ int cmd_pod_inspect(struct cli *c, int argc, char **argv, struct err *e)
 {
 	const struct opt t[] = { OPT_END };
 	struct gather g = { .v = NULL };
-	char pod[STATE_ID_BYTES];
 	struct podview *v;
 	int first, rc = cli_args(t, argc, argv, 1, 1, &first, e);
 
 	if (rc <= 0)
 		return rc;
-	rc = pod_of(c->rootfd, argv[first], pod, e);
-	if (!rc)
-		rc = gather_pod(&g, pod, e);
-	if (rc < 0)
+	rc = gather_words(c->rootfd, argv + first, 1, &g, e);
+	if (rc < 0) {
+		gather_done(&g);
 		return rc;
+	}
 	gather_ask(c->rootfd, &g, GATHER_DETAILS | GATHER_MACHINE | GATHER_GUEST, GATHER_MS);
 	if (!g.v->info)
 		rc = err_set(e, g.v->why.code ? g.v->why.code : ESRCH, "%s", g.v->why.text);

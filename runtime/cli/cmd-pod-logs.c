@@ -122,14 +122,12 @@ static int follow(int dir, int sock, struct tail *v, size_t n, bool raw, struct 
 /* The end of the guest kernel's log, which is guest data. */
 static int show_kernel(int sock, const struct logs_args *a, struct err *e)
 {
-	Podvm__Pod__Stream stream = PODVM__POD__STREAM__INIT;
-	Podvm__Pod__Request prq = POD_REQUEST(stream = &stream, STREAM);
 	Podvm__GuestGet m = PODVM__GUEST_GET__INIT;
 	Podvm__Request rq = AGENT_REQUEST(guest_get = &m, GUEST_GET);
 	struct tail t = { .prefix = a->prefixes ? "kernel | " : "", .fd = -1 };
 	struct agent agent = { .fd = -1 };
 	Podvm__Response *rs = NULL;
-	int rc = pod_call(sock, &prq, &agent.fd, 1, NULL, e);
+	int rc = pod_stream(sock, &agent.fd, e);
 
 	if (rc < 0)
 		return rc;

@@ -35,7 +35,6 @@
 #include "runtime/gather.h"
 #include "runtime/shim/shim.h"
 
-#define AGENT_ANSWER_MS 30000
 #define PROGRAM "/bin/busybox"
 
 /* The agent takes no more; parts leave room in a frame (lib/frame.h). */
@@ -156,7 +155,7 @@ static int send_part(struct shell *s, const char *data, size_t len, struct err *
 	m.exec_id = s->exec_id;
 	m.program.data = (uint8_t *)(uintptr_t)data;
 	m.program.len = len;
-	return agent_call(&s->agent, &rq, AGENT_ANSWER_MS, NULL, e);
+	return agent_call(&s->agent, &rq, SHIM_ANSWER_MS, NULL, e);
 }
 
 static int send_program(struct shell *s, struct err *e)
@@ -197,27 +196,13 @@ static int start(struct shell *s, char **args, size_t n, struct err *e)
 	p.terminal = s->terminal;
 	if (s->terminal)
 		terminal_size(0, &p.rows, &p.columns);
-	return agent_call(&s->agent, &rq, AGENT_ANSWER_MS, NULL, e);
+	return agent_call(&s->agent, &rq, SHIM_ANSWER_MS, NULL, e);
 }
 
-static int open_stream(struct shell *s, Podvm__StreamOpen__Kind kind, int *ret_fd, struct err *e)
+static int open_stream(const struct shell *s, Podvm__StreamOpen__Kind kind, int *ret_fd,
+		       struct err *e)
 {
-	Podvm__Pod__Stream ask = PODVM__POD__STREAM__INIT;
-	Podvm__Pod__Request prq = POD_REQUEST(stream = &ask, STREAM);
-	Podvm__StreamOpen open = PODVM__STREAM_OPEN__INIT;
-	Podvm__Request rq = AGENT_REQUEST(stream_open = &open, STREAM_OPEN);
-	struct agent a = { .fd = -1 };
-	int rc = pod_call(s->control, &prq, &a.fd, 1, NULL, e);
-
-	open.id = s->id;
-	open.exec_id = s->exec_id;
-	open.kind = kind;
-	if (!rc)
-		rc = agent_call(&a, &rq, AGENT_ANSWER_MS, NULL, e);
-	if (!rc)
-		*ret_fd = fd_steal(&a.fd);
-	agent_done(&a);
-	return rc;
+	return shim_stream_open(s->control, s->id, s->exec_id, kind, ret_fd, e);
 }
 
 /* What copies our input is left to our end. */
@@ -249,7 +234,7 @@ static void resize(struct shell *s)
 	m.id = s->id;
 	m.exec_id = s->exec_id;
 	if (!terminal_size(0, &m.rows, &m.columns))
-		frame_send(s->agent.fd, &rq.base, AGENT_ANSWER_MS, NULL);
+		frame_send(s->agent.fd, &rq.base, SHIM_ANSWER_MS, NULL);
 }
 
 /* Return: exit status of the process; 128 + signal; minus errno when the guest has gone */

@@ -121,22 +121,6 @@ static size_t remember(const struct podview *v, size_t n, struct earlier **was)
 	return *was ? n : 0;
 }
 
-static int list_pods(struct cli *c, const struct stats_args *a, struct gather *g, struct err *e)
-{
-	char pod[STATE_ID_BYTES];
-	size_t i;
-	int rc = 0;
-
-	if (!a->n_pods)
-		return gather_pods(c->rootfd, g, e);
-	for (i = 0; i < a->n_pods && !rc; i++) {
-		rc = pod_of(c->rootfd, a->pods[i], pod, e);
-		if (!rc)
-			rc = gather_pod(g, pod, e);
-	}
-	return rc;
-}
-
 /* Counters of the devices of one pod. */
 static int print_devices(const struct podview *v, bool json, struct err *e)
 {
@@ -163,7 +147,7 @@ static int look(struct cli *c, const struct stats_args *a, struct earlier **was,
 {
 	struct gather g = { .v = NULL };
 	struct podview *v = NULL;
-	int rc = list_pods(c, a, &g, e);
+	int rc = gather_words(c->rootfd, a->pods, a->n_pods, &g, e);
 
 	if (!rc)
 		gather_ask(c->rootfd, &g, GATHER_MACHINE | (a->devices ? 0 : GATHER_GUEST), GATHER_MS);

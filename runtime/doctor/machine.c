@@ -55,7 +55,6 @@ static void look_kvm(struct doctor *d)
 
 	if (fd < 0) {
 		kvm_missing(d, -fd);
-		fd = -1;
 		return;
 	}
 	if (vcpus > VMM_VCPUS_MAX)

@@ -15,12 +15,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/mem.h"
+#include "lib/pod.h"
 #include "lib/proc.h"
 #include "runtime/shim/shim.h"
 
@@ -72,6 +74,34 @@ static void *copy(void *arg)
 	if (r->half_close)
 		shutdown(r->to, SHUT_WR);
 	return NULL;
+}
+
+/**
+ * shim_stream_open() - a stream of a process in the guest
+ * @control: connection to the pod's supervisor, borrowed
+ * @exec_id: empty: the container's init
+ * @ret_fd:  owned by the caller
+ *
+ * Return: 0 or minus errno
+ */
+int shim_stream_open(int control, const char *id, const char *exec_id, Podvm__StreamOpen__Kind kind,
+		     int *ret_fd, struct err *e)
+{
+	Podvm__StreamOpen open = PODVM__STREAM_OPEN__INIT;
+	Podvm__Request rq = AGENT_REQUEST(stream_open = &open, STREAM_OPEN);
+	struct agent a = { .fd = -1 };
+	int rc = pod_stream(control, &a.fd, e);
+
+	if (rc < 0)
+		return rc;
+	open.id = strdupa(id);
+	open.exec_id = strdupa(exec_id);
+	open.kind = kind;
+	rc = agent_call(&a, &rq, SHIM_ANSWER_MS, NULL, e);
+	if (!rc)
+		*ret_fd = fd_steal(&a.fd);
+	agent_done(&a);
+	return rc;
 }
 
 /**

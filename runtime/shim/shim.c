@@ -42,8 +42,6 @@
 #include "lib/mem.h"
 #include "runtime/pod.h"
 
-#define AGENT_ANSWER_MS 30000
-
 /* Messages of the agent that are taken before signals get their turn. */
 #define AGENT_ROUND 64
 
@@ -117,7 +115,7 @@ static int attach(struct shim *s, struct err *e)
 
 	a.id = s->id;
 	a.exec_id = s->exec_id;
-	return agent_call(&s->agent, &rq, AGENT_ANSWER_MS, NULL, e);
+	return agent_call(&s->agent, &rq, SHIM_ANSWER_MS, NULL, e);
 }
 
 static int exec(struct shim *s, struct err *e)
@@ -132,31 +130,15 @@ static int exec(struct shim *s, struct err *e)
 	x.exec_id = s->exec_id;
 	if (s->terminal && s->tty >= 0)
 		terminal_size(s->tty, &x.process->rows, &x.process->columns);
-	rc = agent_call(&s->agent, &rq, AGENT_ANSWER_MS, NULL, e);
+	rc = agent_call(&s->agent, &rq, SHIM_ANSWER_MS, NULL, e);
 	podvm__process__free_unpacked(x.process, NULL);
 	return rc;
 }
 
-static int open_stream(struct shim *s, Podvm__StreamOpen__Kind kind,
-		       int *ret_fd, struct err *e)
+static int open_stream(const struct shim *s, Podvm__StreamOpen__Kind kind, int *ret_fd,
+		       struct err *e)
 {
-	Podvm__Pod__Stream ask = PODVM__POD__STREAM__INIT;
-	Podvm__Pod__Request prq = POD_REQUEST(stream = &ask, STREAM);
-	Podvm__StreamOpen open = PODVM__STREAM_OPEN__INIT;
-	Podvm__Request rq = AGENT_REQUEST(stream_open = &open, STREAM_OPEN);
-	struct agent a = { .fd = -1 };
-	int rc = pod_call(SHIM_CONTROL_FD, &prq, &a.fd, 1, NULL, e);
-
-	if (rc < 0)
-		return rc;
-	open.id = s->id;
-	open.exec_id = s->exec_id;
-	open.kind = kind;
-	rc = agent_call(&a, &rq, AGENT_ANSWER_MS, NULL, e);
-	if (!rc)
-		*ret_fd = fd_steal(&a.fd);
-	agent_done(&a);
-	return rc;
+	return shim_stream_open(SHIM_CONTROL_FD, s->id, s->exec_id, kind, ret_fd, e);
 }
 
 static int open_terminal(struct shim *s, struct err *e)
@@ -202,7 +184,7 @@ static void tell_agent(struct shim *s, const Podvm__Request *rq)
 {
 	struct err e;
 
-	if (frame_send(s->agent.fd, &rq->base, AGENT_ANSWER_MS, &e) == -ETIMEDOUT)
+	if (frame_send(s->agent.fd, &rq->base, SHIM_ANSWER_MS, &e) == -ETIMEDOUT)
 		shutdown(s->agent.fd, SHUT_RDWR);
 }
 

@@ -15,6 +15,9 @@
 #define SHIM_CONSOLE_FD 6	/* connected to the engine's console socket */
 #define SHIM_LOG_FD 7		/* the engine's log */
 
+/* For an answer of the guest's agent. */
+#define SHIM_ANSWER_MS 30000
+
 /* First byte of the packet that lets a shim go; a line for the log may follow. */
 #define SHIM_SETTLED '+'
 
@@ -63,6 +66,8 @@ bool shim_oom_tell(const struct shim_oom *o);
 
 /* Of relay.c. */
 struct relay;
+int shim_stream_open(int control, const char *id, const char *exec_id, Podvm__StreamOpen__Kind kind,
+		     int *ret_fd, struct err *e);
 int relay_start(int from, int to, bool half_close, struct relay **ret,
 		struct err *e);
 void relay_finish(struct relay *r, uint32_t quiet_ms);
