@@ -44,7 +44,7 @@ echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
 ip link add br0 type bridge
 ip link set br0 up
 pods 1 $PODS
-for n in 1 $PODS; do wait_for 10 settled $n; done
+for n in $(seq 1 $PODS); do wait_for 10 settled "$n"; done
 all_states > "$WORK/before"
 ip -br link | sort > "$WORK/host.before"
 
