@@ -106,7 +106,7 @@ $(engines_dir)/stamp:
 .PHONY: e2e-programs tools
 e2e-programs: $(engines_dir)/stamp $(B)/tests/echo-port $(B)/tests/dns-stub $(B)/tests/nic-drive $(B)/tests/inside \
 	      $(B)/tests/traffic $(B)/tests/tree-list \
-	      $(B)/tests/tree-stack $(B)/tests/unit share-programs
+	      $(B)/tests/tree-stack share-programs
 
 # Command-line tools that need no virtual machine; root, on this machine.
 tools: all

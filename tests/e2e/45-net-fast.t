@@ -3,12 +3,11 @@
 #
 # A pod's network with four pairs of queues, on each path that packets can take: moved
 # by the monitor or by the kernel (vhost-net); other stories have one pair. Then what a pod
-# does not show: interfaces that come and go, macvtap, and the unit tests that need
-# /dev/vhost-net. Throughput goes into the log; nothing depends on it.
+# does not show: interfaces that come and go, and macvtap. Throughput goes into the log; nothing depends on it.
 # shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 27
+plan 26
 
 story_begin
 make_layers
@@ -119,8 +118,5 @@ ok 'macvtap: the monitor moves the packets' drive off --macvtap "$tap" --queues 
 ok 'macvtap: the kernel moves them' drive auto --macvtap "$tap"
 ip link del w0
 
-REQUIRE=all
-export REQUIRE
-ok 'unit tests of vhost' "$BIN/tests/unit" virtio_vhost
 sed 's/^/# /' "$WORK/figures"
 tap_end

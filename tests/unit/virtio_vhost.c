@@ -628,7 +628,7 @@ Suite *virtio_vhost_suite(void)
 {
 	Suite *s = suite_create("virtio_vhost");
 	int fd = open(VHOST, O_RDWR | O_CLOEXEC);
-	const char *missing = fd < 0 ? "no " VHOST " (tests/e2e/45-net-fast.t runs it on the node)"
+	const char *missing = fd < 0 ? "no " VHOST " (make check runs it on the node)"
 				     : kit_macvtap_missing();
 
 	fd_close(&fd);
