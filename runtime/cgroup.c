@@ -224,19 +224,12 @@ int cgroup_set(const struct cgroup_host *h, const char *path, const char *v2_fil
 	return rc < 0 ? err_wrap(e, "cgroup") : 0;
 }
 
-/* Whether processes are in it or, in version 2, below it. */
-static bool populated(const char *dir)
+/* Then they are somebody else's: ours are removed before their parents. */
+static bool has_children(const char *dir)
 {
-	_cleanup_close_ int fd = -1;
-	char path[DIR_BYTES + 32], text[64] = "";
+	struct stat st;
 
-	snprintf(path, sizeof(path), "%s/cgroup.events", dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		return read(fd, text, sizeof(text) - 1) > 0 && strstr(text, "populated 1");
-	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && read(fd, text, 1) == 1;
+	return !stat(dir, &st) && st.st_nlink > 2;
 }
 
 /**
@@ -256,8 +249,8 @@ int cgroup_remove(const char *dir, struct err *e)
 			return 0;
 		if (errno != EBUSY && errno != ENOTEMPTY)
 			return err_sys(e, "cgroup %s: rmdir", dir);
-		/* Busy without processes: it has children of somebody else. */
-		if (!populated(dir) || clock_ms() > end)
+		/* Otherwise it has processes, or had some until just now. */
+		if (has_children(dir) || clock_ms() > end)
 			return 0;
 		nanosleep(&pause, NULL);
 	}

@@ -393,6 +393,29 @@ START_TEST(comes_and_goes)
 }
 END_TEST
 
+/* Who was killed leaves it some time later, at any point of a removal. */
+START_TEST(dying)
+{
+	const struct cgroup_host *h = &hosts[_i];
+	struct journal *j = NULL;
+	struct err e = { 0 };
+	int i;
+
+	ck_assert_int_eq(journal_open(AT_FDCWD, "j", &j, &e), 0);
+	for (i = 0; i < 60; i++) {
+		pid_t pid = sleeper();
+
+		ck_assert_msg(!cgroup_make(h, name_here("/a"), j, NULL, &e), "%s", e.text);
+		ck_assert_msg(!cgroup_enter(h, name_here("/a"), pid, &e), "%s", e.text);
+		kill(pid, SIGKILL);
+		ck_assert_msg(!journal_undo(j, undo, NULL, &e), "%s", e.text);
+		ck_assert_uint_eq(places(h, name_here("")), 0);
+		waitpid(pid, NULL, 0);
+	}
+	journal_free(j);
+}
+END_TEST
+
 START_TEST(others_stay)
 {
 	const struct cgroup_host *h = &hosts[_i];
@@ -587,6 +610,7 @@ Suite *runtime_cgroup_suite(void)
 		}
 		tcase_add_loop_test(t, comes_and_goes, i, i + 1);
 		tcase_add_loop_test(t, others_stay, i, i + 1);
+		tcase_add_loop_test(t, dying, i, i + 1);
 		tcase_add_loop_test(t, cut_in_the_middle, i, i + 1);
 	}
 	if (hosts[0].n)
