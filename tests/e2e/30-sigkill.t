@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Supervisor, monitor or shim killed at a random moment of the life of a pod with
-# volumes: the next delete --force and list leave a clean machine. ROUNDS (9) counts
+# volumes: the next delete --force and list leave a clean machine. ROUNDS (6) counts
 # the kills that hit, spread over victims and that life; SEED repeats a run's choices.
 # shellcheck disable=SC2016,SC2154
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kill.sh"
-ROUNDS=${ROUNDS:-9}
+ROUNDS=${ROUNDS:-6}
 plan "$ROUNDS"
 
 story_begin

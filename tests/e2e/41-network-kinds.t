@@ -88,10 +88,10 @@ fetch() { there busybox wget -q -O - "http://$1:8080/data" | md5sum; }
 passes() {
 	wait_for 60 there busybox wget -q -O /dev/null "http://$IP4:8080/data"
 	sum=$(in_pod md5sum /srv/data | cut -d' ' -f1)
-	ok "$kind: ping to the pod, IPv4, full size" there ping -c 2 -W 5 -M "do" -s 1472 "$IP4"
-	ok "$kind: ping to the pod, IPv6, full size" there ping -c 2 -W 5 -M "do" -s 1452 "$IP6"
-	ok "$kind: ping to the pod, fragments" there ping -c 2 -W 5 -s 8000 "$IP4"
-	ok "$kind: ping from the pod" in_pod ping -I "$IP4" -c 2 -W 5 "$gw4"
+	ok "$kind: ping to the pod, IPv4, full size" there ping -c 1 -W 5 -M "do" -s 1472 "$IP4"
+	ok "$kind: ping to the pod, IPv6, full size" there ping -c 1 -W 5 -M "do" -s 1452 "$IP6"
+	ok "$kind: ping to the pod, fragments" there ping -c 1 -W 5 -s 8000 "$IP4"
+	ok "$kind: ping from the pod" in_pod ping -I "$IP4" -c 1 -W 5 "$gw4"
 	ok "$kind: TCP from the pod, IPv4" is "$(fetch "$IP4")" "$sum  -"
 	ok "$kind: TCP from the pod, IPv6" is "$(fetch "[$IP6]")" "$sum  -"
 	ok "$kind: MAC address" is "$(in_pod cat /sys/class/net/eth0/address)" \

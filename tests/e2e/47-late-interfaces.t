@@ -9,7 +9,7 @@ set -eu
 . "$(dirname "$0")/lib.sh"
 plan 12
 
-ROUNDS=${ROUNDS:-5}
+ROUNDS=${ROUNDS:-3}
 story_begin
 make_layers
 net_up

@@ -4,15 +4,15 @@
 # Supervisor or monitor killed at a random moment of the life of a container on a
 # thin snapshot: the next command has the host mount it again, as it was, with all
 # that the container was told is written; nobody else has it open; file system and
-# pool are whole. ROUNDS (6) counts the kills that hit, spread over victims and moments;
+# pool are whole. ROUNDS (4) counts the kills that hit, spread over victims and moments;
 # SEED repeats a run's choices.
 # shellcheck disable=SC2016,SC2154
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kill.sh"
 . "$(dirname "$0")/devices.sh"
-ROUNDS=${ROUNDS:-6}
-EVERY=6 # rounds after which the pool is taken down and checked
+ROUNDS=${ROUNDS:-4}
+EVERY=4 # rounds after which the pool is taken down and checked
 plan $((ROUNDS + ROUNDS / EVERY + 2))
 
 story_begin

@@ -5,14 +5,14 @@
 # it changed and the release, in which whoever makes its n-th call that makes, moves or
 # takes away something of the host is killed right there: command, supervisor, monitor or
 # shim. The next command cleans up; the upper directory is the old or the new one, whole,
-# and the new one if the command had said nothing else. ROUNDS (5) steps spread over
+# and the new one if the command had said nothing else. ROUNDS (4) steps spread over
 # all; 0 takes every step. SEED repeats a run's choices.
 # shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kill.sh"
 . "$(dirname "$0")/wayback.sh"
-ROUNDS=${ROUNDS:-5}
+ROUNDS=${ROUNDS:-4}
 
 story_begin
 victim_begin 20

@@ -3,7 +3,7 @@
 #
 # Supervisor, monitor or shim killed while a container's changes come back: afterwards
 # the upper directory is the old or the new one, whole, nothing is left of the other, and
-# what was reported as done is there. ROUNDS (6) counts the kills that hit, spread over
+# what was reported as done is there. ROUNDS (3) counts the kills that hit, spread over
 # victims and moments; SEED repeats a run's choices. If they saw one state alone, since
 # the way back became slower or quicker, more follow, halfway between the two.
 # shellcheck disable=SC2016,SC2154
@@ -11,7 +11,7 @@ set -eu
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kill.sh"
 . "$(dirname "$0")/wayback.sh"
-ROUNDS=${ROUNDS:-6}
+ROUNDS=${ROUNDS:-3}
 plan $((ROUNDS + 2))
 
 story_begin

@@ -1,17 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# A guest takes all its virtio devices from their drivers and gives them back, a hundred
+# A guest takes all its virtio devices from their drivers and gives them back, thirty
 # times, with requests under way: each works afterwards, and the monitor holds neither
 # more descriptors nor more memory than before. rebind-init is what the guest does.
 # One vCPU, and quick grace periods: a round takes the guest a second otherwise. ROUNDS can
-# be set.
+# be set (30).
 set -eu
 . "$(dirname "$0")/lib.sh"
 plan 11
 
 story_begin
-ROUNDS=${ROUNDS:-100}
+ROUNDS=${ROUNDS:-30}
 rebind_end() {
 	status=$?
 	[ -z "${pinger:-}" ] || kill "$pinger" 2> /dev/null || :
