@@ -111,17 +111,34 @@ static int state_fd(const char *state, int *ret, struct err *e)
 	return 0;
 }
 
+static void end_session(pid_t pid, int pidfd)
+{
+	kill(-pid, SIGKILL);
+	proc_kill(pidfd, SIGKILL);
+}
+
+/* One that cannot be waited for by its descriptor does not go on, nor stay as a zombie. */
+static int reap(pid_t pid, int pidfd, int *ret_status, struct err *e)
+{
+	int rc = proc_wait(pidfd, -1, ret_status, e);
+
+	if (rc < 0) {
+		end_session(pid, pidfd);
+		proc_reap(pid);
+	}
+	return rc;
+}
+
 static int judge(const struct hook *h, pid_t pid, int pidfd, int rc, struct tail *t, struct err *e)
 {
+	int status = 0, waited;
 	const char *said;
-	int status = 0;
 
 	if (rc < 0)
-		kill(-pid, SIGKILL);
-	if (rc < 0)
-		proc_kill(pidfd, SIGKILL);
-	if (proc_wait(pidfd, -1, &status, rc < 0 ? NULL : e) < 0 && !rc)
-		return e && e->code ? -e->code : -ECHILD;
+		end_session(pid, pidfd);
+	waited = reap(pid, pidfd, &status, rc < 0 ? NULL : e);
+	if (waited < 0 && !rc)
+		return waited;
 	said = tail_text(t);
 	if (rc == -ETIMEDOUT)
 		return err_set(e, ETIMEDOUT, "%s: killed after its time-out of %llu s%s%s", h->path,

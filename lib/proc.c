@@ -168,6 +168,15 @@ __attribute__((noreturn)) static void child(const struct proc_spec *s,
 }
 
 /**
+ * proc_reap() - wait for the end of a child that has no pidfd, or none that could be waited for
+ */
+void proc_reap(pid_t pid)
+{
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+/**
  * proc_spawn() - start a program; returns when its exec has succeeded
  * @s:         what to start, borrowed
  * @ret_pid:   child's pid; may be NULL
@@ -180,7 +189,7 @@ int proc_spawn(const struct proc_spec *s, pid_t *ret_pid, int *ret_pidfd,
 {
 	_cleanup_close_ int rd = -1, wr = -1, pidfd = -1;
 	struct spawn_failure f;
-	int p[2];
+	int p[2], code;
 	pid_t pid;
 	ssize_t n;
 	size_t k;
@@ -207,15 +216,14 @@ int proc_spawn(const struct proc_spec *s, pid_t *ret_pid, int *ret_pidfd,
 	}
 	fd_close(&wr);
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	code = pidfd < 0 ? errno : EIO;
 	do {
 		n = read(rd, &f, sizeof(f));
 	} while (n < 0 && errno == EINTR);
 	if (pidfd < 0 || n) {
-		int code = n == sizeof(f) ? f.code : EIO;
-
 		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		errno = code;
+		proc_reap(pid);
+		errno = n == sizeof(f) ? f.code : code;
 		return err_sys(e, "%s: %.15s", s->path, n == sizeof(f) ? f.step : "start");
 	}
 	if (ret_pid)
@@ -237,7 +245,7 @@ int proc_wait(int pidfd, int timeout_ms, int *ret_status, struct err *e)
 	uint64_t end = clock_ms() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms);
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 	siginfo_t si = { 0 };
-	int n;
+	int n, rc;
 
 	for (;;) {
 		int left = -1;
@@ -256,7 +264,10 @@ int proc_wait(int pidfd, int timeout_ms, int *ret_status, struct err *e)
 		if (errno != EINTR)
 			return err_sys(e, "poll");
 	}
-	if (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &si, WEXITED) < 0)
+	do {
+		rc = waitid((idtype_t)P_PIDFD, (id_t)pidfd, &si, WEXITED);
+	} while (rc < 0 && errno == EINTR);
+	if (rc < 0)
 		return err_sys(e, "waitid");
 	*ret_status = si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
 	return 0;

@@ -50,6 +50,7 @@ struct proc_spec {
 int proc_spawn(const struct proc_spec *s, pid_t *ret_pid, int *ret_pidfd,
 	       struct err *e);
 int proc_wait(int pidfd, int timeout_ms, int *ret_status, struct err *e);
+void proc_reap(pid_t pid);
 int proc_run(const char *path, char *const *argv, struct err *e);
 int proc_pidfd(pid_t pid, uint64_t start_ticks, struct err *e);
 int proc_stat(pid_t pid, char **ret, const char **ret_fields);

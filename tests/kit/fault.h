@@ -14,6 +14,8 @@
 #define KIT_FAULT_NETLINK 16u
 /* Sockets, what is sent on them, and sources of a loop (fault-sock.c). */
 #define KIT_FAULT_SOCKETS 32u
+/* Fork, exec, pipes, descriptors and waiting, where a suite has them replaced. */
+#define KIT_FAULT_PROCESSES 64u
 
 void kit_fault_arm(unsigned int kinds, unsigned int nth, int code);
 bool kit_fault_fired(void);
