@@ -52,6 +52,12 @@ static double percent(const struct podview *v, const struct earlier *was, size_t
 }
 
 static void print_one(const struct podview *v, double cpu)
+/* A guest may say that it has more available than there is. */
+static uint64_t guest_used(const Podvm__Guest *g)
+{
+	return g->memory_available < g->memory_total ? g->memory_total - g->memory_available : 0;
+}
+
 {
 	const Podvm__Guest *g = v->p->guest ? v->p->guest->guest : NULL;
 	struct podview_io net = podview_io(v, "net"), disk = podview_io(v, "blk");
@@ -64,8 +70,7 @@ static void print_one(const struct podview *v, double cpu)
 		return;
 	}
 	if (g)
-		snprintf(guest, sizeof(guest), "%llu/%llu",
-			 (unsigned long long)((g->memory_total - g->memory_available) >> 20),
+		snprintf(guest, sizeof(guest), "%llu/%llu", (unsigned long long)(guest_used(g) >> 20),
 			 (unsigned long long)(g->memory_total >> 20));
 	if (g)
 		snprintf(load, sizeof(load), "%u.%02u", g->load_milli / 1000, g->load_milli % 1000 / 10);
