@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "lib/err.h"
-#include "storage/progress.h"
+#include "lib/progress.h"
 
 /**
  * struct compare - two trees

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "storage/progress.h"
+#include "lib/progress.h"
 #include "storage/storage.h"
 
 /**

@@ -31,7 +31,9 @@ int cmd_doctor(struct cli *c, int argc, char **argv, struct err *e)
 		config_defaults(&d.config);
 	else
 		d.config_why.code = 0; /* a file that may be missing is */
+	d.wait = progress_wait("looking at the host");
 	doctor_run(&d);
+	progress_wait_end(d.wait);
 	rc = d.failed ? err_set(e, ENOMEM, "out of memory") : 0;
 	if (!rc && json)
 		rc = doctor_print_json(&d, stdout, e);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/mem.h"
+#include "lib/progress.h"
 #include "runtime/cli/cli.h"
 #include "runtime/podview.h"
 
@@ -56,18 +57,34 @@ static void put_counters(struct json_out *o, const struct podview *v)
 	strbuf_done(&text);
 }
 
-static int print(struct cli *c, const struct podview *v, struct err *e)
+static struct json_out *all_of(struct cli *c, const struct podview *v)
 {
 	struct json_out *o = json_out_new();
 
 	if (!o)
-		return err_set(e, ENOMEM, "out of memory");
+		return NULL;
 	podview_json(v, o);
 	json_out_parsed(o, "details", v->p->info->info->details);
 	put_records(c, o, v->p->info->info);
 	put_timeline(c, o, v->p->id);
 	put_counters(o, v);
-	return json_out_print(o, true, stdout, e);
+	return o;
+}
+
+static int inspect(struct cli *c, struct gather *g, struct json_out **ret, struct err *e)
+{
+	struct podview *v;
+	int rc;
+
+	gather_ask(c->rootfd, g, GATHER_DETAILS | GATHER_MACHINE | GATHER_GUEST, GATHER_MS);
+	if (!g->v->info)
+		return err_set(e, g->v->why.code ? g->v->why.code : ESRCH, "%s", g->v->why.text);
+	rc = podview_make(c->rootfd, g, &v, e);
+	if (rc < 0)
+		return rc;
+	*ret = all_of(c, v);
+	podview_free(v, g->n);
+	return 0;
 }
 
 /**
@@ -77,25 +94,17 @@ int cmd_pod_inspect(struct cli *c, int argc, char **argv, struct err *e)
 {
 	const struct opt t[] = { OPT_END };
 	struct gather g = { .v = NULL };
-	struct podview *v;
+	struct json_out *o = NULL;
+	struct progress_wait *w;
 	int first, rc = cli_args(t, argc, argv, 1, 1, &first, e);
 
 	if (rc <= 0)
 		return rc;
+	w = progress_wait("asking the pod");
 	rc = gather_words(c->rootfd, argv + first, 1, &g, e);
-	if (rc < 0) {
-		gather_done(&g);
-		return rc;
-	}
-	gather_ask(c->rootfd, &g, GATHER_DETAILS | GATHER_MACHINE | GATHER_GUEST, GATHER_MS);
-	if (!g.v->info)
-		rc = err_set(e, g.v->why.code ? g.v->why.code : ESRCH, "%s", g.v->why.text);
 	if (!rc)
-		rc = podview_make(c->rootfd, &g, &v, e);
-	if (!rc) {
-		rc = print(c, v, e);
-		podview_free(v, g.n);
-	}
+		rc = inspect(c, &g, &o, e);
+	progress_wait_end(w);
 	gather_done(&g);
-	return rc;
+	return rc < 0 ? rc : json_out_print(o, true, stdout, e);
 }

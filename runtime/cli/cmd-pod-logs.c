@@ -23,6 +23,7 @@
 #include "lib/fd.h"
 #include "lib/frame.h"
 #include "lib/mem.h"
+#include "lib/progress.h"
 #include "lib/str.h"
 #include "runtime/cli/cli.h"
 #include "runtime/gather.h"
@@ -125,14 +126,15 @@ static int show_kernel(int sock, const struct logs_args *a, struct err *e)
 	Podvm__GuestGet m = PODVM__GUEST_GET__INIT;
 	Podvm__Request rq = AGENT_REQUEST(guest_get = &m, GUEST_GET);
 	struct tail t = { .prefix = a->prefixes ? "kernel | " : "", .fd = -1 };
+	struct progress_wait *w = progress_wait("asking the guest for its kernel's log");
 	struct agent agent = { .fd = -1 };
 	Podvm__Response *rs = NULL;
 	int rc = pod_stream(sock, &agent.fd, e);
 
-	if (rc < 0)
-		return rc;
 	m.log = true;
-	rc = agent_call(&agent, &rq, AGENT_ANSWER_MS, &rs, e);
+	if (!rc)
+		rc = agent_call(&agent, &rq, AGENT_ANSWER_MS, &rs, e);
+	progress_wait_end(w);
 	if (!rc && rs->body_case != PODVM__RESPONSE__BODY_GUEST)
 		rc = err_set(e, EPROTO, "the guest's agent did not tell its kernel's log");
 	if (!rc)

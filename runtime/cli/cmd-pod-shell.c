@@ -29,6 +29,7 @@
 #include "lib/loop.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
+#include "lib/progress.h"
 #include "lib/str.h"
 #include "runtime/cli/cli.h"
 #include "runtime/config.h"
@@ -312,18 +313,31 @@ static int ask_shell(struct shell *s, char **args, size_t n, struct err *e)
 	return rc;
 }
 
-static int run(struct cli *c, struct shell *s, const char *pod, char **args, size_t n, struct err *e)
+static int open_shell(struct cli *c, struct shell *s, const char *pod, char **args, size_t n,
+		      struct err *e)
 {
+	struct progress_wait *w = progress_wait("opening a shell in the guest");
 	int rc = pod_connect(c->rootfd, pod, &s->control, e);
 
 	snprintf(s->exec_id, sizeof(s->exec_id), "shell-%d-%llx", getpid(),
 		 (unsigned long long)clock_ms());
 	if (rc < 0)
-		return err_set(e, ESRCH, "pod %s has ended", pod);
-	if ((rc = ask_shell(s, args, n, e)) < 0 || (rc = send_program(s, e)) < 0 ||
-	    (rc = start(s, args, n, e)) < 0)
-		return rc;
-	return serve(s, e);
+		rc = err_set(e, ESRCH, "pod %s has ended", pod);
+	if (!rc)
+		rc = ask_shell(s, args, n, e);
+	if (!rc)
+		rc = send_program(s, e);
+	if (!rc)
+		rc = start(s, args, n, e);
+	progress_wait_end(w);
+	return rc;
+}
+
+static int run(struct cli *c, struct shell *s, const char *pod, char **args, size_t n, struct err *e)
+{
+	int rc = open_shell(c, s, pod, args, n, e);
+
+	return rc < 0 ? rc : serve(s, e);
 }
 
 /**

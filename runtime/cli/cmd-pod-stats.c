@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/mem.h"
+#include "lib/progress.h"
 #include "runtime/cli/cli.h"
 #include "runtime/podview.h"
 
@@ -51,13 +52,13 @@ static double percent(const struct podview *v, const struct earlier *was, size_t
 	return s > 0 && ms > 0 ? ms / 10 / s : 0;
 }
 
-static void print_one(const struct podview *v, double cpu)
 /* A guest may say that it has more available than there is. */
 static uint64_t guest_used(const Podvm__Guest *g)
 {
 	return g->memory_available < g->memory_total ? g->memory_total - g->memory_available : 0;
 }
 
+static void print_one(const struct podview *v, double cpu)
 {
 	const Podvm__Guest *g = v->p->guest ? v->p->guest->guest : NULL;
 	struct podview_io net = podview_io(v, "net"), disk = podview_io(v, "blk");
@@ -152,10 +153,12 @@ static int look(struct cli *c, const struct stats_args *a, struct earlier **was,
 {
 	struct gather g = { .v = NULL };
 	struct podview *v = NULL;
+	struct progress_wait *w = progress_wait("asking pods");
 	int rc = gather_words(c->rootfd, a->pods, a->n_pods, &g, e);
 
 	if (!rc)
 		gather_ask(c->rootfd, &g, GATHER_MACHINE | (a->devices ? 0 : GATHER_GUEST), GATHER_MS);
+	progress_wait_end(w);
 	if (!rc)
 		rc = podview_make(c->rootfd, &g, &v, e);
 	if (!rc && a->devices)

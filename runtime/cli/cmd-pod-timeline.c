@@ -4,6 +4,7 @@
 
 #include "lib/fd.h"
 #include "lib/mem.h"
+#include "lib/progress.h"
 #include "runtime/cli/cli.h"
 #include "runtime/gather.h"
 #include "vmm/vmm.h"
@@ -89,15 +90,18 @@ int cmd_pod_timeline(struct cli *c, int argc, char **argv, struct err *e)
 		OPT_END
 	};
 	Podvm__Pod__Response *rs;
+	struct progress_wait *w;
 	int first, rc;
 
 	argv[0] = name;
 	rc = cli_args(t, argc, argv, 1, 1, &first, e);
 	if (rc <= 0)
 		return rc;
+	w = progress_wait("asking the pod");
 	rc = pod_of(c->rootfd, argv[first], pod, e);
 	if (!rc)
 		rc = pod_timeline(c, pod, &rs, e);
+	progress_wait_end(w);
 	if (rc < 0)
 		return rc;
 	if (json)

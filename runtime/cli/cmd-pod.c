@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/progress.h"
 #include "runtime/cli/cli.h"
 #include "runtime/podview.h"
 
@@ -91,7 +92,6 @@ static int print_pods(struct cli *c, struct gather *g, bool json, struct err *e)
 	size_t i;
 	int rc;
 
-	gather_ask(c->rootfd, g, 0, GATHER_MS);
 	rc = podview_make(c->rootfd, g, &v, e);
 	if (rc < 0)
 		return rc;
@@ -118,14 +118,20 @@ int cmd_pod_list(struct cli *c, int argc, char **argv, struct err *e)
 		OPT_END
 	};
 	struct gather g = { .v = NULL };
+	struct progress_wait *w;
 	int first, rc = cli_args(t, argc, argv, 0, 0, &first, e);
 	size_t i;
 
 	if (rc <= 0)
 		return rc;
+	w = progress_wait("clearing up behind pods that have ended");
 	rc = pod_recover_all(c->rootfd, e);
 	if (!rc)
 		rc = gather_pods(c->rootfd, &g, e);
+	progress_wait_next(w, "asking pods");
+	if (!rc && !quiet)
+		gather_ask(c->rootfd, &g, 0, GATHER_MS);
+	progress_wait_end(w);
 	if (!rc && quiet)
 		for (i = 0; i < g.n; i++)
 			printf("%s\n", g.v[i].id);

@@ -78,8 +78,10 @@ void doctor_run(struct doctor *d)
 	size_t t;
 
 	for (t = 0; t < ARRAY_LEN(tables); t++)
-		for (d->now = tables[t]; d->now->name; d->now++)
+		for (d->now = tables[t]; d->now->name; d->now++) {
+			progress_wait_next(d->wait, d->now->name);
 			d->now->look(d);
+		}
 	d->now = NULL;
 }
 

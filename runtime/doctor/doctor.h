@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "lib/err.h"
+#include "lib/progress.h"
 #include "runtime/config.h"
 
 /**
@@ -62,6 +63,7 @@ struct doctor_finding {
  * @config: the settings; the defaults where the file is wrong
  * @config_why: what is wrong with the file; code 0: nothing
  * @now:    check under way
+ * @wait:   is told which that is; borrowed, may be NULL
  * @v:      findings, owned, @n of them
  * @failed: memory was short
  */
@@ -71,6 +73,7 @@ struct doctor {
 	struct config config;
 	struct err config_why;
 	const struct doctor_check *now;
+	struct progress_wait *wait;
 	struct doctor_finding *v;
 	size_t n;
 	bool failed;

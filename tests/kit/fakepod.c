@@ -68,14 +68,17 @@ static void serve_control(struct fakepod *p, struct peer *v, struct peer *me)
 		peer_close(me);
 		return;
 	}
-	agent = rq->body_case == PODVM__POD__REQUEST__BODY_STREAM;
+	agent = rq->body_case == PODVM__POD__REQUEST__BODY_STREAM ||
+		rq->body_case == PODVM__POD__REQUEST__BODY_SHELL;
+	if (rq->body_case == PODVM__POD__REQUEST__BODY_INFO)
+		rs.info = p->info;
 	if (rq->body_case == PODVM__POD__REQUEST__BODY_NETWORK) {
 		rs.network = &p->network;
 		agent = rq->network->agent;
 	} else {
 		n = 0;
 	}
-	if (!n && !agent)
+	if (!n && !agent && !rs.info)
 		rs.error = p->control ? p->control(p->arg, rq) : 22;
 	if (agent && p->agent && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
 		fds[n++] = given = pair[0];
@@ -197,9 +200,9 @@ void fakepod_container(const struct fakepod *p, const char *id, const char *json
 }
 
 /**
- * fakepod_stop() - end the pod, and remove the state directory
+ * fakepod_end() - end the pod; its directory stays
  */
-void fakepod_stop(struct fakepod *p)
+void fakepod_end(struct fakepod *p)
 {
 	uint64_t one = 1;
 
@@ -210,5 +213,13 @@ void fakepod_stop(struct fakepod *p)
 	fd_close(&p->listen_fd);
 	fd_close(&p->stop_fd);
 	fd_close(&p->lock_fd);
+}
+
+/**
+ * fakepod_stop() - end the pod, and remove the state directory
+ */
+void fakepod_stop(struct fakepod *p)
+{
+	fakepod_end(p);
 	dir_remove(AT_FDCWD, p->root, NULL);
 }

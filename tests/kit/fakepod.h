@@ -32,6 +32,7 @@ typedef bool fakepod_take_fn(void *arg, const Podvm__Request *rq, int fd);
  * @root:   state directory, made by fakepod_start()
  * @netns:  that it gives as the pod's, borrowed
  * @network: its answer to NetworkGet, borrowed
+ * @info:   its answer to InfoGet, borrowed; NULL: @control's
  * @agent:  NULL: there is no guest
  * @take:   asked before @agent; may be NULL
  * @control: may be NULL: EINVAL
@@ -40,6 +41,7 @@ struct fakepod {
 	char root[40];
 	int netns;
 	Podvm__Pod__Network network;
+	Podvm__Pod__Info *info;
 	fakepod_agent_fn *agent;
 	fakepod_take_fn *take;
 	fakepod_control_fn *control;
@@ -52,6 +54,7 @@ struct fakepod {
 void fakepod_init(struct fakepod *p, int netns);
 void fakepod_start(struct fakepod *p, const char *id);
 void fakepod_container(const struct fakepod *p, const char *id, const char *json);
+void fakepod_end(struct fakepod *p);
 void fakepod_stop(struct fakepod *p);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef STORAGE_PROGRESS_H
-#define STORAGE_PROGRESS_H
+#ifndef LIB_PROGRESS_H
+#define LIB_PROGRESS_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,8 +17,14 @@ struct progress {
 	bool on, shown;
 };
 
+struct progress_wait;
+
 void progress_begin(struct progress *p, const char *what, const char *unit, uint64_t total);
 void progress_add(struct progress *p, uint64_t n);
 void progress_end(struct progress *p);
+
+struct progress_wait *progress_wait(const char *what);
+void progress_wait_next(struct progress_wait *w, const char *what);
+void progress_wait_end(struct progress_wait *w);
 
 #endif
