@@ -2,9 +2,10 @@
 /*
  * DOC: Theory of operation
  *
- * The commands' side of a shim: start it with the command's own stdio, wait
- * until it has its connections, and, for a foreground run or exec, stand in
- * front of it: pass signals on, wait, give back its exit status.
+ * The commands' side of a shim: start it with the command's own stdio, or with none where
+ * the process has a terminal of the engine's; wait until it has its connections, and, for a
+ * foreground run or exec, stand in front of it: pass signals on, wait, give back its exit
+ * status.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,6 +72,19 @@ static int die_with_parent(void *arg)
 	return 0;
 }
 
+/*
+ * An engine that gave a console socket may read the command's output to its end: nobody
+ * else's is to keep that open.
+ */
+static size_t map_stdio(const struct shim_start *s, struct proc_fd *map)
+{
+	int fd;
+
+	for (fd = 0; fd < 3 && !s->console_socket; fd++)
+		map[fd] = (struct proc_fd){ fd, fd };
+	return (size_t)fd;
+}
+
 /**
  * shim_spawn() - start the shim of a container's init or of an exec
  * @s:         what is wanted, borrowed
@@ -90,10 +104,9 @@ int shim_spawn(const struct shim_start *s, pid_t *ret_pid, int *ret_pidfd,
 			 strdupa(!s->terminal ? "pipes" : s->console_socket ? "console" : "terminal"),
 			 strdupa(log_get_fd() < 0 ? "silent" : log_is_json() ? "json" : "text"),
 			 NULL };
-	struct proc_fd map[8] = { { 0, 0 }, { 1, 1 }, { 2, 2 },
-				  { s->control, SHIM_CONTROL_FD } };
+	struct proc_fd map[8];
 	struct proc_spec spec = { .path = "/proc/self/exe", .argv = argv,
-				  .fds = map, .n_fds = 4, .setsid = 1,
+				  .fds = map, .n_fds = map_stdio(s, map), .setsid = 1,
 				  .before_exec = die_with_parent,
 				  .arg = &foreground };
 	int p[2], rc, status;
@@ -102,6 +115,7 @@ int shim_spawn(const struct shim_start *s, pid_t *ret_pid, int *ret_pidfd,
 		return err_sys(e, "pipe2");
 	rd = p[0];
 	wr = p[1];
+	map[spec.n_fds++] = (struct proc_fd){ s->control, SHIM_CONTROL_FD };
 	map[spec.n_fds++] = (struct proc_fd){ wr, SHIM_READY_FD };
 	if (s->process) {
 		rc = process_fd(s->process, &proc, e);
