@@ -13,8 +13,8 @@
 # (any more) is told.
 #
 # The node is slow, so that not all sections run each time: ROUNDS names those that do
-# ("all": every one). COMPARE=crun or COMPARE=podvm runs the script with that one alone and
-# prints its steps, for who writes one.
+# ("all": every one) and has the name of each step printed as it begins. COMPARE=crun or
+# COMPARE=podvm runs the script with that one alone and prints its steps, for who writes one.
 # shellcheck shell=sh
 
 STORY=${0##*/}
@@ -40,6 +40,7 @@ step() {
 	step_name=$1
 	shift
 	step_n=$((step_n + 1))
+	[ -z "${ROUNDS:-}" ] || echo "# $RUNTIME: - $step_name ($(cut -d. -f1 /proc/uptime) s)"
 	step_status=0
 	"$@" < /dev/null > "$WORK/step.out" 2> "$WORK/step.err" || step_status=$?
 	{
