@@ -59,12 +59,7 @@ int pod_call_open(int dirfd, int timeout_ms, int *ret_sock, struct err *e)
 	return 0;
 }
 
-/**
- * pod_ask() - send one request; its answer comes behind those of earlier ones
- *
- * Return: 0; -EPIPE when the supervisor has ended; -EMSGSIZE; -ENOMEM
- */
-int pod_ask(int sock, const Podvm__Pod__Request *rq, struct err *e)
+static int ask(int sock, const Podvm__Pod__Request *rq, const int *fds, size_t n, struct err *e)
 {
 	size_t len = podvm__pod__request__get_packed_size(rq);
 	_cleanup_free_ uint8_t *buf = malloc(len + 1);
@@ -74,8 +69,18 @@ int pod_ask(int sock, const Podvm__Pod__Request *rq, struct err *e)
 	if (len > POD_MESSAGE_BYTES)
 		return err_set(e, EMSGSIZE, "request too long");
 	podvm__pod__request__pack(rq, buf);
-	return fd_send(sock, buf, len, NULL, 0, e) < 0
+	return fd_send(sock, buf, len, fds, n, e) < 0
 		? err_set(e, EPIPE, "pod's supervisor has ended") : 0;
+}
+
+/**
+ * pod_ask() - send one request; its answer comes behind those of earlier ones
+ *
+ * Return: 0; -EPIPE when the supervisor has ended; -EMSGSIZE; -ENOMEM
+ */
+int pod_ask(int sock, const Podvm__Pod__Request *rq, struct err *e)
+{
+	return ask(sock, rq, NULL, 0, e);
 }
 
 /**
@@ -152,6 +157,20 @@ int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
 	size_t got;
 
 	return pod_call_fds(sock, rq, ret_fds, n_fds, n_fds, &got, ret, e);
+}
+
+/**
+ * pod_call_give() - one request with a descriptor, one answer
+ * @fd: borrowed
+ *
+ * Return: as pod_call()
+ */
+int pod_call_give(int sock, const Podvm__Pod__Request *rq, int fd, struct err *e)
+{
+	size_t got;
+	int rc = ask(sock, rq, &fd, 1, e);
+
+	return rc < 0 ? rc : pod_answer(sock, NULL, 0, 0, &got, NULL, e);
 }
 
 /**

@@ -30,6 +30,7 @@ int pod_call_fds(int sock, const Podvm__Pod__Request *rq, int *ret_fds, size_t m
 		 size_t *ret_n, Podvm__Pod__Response **ret, struct err *e);
 int pod_call(int sock, const Podvm__Pod__Request *rq, int *ret_fds,
 	     size_t n_fds, Podvm__Pod__Response **ret, struct err *e);
+int pod_call_give(int sock, const Podvm__Pod__Request *rq, int fd, struct err *e);
 int pod_stream(int sock, int *ret_fd, struct err *e);
 
 #endif

@@ -477,12 +477,12 @@ int pod_wait_ready(int fd, struct err *e)
 	return err_set(e, (int)code, "%s", end + 1);
 }
 
-static int start_supervisor(const char *root, const char *pod, const char *bundle,
+static int start_supervisor(const char *root, const char *pod, const struct spec_source *src,
 			    bool systemd, int dir, int lock, struct err *e)
 {
 	_cleanup_close_ int rd = -1, wr = -1, log = -1, pidfd = -1;
 	char *const argv[] = { strdupa("podvm"), strdupa("--root"), strdupa(root),
-			       strdupa("supervisor"), strdupa(pod), strdupa(bundle),
+			       strdupa("supervisor"), strdupa(pod), strdupa(src->bundle),
 			       systemd ? strdupa("systemd") : NULL, NULL };
 	int p[2];
 
@@ -496,7 +496,7 @@ static int start_supervisor(const char *root, const char *pod, const char *bundl
 		return err_sys(e, "pod %s: supervisor.log", pod);
 	{
 		struct proc_fd map[] = { { log, 2 }, { wr, POD_READY_FD },
-					 { lock, POD_LOCK_FD } };
+					 { lock, POD_LOCK_FD }, { src->config, POD_CONFIG_FD } };
 		struct proc_spec s = { .path = "/proc/self/exe", .argv = argv,
 				       .fds = map, .n_fds = ARRAY_LEN(map),
 				       .setsid = 1 };
@@ -512,13 +512,13 @@ static int start_supervisor(const char *root, const char *pod, const char *bundl
 /**
  * pod_ensure() - call a pod's supervisor, and start the pod if there is none
  * @root:     state directory, for the supervisor's command line
- * @bundle:   of the container that needs the pod: its config.json shapes the VM
+ * @src:      config.json of the container that needs the pod, which shapes the VM
  * @systemd:  the pod's place in the host's cgroups is a scope of systemd's
  * @ret_sock: owned by the caller
  *
  * Return: 0; what failed while the pod was started, with nothing left behind
  */
-int pod_ensure(const char *root, int rootfd, const char *pod, const char *bundle,
+int pod_ensure(const char *root, int rootfd, const char *pod, const struct spec_source *src,
 	       bool systemd, int *ret_sock, struct err *e)
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
@@ -539,7 +539,7 @@ int pod_ensure(const char *root, int rootfd, const char *pod, const char *bundle
 			if (!rc)
 				rc = note_boot(dir, e);
 			if (!rc)
-				rc = start_supervisor(root, pod, bundle, systemd, dir, lock, e);
+				rc = start_supervisor(root, pod, src, systemd, dir, lock, e);
 			if (rc < 0) {
 				struct err undo;
 

@@ -7,17 +7,19 @@
 #include "lib/err.h"
 #include "lib/journal.h"
 #include "lib/pod.h"
+#include "runtime/spec.h"
 #include "runtime/state.h"
 
 /* Descriptors of a supervisor process. */
 #define POD_READY_FD 3
 #define POD_LOCK_FD 4
+#define POD_CONFIG_FD 5
 
 /* Until a pod without containers must have gone. */
 #define POD_END_MS 20000
 
 int pod_connect(int rootfd, const char *pod, int *ret_sock, struct err *e);
-int pod_ensure(const char *root, int rootfd, const char *pod, const char *bundle,
+int pod_ensure(const char *root, int rootfd, const char *pod, const struct spec_source *src,
 	       bool systemd, int *ret_sock, struct err *e);
 int pod_wait_end(int rootfd, const char *pod, int sock, struct err *e);
 int pod_abandon(int rootfd, const char *pod, int sock, struct err *e);

@@ -25,7 +25,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -34,7 +33,6 @@
 #include "lib/rootpath.h"
 #include "runtime/spec_impl.h"
 
-#define SPEC_MAX_BYTES (4u << 20)
 #define SPEC_MAX_ANNOTATIONS 4096
 
 /* Names of pods become names of directories and sockets. */
@@ -492,22 +490,27 @@ static int trust_part(struct spec *s, const struct jnode *top, void *arg, struct
 	return spec_trust(s, top, t->privileged_key, t->ret, e);
 }
 
-static int config_read(const char *bundle, int fd, char **ret, size_t *ret_len,
-		       struct err *e)
+/**
+ * spec_load_from() - check a config.json that was read
+ * @ret: owned by the caller, spec_free(); untouched on failure
+ *
+ * Return: 0; -EINVAL with the JSON path; another negative errno
+ * Context: may block on the file system; the root file system is only named
+ */
+int spec_load_from(const struct spec_source *src, struct spec **ret, struct err *e)
 {
-	struct stat st;
+	_cleanup_close_ int fd = open(src->bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	size_t len;
 	int rc;
 
-	/* A pipe or device in its place would block or never end. */
-	if (fstatat(fd, "config.json", &st, 0) < 0)
-		return err_sys(e, "bundle %s: config.json", bundle);
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, EINVAL, "bundle %s: config.json: must be a "
-			       "regular file", bundle);
-	rc = file_read(fd, "config.json", SPEC_MAX_BYTES, ret, ret_len, e);
+	if (fd < 0)
+		return err_sys(e, "bundle %s", src->bundle);
+	rc = spec_source_text(src, &text, &len, e);
 	if (rc < 0)
-		err_wrap(e, "bundle %s", bundle);
-	return rc;
+		return rc;
+	rc = spec_parse(text, len, fd, ret, e);
+	return rc < 0 ? err_wrap(e, "config.json") : 0;
 }
 
 /**
@@ -515,43 +518,30 @@ static int config_read(const char *bundle, int fd, char **ret, size_t *ret_len,
  * @bundle: directory
  * @ret:    owned by the caller, spec_free(); untouched on failure
  *
- * Return: 0; -EINVAL with the JSON path; another negative errno
- * Context: may block on the file system; the root file system is only named
+ * Return: as spec_load_from()
  */
 int spec_load(const char *bundle, struct spec **ret, struct err *e)
 {
-	_cleanup_close_ int fd = -1;
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-	int rc;
+	struct spec_source src;
+	int rc = spec_source_read(bundle, &src, e);
 
-	fd = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, "bundle %s", bundle);
-	rc = config_read(bundle, fd, &text, &len, e);
 	if (rc < 0)
 		return rc;
-	rc = spec_parse(text, len, fd, ret, e);
-	if (rc < 0)
-		err_wrap(e, "config.json");
+	rc = spec_load_from(&src, ret, e);
+	spec_source_done(&src);
 	return rc;
 }
 
-static int load_part(const char *bundle, spec_part *part, void *arg, struct spec **ret,
-		     struct err *e)
+static int load_part(const struct spec_source *src, spec_part *part, void *arg,
+		     struct spec **ret, struct err *e)
 {
-	_cleanup_close_ int fd = -1;
 	_cleanup_free_ char *text = NULL;
 	struct json_doc *doc;
 	struct jnode top;
 	struct spec *s;
 	size_t len;
-	int rc;
+	int rc = spec_source_text(src, &text, &len, e);
 
-	fd = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, "bundle %s", bundle);
-	rc = config_read(bundle, fd, &text, &len, e);
 	if (rc < 0)
 		return rc;
 	rc = json_parse(text, len, &doc, e);
@@ -590,12 +580,18 @@ static int load_part(const char *bundle, spec_part *part, void *arg, struct spec
  */
 int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e)
 {
-	return load_part(bundle, hooks_part, NULL, ret, e);
+	struct spec_source src;
+	int rc = spec_source_read(bundle, &src, e);
+
+	if (rc < 0)
+		return rc;
+	rc = load_part(&src, hooks_part, NULL, ret, e);
+	spec_source_done(&src);
+	return rc;
 }
 
 /**
- * spec_load_trust() - read what a trust decision needs of a config.json
- * @bundle:         directory
+ * spec_load_trust() - what a trust decision needs of a config.json
  * @privileged_key: annotation whose "true" is believed; "": none
  * @ret_trust:      its strings are @ret's
  * @ret:            owned by the caller, spec_free(); only role, sandbox and annotations
@@ -606,10 +602,10 @@ int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e)
  *
  * Return: 0; -EINVAL with the JSON path; another negative errno
  */
-int spec_load_trust(const char *bundle, const char *privileged_key, struct spec_trust *ret_trust,
-		    struct spec **ret, struct err *e)
+int spec_load_trust(const struct spec_source *src, const char *privileged_key,
+		    struct spec_trust *ret_trust, struct spec **ret, struct err *e)
 {
 	struct trust_part t = { .privileged_key = privileged_key, .ret = ret_trust };
 
-	return load_part(bundle, trust_part, &t, ret, e);
+	return load_part(src, trust_part, &t, ret, e);
 }

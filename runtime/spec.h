@@ -131,6 +131,18 @@ struct spec {
 };
 
 /**
+ * struct spec_source - a config.json that was read (spec_source.c)
+ * @bundle: absolute path of its directory
+ * @config: its text, sealed, owned; -1: none
+ */
+struct spec_source {
+	char bundle[PATH_MAX];
+	int config;
+};
+
+#define SPEC_SOURCE_NONE { .config = -1 }
+
+/**
  * struct spec_update - what an update of a container's limits comes to
  * @files:        cgroup v2 files that change, in the order of writing, owned
  * @resources:    all limits afterwards, for the next update, owned
@@ -145,10 +157,14 @@ struct spec_update {
 	uint64_t memory_check;
 };
 
+int spec_source_read(const char *bundle, struct spec_source *ret, struct err *e);
+int spec_source_take(const char *bundle, int config, struct spec_source *ret, struct err *e);
+void spec_source_done(struct spec_source *s);
 int spec_load(const char *bundle, struct spec **ret, struct err *e);
+int spec_load_from(const struct spec_source *src, struct spec **ret, struct err *e);
 int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e);
-int spec_load_trust(const char *bundle, const char *privileged_key, struct spec_trust *ret_trust,
-		    struct spec **ret, struct err *e);
+int spec_load_trust(const struct spec_source *src, const char *privileged_key,
+		    struct spec_trust *ret_trust, struct spec **ret, struct err *e);
 int spec_disk_place(struct spec *s, const char *serial, uint32_t devfn, struct err *e);
 bool spec_uses_stub(const struct spec *s);
 void spec_free(struct spec *s);

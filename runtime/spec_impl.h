@@ -27,6 +27,12 @@ static inline const char *spec_quote(char *buf, size_t room, const char *s)
 /* An outside string for a message; lives until the end of the block. */
 #define SPEC_Q(s) spec_quote((char[120]){ 0 }, 120, (s))
 
+/* More is no configuration. */
+#define SPEC_MAX_BYTES (4u << 20)
+
+/* spec_source.c */
+int spec_source_text(const struct spec_source *s, char **ret, size_t *ret_len, struct err *e);
+
 /* spec.c */
 int spec_parse(const char *text, size_t len, int bundle_fd, struct spec **ret,
 	       struct err *e);

@@ -9,6 +9,7 @@
 #include "lib/json.h"
 #include "lib/opt.h"
 #include "runtime/pod.h"
+#include "runtime/spec.h"
 #include "runtime/state.h"
 
 /**
@@ -16,11 +17,14 @@
  * @root:   state directory
  * @rootfd: the same, open, borrowed by commands
  * @systemd: linux.cgroupsPath names a scope of systemd's
+ * @source:  the config.json of a container that is made, borrowed; NULL or closed: not
+ *           read yet
  */
 struct cli {
 	const char *root;
 	int rootfd;
 	bool systemd;
+	const struct spec_source *source;
 };
 
 /**

@@ -115,23 +115,23 @@ static int complete(struct cli *c, const struct create_args *a, const char *id, 
  * Has the pod's supervisor make the container. A pod whose last container has just gone
  * ends, and its supervisor may have taken our call before: then there is a new one.
  */
-static int call_create(struct cli *c, const char *id, const char *pod, const char *bundle,
-		       int *ret_sock, struct err *e)
+static int call_create(struct cli *c, const char *id, const char *pod,
+		       const struct spec_source *src, int *ret_sock, struct err *e)
 {
 	Podvm__Pod__Create m = PODVM__POD__CREATE__INIT;
 	Podvm__Pod__Request rq = POD_REQUEST(create = &m, CREATE);
 	int tries, rc = 0;
 
 	m.id = strdupa(id);
-	m.bundle = strdupa(bundle);
+	m.bundle = strdupa(src->bundle);
 	m.systemd = c->systemd;
 	for (tries = 0; tries < POD_TRIES; tries++) {
 		_cleanup_close_ int sock = -1;
 
-		rc = pod_ensure(c->root, c->rootfd, pod, bundle, c->systemd, &sock, e);
+		rc = pod_ensure(c->root, c->rootfd, pod, src, c->systemd, &sock, e);
 		if (rc < 0)
 			return rc;
-		rc = pod_call(sock, &rq, NULL, 0, NULL, e);
+		rc = pod_call_give(sock, &rq, src->config, e);
 		if (rc >= 0) {
 			*ret_sock = fd_steal(&sock);
 			return 0;
@@ -145,7 +145,7 @@ static int call_create(struct cli *c, const char *id, const char *pod, const cha
 }
 
 static int create_in_pod(struct cli *c, const struct create_args *a,
-			 const char *id, const char *bundle,
+			 const char *id, const struct spec_source *src,
 			 const struct spec *spec, int *ret_shim, struct err *e)
 {
 	const char *pod = spec->sandbox_id ? spec->sandbox_id : id;
@@ -159,8 +159,29 @@ static int create_in_pod(struct cli *c, const struct create_args *a,
 		state_free(old);
 		return err_set(e, EEXIST, "container %s exists already", id);
 	}
-	rc = call_create(c, id, pod, bundle, &sock, e);
-	return rc < 0 ? rc : complete(c, a, id, pod, bundle, spec, sock, ret_shim, e);
+	rc = call_create(c, id, pod, src, &sock, e);
+	return rc < 0 ? rc : complete(c, a, id, pod, src->bundle, spec, sock, ret_shim, e);
+}
+
+static int create_from(struct cli *c, const struct create_args *a, const char *id,
+		       const struct spec_source *src, int *ret_shim, bool *ret_terminal,
+		       struct err *e)
+{
+	struct spec *spec;
+	int rc = spec_load_from(src, &spec, e);
+
+	if (rc < 0)
+		return rc;
+	rc = check_terminal(a, spec->create->process->terminal, e);
+	if (!rc)
+		rc = hooks_check(spec, e);
+	if (!rc)
+		rc = create_in_pod(c, a, id, src, spec, ret_shim, e);
+	if (!rc)
+		*ret_terminal = spec->create->process->terminal;
+	handed_release(c->rootfd, id);
+	spec_free(spec);
+	return rc;
 }
 
 /**
@@ -173,27 +194,15 @@ static int create_in_pod(struct cli *c, const struct create_args *a,
 int create_container(struct cli *c, const struct create_args *a, const char *id,
 		     int *ret_shim, bool *ret_terminal, struct err *e)
 {
-	_cleanup_free_ char *bundle = realpath(a->bundle, NULL);
-	struct spec *spec;
-	int rc;
+	struct spec_source own = SPEC_SOURCE_NONE;
+	bool read = c->source && c->source->config >= 0;
+	int rc = cli_no_fds(a->preserve_fds, e);
 
-	if (!bundle)
-		return err_sys(e, "--bundle %s", a->bundle);
-	rc = cli_no_fds(a->preserve_fds, e);
-	if (rc < 0)
-		return rc;
-	rc = spec_load(bundle, &spec, e);
-	if (rc < 0)
-		return rc;
-	rc = check_terminal(a, spec->create->process->terminal, e);
+	if (!rc && !read)
+		rc = spec_source_read(a->bundle, &own, e);
 	if (!rc)
-		rc = hooks_check(spec, e);
-	if (!rc)
-		rc = create_in_pod(c, a, id, bundle, spec, ret_shim, e);
-	if (!rc)
-		*ret_terminal = spec->create->process->terminal;
-	handed_release(c->rootfd, id);
-	spec_free(spec);
+		rc = create_from(c, a, id, read ? c->source : &own, ret_shim, ret_terminal, e);
+	spec_source_done(&own);
 	return rc;
 }
 

@@ -248,7 +248,7 @@ static void print_table(const struct decision *d, const struct fact *f)
 	enum trust_choice then;
 	size_t i, n = 0;
 
-	printf("%-10s %s\n%-10s %s\n%-10s %s\n\nLOOKED AT\n", "bundle", d->bundle, "runtime",
+	printf("%-10s %s\n%-10s %s\n%-10s %s\n\nLOOKED AT\n", "bundle", d->source.bundle, "runtime",
 	       runtime_of(d), "why", d->verdict.why);
 	for (i = 0; i < FACTS; i++)
 		printf("  %-36s %s\n", f[i].what, f[i].value);
@@ -274,7 +274,7 @@ static int print_json(const struct decision *d, const struct fact *f, struct err
 
 	if (!o)
 		return err_set(e, ENOMEM, "out of memory");
-	json_out_str(o, "bundle", d->bundle);
+	json_out_str(o, "bundle", d->source.bundle);
 	json_out_str(o, "decision", trust_choice_name(d->verdict.choice));
 	json_out_str(o, "runtime", runtime_of(d));
 	json_out_str(o, "rule", trust_rule_name(d->verdict.rule));

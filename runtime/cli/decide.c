@@ -8,7 +8,6 @@
  */
 #include "runtime/cli/decide.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/mem.h"
@@ -53,13 +52,14 @@ int decision_make(const char *bundle, const char *id, const struct trust_config 
 	int rc;
 
 	memset(d, 0, sizeof(*d));
-	if (!realpath(bundle, d->bundle))
-		return err_sys(e, "--bundle %s", bundle);
-	rc = spec_load_trust(d->bundle, config->privileged_key, &d->trust, &d->spec, e);
-	if (rc < 0)
-		return rc;
-	d->pod = d->spec->sandbox_id ? d->spec->sandbox_id : id;
-	rc = gather(d, config, rootfd, dir, e);
+	d->source.config = -1;
+	rc = spec_source_read(bundle, &d->source, e);
+	if (!rc)
+		rc = spec_load_trust(&d->source, config->privileged_key, &d->trust, &d->spec, e);
+	if (!rc) {
+		d->pod = d->spec->sandbox_id ? d->spec->sandbox_id : id;
+		rc = gather(d, config, rootfd, dir, e);
+	}
 	if (rc < 0) {
 		decision_done(d);
 		return rc;
@@ -75,4 +75,5 @@ void decision_done(struct decision *d)
 {
 	spec_free(d->spec);
 	d->spec = NULL;
+	spec_source_done(&d->source);
 }

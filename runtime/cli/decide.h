@@ -15,7 +15,7 @@
  * @trust:   what config.json says; its strings are @spec's
  * @spec:    role, sandbox and annotations, owned
  * @pod:     the sandbox's id or the container's, borrowed
- * @bundle:  absolute path
+ * @source:  its config.json, owned
  * @runtime: the trusted runtime that it would be: the pod's, or that of the settings
  * @runtime_why, @kvm_why: what is wrong with it; @text "" when nothing is
  */
@@ -25,7 +25,7 @@ struct decision {
 	struct spec_trust trust;
 	struct spec *spec;
 	const char *pod;
-	char bundle[PATH_MAX];
+	struct spec_source source;
 	char runtime[PATH_MAX];
 	struct err runtime_why, kvm_why;
 };

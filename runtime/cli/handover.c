@@ -9,6 +9,8 @@
  * becomes ROOT/trusted. Its pid, standard streams, environment, working directory and
  * the descriptors that it was given are kept; what podvm opened is closed by the exec.
  * So an engine cannot tell the difference from calling that runtime itself.
+ *
+ * A command that stays podvm's goes on with the config.json that the decision was made of.
  */
 #include "runtime/cli/handover.h"
 
@@ -70,7 +72,7 @@ static int claim(const struct call *c, const struct decision *d, int rootfd, int
 	int rc = 0;
 
 	if (str_copy(h.id, sizeof(h.id), c->id) < 0 || str_copy(h.pod, sizeof(h.pod), d->pod) < 0 ||
-	    str_copy(h.bundle, sizeof(h.bundle), d->bundle) < 0)
+	    str_copy(h.bundle, sizeof(h.bundle), d->source.bundle) < 0)
 		return err_set(e, ENAMETOOLONG, "--bundle: path too long");
 	if (!machine) {
 		str_copy(h.runtime, sizeof(h.runtime), d->runtime);
@@ -82,7 +84,7 @@ static int claim(const struct call *c, const struct decision *d, int rootfd, int
 
 /* With the lock of the records, if there may be some. */
 static int make_locked(const struct call *c, const struct config *config, int rootfd, int dir,
-		       struct err *e)
+		       struct spec_source *ret, struct err *e)
 {
 	struct decision d;
 	int rc = decision_make(c->bundle, c->id, &config->trust, rootfd, dir, &d, e);
@@ -97,12 +99,16 @@ static int make_locked(const struct call *c, const struct config *config, int ro
 		rc = become(c, d.runtime, e);
 		handed_forget(dir, c->id);
 	}
+	if (!rc) {
+		*ret = d.source;
+		d.source.config = -1;
+	}
 	decision_done(&d);
 	return rc;
 }
 
 /* A command that makes a container: it is decided which runtime does. */
-static int make(const struct call *c, struct err *e)
+static int make(const struct call *c, struct spec_source *ret, struct err *e)
 {
 	_cleanup_close_ int rootfd = -1, dir = -1;
 	struct config config;
@@ -123,20 +129,22 @@ static int make(const struct call *c, struct err *e)
 		if (rc < 0)
 			return rc;
 	}
-	return make_locked(c, &config, rootfd, dir, e);
+	return make_locked(c, &config, rootfd, dir, ret, e);
 }
 
 /**
  * handover() - become the trusted runtime, if the command is its
  * @argc, @argv: of main()
+ * @ret: what a command that makes a container has to make it of, spec_source_done();
+ *       untouched where none was read: by any other one, and by one that will fail
  *
  * Return: 0: it is podvm's; minus errno when it is nobody's; does not return else
  */
-int handover(int argc, char **argv, struct err *e)
+int handover(int argc, char **argv, struct spec_source *ret, struct err *e)
 {
 	struct call c;
 
 	if (!call_read(&c, argc, argv) || !c.id)
 		return 0;
-	return c.makes ? make(&c, e) : find(&c, e);
+	return c.makes ? make(&c, ret, e) : find(&c, e);
 }

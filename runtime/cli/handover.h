@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "lib/err.h"
+#include "runtime/spec.h"
 
 /**
  * struct call - a command line, as far as a hand-over wants to know it
@@ -30,6 +31,6 @@ struct call {
 bool call_read(struct call *c, int argc, char **argv);
 int call_argv(const struct call *c, const char *runtime, const char *root, char ***ret,
 	      struct err *e);
-int handover(int argc, char **argv, struct err *e);
+int handover(int argc, char **argv, struct spec_source *ret, struct err *e);
 
 #endif

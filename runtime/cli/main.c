@@ -85,9 +85,10 @@ static void help(const struct opt *global)
 	       "  podvm spec > config.json && podvm run demo\n");
 }
 
-static int run(const char *root, bool systemd, int argc, char **argv, struct err *e)
+static int run(const char *root, bool systemd, const struct spec_source *source, int argc,
+	       char **argv, struct err *e)
 {
-	struct cli c = { .root = root, .rootfd = -1, .systemd = systemd };
+	struct cli c = { .root = root, .rootfd = -1, .systemd = systemd, .source = source };
 	const struct command *cmd;
 	int rc;
 
@@ -142,6 +143,7 @@ int main(int argc, char **argv)
 		OPT_FLAG('h', "help", &show_help, "print this"),
 		OPT_END
 	};
+	struct spec_source source = SPEC_SOURCE_NONE;
 	struct err e = { 0 }, theirs;
 	int first, rc, fd = -1;
 
@@ -171,12 +173,13 @@ int main(int argc, char **argv)
 	if (!rc)
 		rc = check_words(format, rootless, &e);
 	/* The trusted runtime has options that are not ours; so this comes before their errors. */
-	if (handover(argc, argv, &theirs) < 0) {
+	if (handover(argc, argv, &source, &theirs) < 0) {
 		e = theirs;
 		rc = -e.code;
 	}
 	if (!rc)
-		rc = run(root, systemd, argc - first, argv + first, &e);
+		rc = run(root, systemd, &source, argc - first, argv + first, &e);
+	spec_source_done(&source);
 	if (rc < 0) {
 		log_error("%s", e.text);
 		fprintf(stderr, "podvm: %s\n", e.text);

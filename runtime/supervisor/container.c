@@ -261,15 +261,15 @@ static void take_back(struct pod *p, struct container *c)
 	drop(p, c);
 }
 
-static int make(struct pod *p, struct container *c, const char *bundle, bool systemd,
+static int make(struct pod *p, struct container *c, const struct spec_source *src, bool systemd,
 		struct err *e)
 {
 	struct spec *spec;
-	int rc = spec_load(bundle, &spec, e);
+	int rc = spec_load_from(src, &spec, e);
 
 	if (rc < 0)
 		return rc;
-	rc = state_new(c->id, p->id, bundle, spec, &c->state, e);
+	rc = state_new(c->id, p->id, src->bundle, spec, &c->state, e);
 	if (!rc && spec->create->create_hooks)
 		rc = state_hooks(c->state, "creating", spec->create->create_hooks, e);
 	if (!rc && spec->create->start_hooks)
@@ -288,7 +288,7 @@ static int make(struct pod *p, struct container *c, const char *bundle, bool sys
 	if (!rc)
 		rc = rawvols_plug(p, c, spec, e);
 	if (!rc)
-		rc = volumes_add(p, c, spec, bundle, e);
+		rc = volumes_add(p, c, spec, src->bundle, e);
 	if (!rc)
 		rc = agent_create(p, c, spec, e);
 	spec_free(spec);
@@ -297,13 +297,13 @@ static int make(struct pod *p, struct container *c, const char *bundle, bool sys
 
 /**
  * container_create() - make a container that waits for its start
- * @bundle: absolute path
+ * @src:    its config.json
  * @systemd: linux.cgroupsPath names a scope of systemd's
  * @owner:  connection that it belongs to until container_commit()
  *
  * Return: 0; -EEXIST; what failed, with nothing left behind
  */
-int container_create(struct pod *p, const char *id, const char *bundle, bool systemd,
+int container_create(struct pod *p, const char *id, const struct spec_source *src, bool systemd,
 		     const void *owner, struct err *e)
 {
 	struct container *c;
@@ -329,7 +329,7 @@ int container_create(struct pod *p, const char *id, const char *bundle, bool sys
 	c->back.hold = c->back.stream = -1;
 	c->next = p->containers;
 	p->containers = c;
-	rc = make(p, c, bundle, systemd, e);
+	rc = make(p, c, src, systemd, e);
 	if (rc < 0)
 		take_back(p, c);
 	return rc;

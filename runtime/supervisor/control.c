@@ -289,7 +289,21 @@ static int resize(struct pod *p, const Podvm__Pod__Resize *rq, struct answer *a,
 	return rc;
 }
 
-static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
+/* @given: its config.json, owned by the caller */
+static int create(struct conn *c, const Podvm__Pod__Create *rq, int given, struct err *e)
+{
+	struct pod *p = c->pod;
+	struct spec_source src;
+	int rc;
+
+	/* Its last container has gone in this round: a new pod can have this one. */
+	if (p->ending || p->dead)
+		return err_set(e, ESHUTDOWN, "pod %s is ending", p->id);
+	rc = spec_source_take(rq->bundle, given, &src, e);
+	return rc < 0 ? rc : container_create(p, rq->id, &src, rq->systemd, c, e);
+}
+
+static int carry_out(struct conn *c, const Podvm__Pod__Request *rq, int given,
 		     struct answer *a, struct err *e)
 {
 	struct pod *p = c->pod;
@@ -297,11 +311,7 @@ static int carry_out(struct conn *c, const Podvm__Pod__Request *rq,
 
 	switch (rq->body_case) {
 	case PODVM__POD__REQUEST__BODY_CREATE:
-		/* Its last container has gone in this round: a new pod can have this one. */
-		if (p->ending || p->dead)
-			return err_set(e, ESHUTDOWN, "pod %s is ending", p->id);
-		return container_create(p, rq->create->id, rq->create->bundle,
-					rq->create->systemd, c, e);
+		return create(c, rq->create, given, e);
 	case PODVM__POD__REQUEST__BODY_COMMIT:
 		return container_commit(p, rq->commit->id,
 					(pid_t)rq->commit->shim_pid, c, e);
@@ -402,6 +412,7 @@ static void on_request(void *arg, uint32_t events)
 {
 	_cleanup_free_ uint8_t *buf = malloc(POD_MESSAGE_BYTES);
 	struct answer *a = mem_new(struct answer);
+	_cleanup_close_ int given = -1;
 	struct err e = { 0 }, ignored;
 	Podvm__Pod__Request *rq = NULL;
 	struct conn *c = arg;
@@ -411,7 +422,7 @@ static void on_request(void *arg, uint32_t events)
 
 	(void)events;
 	if (buf && a)
-		n = fd_recv(c->fd, buf, POD_MESSAGE_BYTES, NULL, 0, &n_fds, &ignored);
+		n = fd_recv(c->fd, buf, POD_MESSAGE_BYTES, &given, 1, &n_fds, &ignored);
 	if (n > 0)
 		rq = podvm__pod__request__unpack(NULL, (size_t)n, buf);
 	if (!rq) {
@@ -420,7 +431,7 @@ static void on_request(void *arg, uint32_t events)
 		return;
 	}
 	podvm__pod__response__init(&a->rs);
-	rc = carry_out(c, rq, a, &e);
+	rc = carry_out(c, rq, given, a, &e);
 	podvm__pod__request__free_unpacked(rq, NULL);
 	rc = send_answer(c, a, rc, &e);
 	while (a->n_fds)

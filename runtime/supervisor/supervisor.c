@@ -163,6 +163,19 @@ static int block_signals(struct pod *p, struct err *e)
 	return p->signal_fd < 0 ? p->signal_fd : 0;
 }
 
+/* The config.json that the pod's first container is made of. */
+static int load_first(const char *bundle, struct spec **ret, struct err *e)
+{
+	struct spec_source src;
+	int rc = spec_source_take(bundle, POD_CONFIG_FD, &src, e);
+
+	if (rc < 0)
+		return rc;
+	rc = spec_load_from(&src, ret, e);
+	spec_source_done(&src);
+	return rc;
+}
+
 static int start(struct pod *p, const char *bundle, int *empty_fd,
 		 struct err *e)
 {
@@ -172,7 +185,7 @@ static int start(struct pod *p, const char *bundle, int *empty_fd,
 
 	if ((rc = block_signals(p, e)) < 0 || (rc = open_dirs(p, e)) < 0 ||
 	    (rc = config_load(&p->config, e)) < 0 ||
-	    (rc = loop_new(&p->loop, e)) < 0 || (rc = spec_load(bundle, &spec, e)) < 0)
+	    (rc = loop_new(&p->loop, e)) < 0 || (rc = load_first(bundle, &spec, e)) < 0)
 		return rc;
 	rc = place_pod(p, spec, e);
 	if (!rc)
@@ -223,7 +236,7 @@ static int serve(struct pod *p, struct err *e)
  * supervisor_main() - the supervisor's process; started by pod_ensure() only
  * @root:   state directory
  * @pod:    id; its directory exists and its lock is POD_LOCK_FD
- * @bundle: of the container that starts the pod
+ * @bundle: of the container that starts the pod; its config.json is POD_CONFIG_FD
  * @systemd: cgroups are scopes of systemd's
  *
  * Return: exit status

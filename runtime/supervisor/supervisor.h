@@ -317,7 +317,7 @@ void mirror_remove(struct pod *p, uint32_t key);
 void mirrors_done(struct pod *p);
 
 struct container *container_find(struct pod *p, const char *id);
-int container_create(struct pod *p, const char *id, const char *bundle, bool systemd,
+int container_create(struct pod *p, const char *id, const struct spec_source *src, bool systemd,
 		     const void *owner, struct err *e);
 int container_commit(struct pod *p, const char *id, pid_t shim,
 		     const void *owner, struct err *e);

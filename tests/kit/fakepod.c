@@ -57,11 +57,17 @@ static void serve_control(struct fakepod *p, struct peer *v, struct peer *me)
 	uint8_t buf[8192];
 	Podvm__Pod__Response rs = PODVM__POD__RESPONSE__INIT;
 	Podvm__Pod__Request *rq = NULL;
-	int fds[2] = { p->netns, -1 }, pair[2], given = -1;
+	int fds[2] = { p->netns, -1 }, pair[2], given = -1, got = -1;
 	size_t n_fds, n = 1;
 	bool agent;
-	ssize_t len = fd_recv(me->fd, buf, sizeof(buf), NULL, 0, &n_fds, NULL);
+	ssize_t len = fd_recv(me->fd, buf, sizeof(buf), &got, 1, &n_fds, NULL);
 
+	if (got >= 0) {
+		free(p->given);
+		p->given = NULL;
+		file_read(AT_FDCWD, fd_path(got).s, 1 << 20, &p->given, NULL, NULL);
+		fd_close(&got);
+	}
 	if (len > 0)
 		rq = podvm__pod__request__unpack(NULL, (size_t)len, buf);
 	if (!rq) {
@@ -221,5 +227,7 @@ void fakepod_end(struct fakepod *p)
 void fakepod_stop(struct fakepod *p)
 {
 	fakepod_end(p);
+	free(p->given);
+	p->given = NULL;
 	dir_remove(AT_FDCWD, p->root, NULL);
 }

@@ -32,6 +32,7 @@ typedef bool fakepod_take_fn(void *arg, const Podvm__Request *rq, int fd);
  * @root:   state directory, made by fakepod_start()
  * @netns:  that it gives as the pod's, borrowed
  * @network: its answer to NetworkGet, borrowed
+ * @given:  content of the last descriptor that came with a request, owned; NULL: none
  * @info:   its answer to InfoGet, borrowed; NULL: @control's
  * @agent:  NULL: there is no guest
  * @take:   asked before @agent; may be NULL
@@ -41,6 +42,7 @@ struct fakepod {
 	char root[40];
 	int netns;
 	Podvm__Pod__Network network;
+	char *given;
 	Podvm__Pod__Info *info;
 	fakepod_agent_fn *agent;
 	fakepod_take_fn *take;

@@ -116,7 +116,7 @@ static struct pod pod;
 static struct container *ctr;
 static struct conn *conn;
 static int client = -1, guest = -1;
-static atomic_bool stop;
+static atomic_bool stop, played;
 
 static void add_container(enum state_status status)
 {
@@ -173,7 +173,7 @@ static void setup(void)
 	conn->pod = &pod;
 	conn->fd = s[0];
 	ck_assert(!loop_add(pod.loop, s[0], EPOLLIN, on_request, conn, &conn->src, &e));
-	stop = false;
+	stop = played = false;
 }
 
 static void teardown(void)
@@ -513,6 +513,7 @@ static void *play(void *arg)
 	const struct row *r = arg;
 
 	r->agent();
+	played = true;
 	return NULL;
 }
 
@@ -528,15 +529,21 @@ static long peak_kb(void)
 	return kb;
 }
 
+static bool no_config;
+
 /* One request, as a command sends it; its answer, or NULL. */
 static Podvm__Pod__Response *put(const Podvm__Pod__Request *rq)
 {
 	static uint8_t buf[POD_MESSAGE_BYTES];
 	size_t len = podvm__pod__request__pack(rq, buf), n_fds;
+	struct spec_source src = SPEC_SOURCE_NONE;
 	struct err e = { 0 };
 	ssize_t n;
 
-	ck_assert_int_eq(fd_send(client, buf, len, NULL, 0, &e), 0);
+	if (rq->body_case == PODVM__POD__REQUEST__BODY_CREATE && !no_config)
+		ck_assert_msg(!spec_source_read(rq->create->bundle, &src, &e), "%s", e.text);
+	ck_assert_int_eq(fd_send(client, buf, len, &src.config, src.config >= 0, &e), 0);
+	spec_source_done(&src);
 	do {
 		ck_assert_int_ge(loop_step(pod.loop, 20, &e), 0);
 		n = recv(client, buf, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -671,8 +678,8 @@ START_TEST(agent_is_hostile)
 	if (r->ask != IDLE)
 		expect_answer(r, request(r->ask));
 	stop = true;
-	/* What it has still to say is heard, up to its end. */
-	for (n = 0; n < 2 && !pod.dead; n = loop_step(pod.loop, 10, &e) ? 0 : n + 1)
+	/* What it has still to say is heard, up to its end, however late that comes. */
+	for (n = 0; (n < 2 || (r->ask == IDLE && !played)) && !pod.dead; n = loop_step(pod.loop, 10, &e) ? 0 : n + 1)
 		;
 	shutdown(guest, SHUT_RDWR);
 	pthread_join(t, NULL);
@@ -722,6 +729,22 @@ static const struct {
 };
 
 /* The monitor's socket is silent. */
+/* What a container is made of comes with the request, and is not looked for elsewhere. */
+START_TEST(create_wants_its_config)
+{
+	Podvm__Pod__Response *rs;
+
+	make_bundle();
+	no_config = true;
+	rs = request(CREATE);
+	ck_assert_ptr_nonnull(rs);
+	ck_assert_int_eq(rs->error, EPROTO);
+	ck_assert_str_eq(rs->text, "no sealed config.json came with the request");
+	ck_assert(!container_find(&pod, "d") && !pod.dead);
+	podvm__pod__response__free_unpacked(rs, NULL);
+}
+END_TEST
+
 START_TEST(first_message)
 {
 	struct err e = { 0 };
@@ -758,6 +781,7 @@ Suite *runtime_hostile_suite(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, agent_is_hostile, 0, (int)ARRAY_LEN(rows));
+	tcase_add_test(t, create_wants_its_config);
 	tcase_add_loop_test(t, first_message, 0, (int)ARRAY_LEN(firsts));
 	suite_add_tcase(s, t);
 	return s;

@@ -342,12 +342,13 @@ END_TEST
 START_TEST(bad_pod_id)
 {
 	static const char *const bad[] = { "", ".", "..", "../containers", "/tmp", "a/b" };
+	const struct spec_source src = { .bundle = "/b", .config = 2 };
 	struct err e = { 0 };
 	int sock = -1;
 
 	ck_assert_int_eq(pod_recover(root, bad[_i], &e), -EINVAL);
 	ck_assert_int_eq(pod_connect(root, bad[_i], &sock, &e), -EINVAL);
-	ck_assert_int_eq(pod_ensure(".", root, bad[_i], "/b", false, &sock, &e), -EINVAL);
+	ck_assert_int_eq(pod_ensure(".", root, bad[_i], &src, false, &sock, &e), -EINVAL);
 	ck_assert_int_eq(sock, -1);
 	ck_assert_uint_eq(kit_count("pods"), 0);
 }
@@ -371,13 +372,14 @@ END_TEST
 /* The supervisor is this very program, which does not know the command. */
 START_TEST(supervisor_does_not_start)
 {
+	const struct spec_source src = { .bundle = "/zz", .config = 2 };
 	char cwd[PATH_MAX];
 	struct err e = { 0 };
 	int sock = -1;
 	size_t before = kit_fds();
 
 	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
-	ck_assert_int_eq(pod_ensure(cwd, root, "zz", "/zz", false, &sock, &e), -EPIPE);
+	ck_assert_int_eq(pod_ensure(cwd, root, "zz", &src, false, &sock, &e), -EPIPE);
 	ck_assert_str_eq(e.text, "the process ended before it was ready");
 	ck_assert_uint_eq(kit_count("pods"), 0);
 	ck_assert_uint_eq(kit_fds(), before);

@@ -452,6 +452,17 @@ static const struct {
 	  false, false, NULL, NULL },
 };
 
+static int load_trust(const char *key, struct spec_trust *ret, struct spec **ret_spec, struct err *e)
+{
+	struct spec_source src = SPEC_SOURCE_NONE;
+	int rc = spec_source_read("b", &src, e);
+
+	if (!rc)
+		rc = spec_load_trust(&src, key, ret, ret_spec, e);
+	spec_source_done(&src);
+	return rc;
+}
+
 static int read_bundle(const char *json, struct spec_trust *ret, struct spec **ret_spec,
 		       struct err *e)
 {
@@ -459,7 +470,7 @@ static int read_bundle(const char *json, struct spec_trust *ret, struct spec **r
 
 	ck_assert_int_ge(asprintf(&text, "{\"ociVersion\":\"1.0.2\",%s}", json), 0);
 	kit_put("b/config.json", text);
-	return spec_load_trust("b", "io.kubernetes.cri-o.PrivilegedRuntime", ret, ret_spec, e);
+	return load_trust("io.kubernetes.cri-o.PrivilegedRuntime", ret, ret_spec, e);
 }
 
 START_TEST(bundle)
@@ -476,7 +487,7 @@ START_TEST(bundle)
 	ck_assert_pstr_eq(t.alike, bundles[_i].alike);
 	spec_free(s);
 	/* An annotation that podvm.json does not name says nothing. */
-	ck_assert_int_eq(spec_load_trust("b", "", &t, &s, &e), 0);
+	ck_assert_int_eq(load_trust("", &t, &s, &e), 0);
 	ck_assert(!t.said);
 	spec_free(s);
 }
