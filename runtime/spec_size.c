@@ -136,7 +136,8 @@ static int crio_one(const struct spec *s, const char *key, const char *old_key,
 		key = old_key;
 		text = spec_annotation(s, key);
 	}
-	if (!text || !*text)
+	/* "null": CRI-O was told nothing by whoever made the pod. */
+	if (!text || !*text || !strcmp(text, "null"))
 		return 0;
 	rc = resources(text, z, e);
 	if (rc < 0)

@@ -707,6 +707,30 @@ static struct spec *load_pod(const char *name, pid_t pid)
 static const char sandbox_id[] =
 	"0f3a6b1c5d7e8f90123456789abcdef00f3a6b1c5d7e8f90123456789abcdef0";
 
+/* What CRI-O writes of a pod whose maker told it no resources. */
+START_TEST(test_crio_no_size)
+{
+	static const char *const keys[] = {
+		"/annotations/io.kubernetes.cri-o.PodLinuxOverhead",
+		"/annotations/io.kubernetes.cri-o.PodLinuxResources",
+	};
+	struct json_object *o = asset(ASSETS "ok-spec-crio-sandbox/config.json");
+	struct json_object *plain = asset(FULL), *map = NULL;
+	struct spec *s;
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(keys); i++)
+		patch(o, keys[i], "\"null\"");
+	ck_assert(json_object_object_get_ex(o, "annotations", &map));
+	json_object_object_add(plain, "annotations", json_object_get(map));
+	json_object_put(o);
+	s = load_good(plain);
+	ck_assert(!s->sized_memory && !s->sized_vcpus);
+	ck_assert_int_eq(s->role, SPEC_ROLE_SANDBOX);
+	spec_free(s);
+}
+END_TEST
+
 START_TEST(test_crio)
 {
 	pid_t pid = netns_child();
@@ -1251,6 +1275,7 @@ Suite *runtime_spec_suite(void)
 	tcase_add_loop_test(t, test_binds, 0, (int)ARRAY_LEN(binds));
 	tcase_add_test(t, test_crun_and_podman);
 	tcase_add_test(t, test_absolute_root);
+	tcase_add_test(t, test_crio_no_size);
 	tcase_add_test(t, test_empty_passes);
 	tcase_add_test(t, test_pod_namespaces);
 	tcase_add_test(t, test_hooks_only);
