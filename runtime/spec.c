@@ -35,9 +35,6 @@
 
 #define SPEC_MAX_ANNOTATIONS 4096
 
-/* Names of pods become names of directories and sockets. */
-#define SPEC_ID_MAX 128
-
 #define HOST_NAME_BYTES 64
 
 /**
@@ -218,61 +215,6 @@ static int annotations(struct spec *s, const struct jnode *top, struct err *e)
 	return 0;
 }
 
-static bool id_ok(const char *id)
-{
-	size_t len = strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				"0123456789_.+-");
-
-	return len && !id[len] && len <= SPEC_ID_MAX &&
-	       isalnum((unsigned char)id[0]);
-}
-
-/* One engine's pair of annotations; 1 when it is there. */
-static int role_of(const struct spec *s, const char *type_key,
-		   const char *id_key, enum spec_role *ret_role,
-		   const char **ret_id, struct err *e)
-{
-	const char *type = spec_annotation(s, type_key);
-	const char *id = spec_annotation(s, id_key);
-
-	if (!type)
-		return 0;
-	if (strcmp(type, "sandbox") && strcmp(type, "container"))
-		return err_set(e, EINVAL, "/annotations/%s: must be \"sandbox\" or "
-			       "\"container\", not %s", type_key, SPEC_Q(type));
-	if (!id)
-		return err_set(e, EINVAL, "/annotations/%s: missing: a %s of a pod "
-			       "must name its sandbox", id_key, type);
-	if (!id_ok(id))
-		return err_set(e, EINVAL, "/annotations/%s: %s: not a pod's name: at "
-			       "most %d of A-Z a-z 0-9 _ . + -, a letter or digit "
-			       "first", id_key, SPEC_Q(id), SPEC_ID_MAX);
-	*ret_role = type[0] == 's' ? SPEC_ROLE_SANDBOX : SPEC_ROLE_CONTAINER;
-	*ret_id = id;
-	return 1;
-}
-
-static int role(struct spec *s, struct err *e)
-{
-	enum spec_role crio = SPEC_ROLE_SINGLE, cri = SPEC_ROLE_SINGLE;
-	const char *crio_id = NULL, *cri_id = NULL;
-	int a = role_of(s, "io.kubernetes.cri-o.ContainerType",
-			"io.kubernetes.cri-o.SandboxID", &crio, &crio_id, e);
-	int b = a < 0 ? a : role_of(s, "io.kubernetes.cri.container-type",
-				    "io.kubernetes.cri.sandbox-id", &cri,
-				    &cri_id, e);
-
-	if (b < 0)
-		return b;
-	if (a && b && (crio != cri || strcmp(crio_id, cri_id)))
-		return err_set(e, EINVAL, "/annotations: CRI-O's and containerd's "
-			       "disagree on what this container is");
-	s->role = a ? crio : cri;
-	if (!a && !b)
-		return 0;
-	return spec_strdup(a ? crio_id : cri_id, &s->sandbox_id, e);
-}
-
 static int host_name(const struct jnode *top, const char *key, char **ret,
 		     struct err *e)
 {
@@ -396,7 +338,7 @@ static int fill(struct spec *s, const struct jnode *top, int bundle_fd,
 	if (!rc)
 		rc = annotations(s, top, e);
 	if (!rc)
-		rc = role(s, e);
+		rc = spec_role(s, e);
 	if (!rc)
 		rc = spec_refuse(top, others, ARRAY_LEN(others), e);
 	if (!rc)
@@ -555,7 +497,7 @@ static int load_part(const struct spec_source *src, spec_part *part, void *arg,
 	if (!rc)
 		rc = annotations(s, &top, e);
 	if (!rc)
-		rc = role(s, e);
+		rc = spec_role(s, e);
 	if (!rc)
 		rc = part(s, &top, arg, e);
 	json_free(doc);

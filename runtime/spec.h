@@ -165,6 +165,7 @@ int spec_load_from(const struct spec_source *src, struct spec **ret, struct err 
 int spec_load_hooks(const char *bundle, struct spec **ret, struct err *e);
 int spec_load_trust(const struct spec_source *src, const char *privileged_key,
 		    struct spec_trust *ret_trust, struct spec **ret, struct err *e);
+int spec_check_id(const struct spec *s, const char *id, struct err *e);
 int spec_disk_place(struct spec *s, const char *serial, uint32_t devfn, struct err *e);
 bool spec_uses_stub(const struct spec *s);
 void spec_free(struct spec *s);

@@ -53,6 +53,9 @@ void spec_hooks_done(struct spec_hooks *h);
 int spec_size(struct spec *s, const struct spec_limits *l, struct err *e);
 const char *spec_annotation(const struct spec *s, const char *key);
 
+/* spec_role.c */
+int spec_role(struct spec *s, struct err *e);
+
 /* spec_trust.c */
 int spec_trust(const struct spec *s, const struct jnode *top, const char *privileged_key,
 	       struct spec_trust *ret, struct err *e);

@@ -153,7 +153,8 @@ static int create_in_pod(struct cli *c, const struct create_args *a,
 	struct state *old;
 	int rc;
 
-	if ((rc = state_check_id(id, e)) < 0 || (rc = state_check_id(pod, e)) < 0)
+	if ((rc = state_check_id(id, e)) < 0 || (rc = state_check_id(pod, e)) < 0 ||
+	    (rc = spec_check_id(spec, id, e)) < 0)
 		return rc;
 	if (!state_load(c->rootfd, id, &old, NULL)) {
 		state_free(old);

@@ -58,8 +58,10 @@ int decision_make(const char *bundle, const char *id, const struct trust_config 
 		rc = spec_load_trust(&d->source, config->privileged_key, &d->trust, &d->spec, e);
 	if (!rc) {
 		d->pod = d->spec->sandbox_id ? d->spec->sandbox_id : id;
-		rc = gather(d, config, rootfd, dir, e);
+		rc = id ? spec_check_id(d->spec, id, e) : 0;
 	}
+	if (!rc)
+		rc = gather(d, config, rootfd, dir, e);
 	if (rc < 0) {
 		decision_done(d);
 		return rc;

@@ -6,7 +6,7 @@
 # life. No virtual machine is started.
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 100
+plan 101
 
 tool_begin
 PODVM_CONFIG=$WORK/podvm.json
@@ -252,7 +252,11 @@ podvm delete pod1
 ok 'while one container is left the pod stays where it is' created c3 inner
 podvm delete c1
 podvm delete c3
+bundle claims '.annotations["io.kubernetes.cri-o.ContainerType"] = "sandbox"
+	| .annotations["io.kubernetes.cri-o.SandboxID"] = "pod1" | .annotations["io.kubernetes.container.name"] = "POD" | '"$HOSTNET"
 config "{ \"trustedRuntime\": \"$FAKE\", \"default\": \"trusted\" }"
+ok "CRI-O's sandbox of another pod is not handed over as that pod's" fails 1 \
+	'the sandbox that CRI-O makes is .*pod9.*: the pod must not be annotated' podvm create --bundle "$WORK/claims" pod9
 mkdir -p "$ROOT/pods/pod2"
 ok 'and those of a pod in a machine stay in the machine' explains podvm pod-machine other
 rmdir "$ROOT/pods/pod2"

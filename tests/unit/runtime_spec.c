@@ -179,6 +179,11 @@ static const struct refusal {
 	  "\"io.kubernetes.cri.sandbox-id\":\"a\","
 	  "\"io.kubernetes.cri-o.ContainerType\":\"container\","
 	  "\"io.kubernetes.cri-o.SandboxID\":\"b\"}", "disagree" },
+	{ "/annotations", "{\"io.kubernetes.container.name\":\"POD\","
+	  "\"io.kubernetes.cri-o.ContainerType\":\"container\","
+	  "\"io.kubernetes.cri-o.SandboxID\":\"another\"}",
+	  "/annotations/io.kubernetes.cri-o.ContainerType: container, but "
+	  "io.kubernetes.container.name says that it is its pod's sandbox" },
 	{ "/annotations", "{\"io.podvm.network-model\":\"bridge\"}",
 	  "/annotations/io.podvm.network-model: must be auto, tc, macvtap or macvtap-passthru, not \"bridge\"" },
 	{ "/annotations", "{\"io.podvm.write-back\":\"yes\"}",
@@ -735,6 +740,7 @@ START_TEST(test_crio)
 {
 	pid_t pid = netns_child();
 	struct spec *s = load_pod("ok-spec-crio-sandbox", pid);
+	struct err e = { 0 };
 
 	ck_assert_int_eq(s->role, SPEC_ROLE_SANDBOX);
 	ck_assert_str_eq(s->sandbox_id, sandbox_id);
@@ -752,8 +758,14 @@ START_TEST(test_crio)
 	ck_assert_str_eq(cgroup(s, "memory.oom.group"), "1");
 	ck_assert_int_eq(s->create->process->oom_score_adj, -998);
 	ck_assert_uint_eq(s->create->process->additional_gids[0], 65535);
+	ck_assert_int_eq(spec_check_id(s, sandbox_id, &e), 0);
+	ck_assert_int_eq(spec_check_id(s, "other", &e), -EINVAL);
+	ck_assert_str_eq(e.text, "/annotations/io.kubernetes.cri-o.SandboxID: \"0f3a6b1c5d7e8f90123456789"
+			 "abcdef00f3a6b1c5d7e8f90123456789abcdef0\", but the sandbox that CRI-O makes is "
+			 "\"other\": the pod must not be annotated with io.kubernetes.cri-o.SandboxID");
 	spec_free(s);
 	s = load_pod("ok-spec-crio-container", pid);
+	ck_assert_int_eq(spec_check_id(s, "any", &e), 0);
 	ck_assert_int_eq(s->role, SPEC_ROLE_CONTAINER);
 	ck_assert_str_eq(s->sandbox_id, sandbox_id);
 	ck_assert_int_eq(shared(s, PODVM__NAMESPACE__TYPE__PID), 0);
