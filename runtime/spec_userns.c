@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/idmap.h"
 #include "lib/mem.h"
 #include "runtime/spec_impl.h"
 
@@ -85,20 +86,6 @@ static int map_one(const struct jnode *n, Podvm__IdMap **others, size_t n_others
 	return 0;
 }
 
-/* Id of the container as the machine has it; false: it has none. */
-static bool outside(Podvm__IdMap *const *v, size_t n, uint64_t inside, uint32_t *ret)
-{
-	size_t i;
-
-	for (i = 0; i < n; i++) {
-		if (inside < v[i]->inside || inside >= (uint64_t)v[i]->inside + v[i]->size)
-			continue;
-		*ret = v[i]->outside + (uint32_t)(inside - v[i]->inside);
-		return true;
-	}
-	return false;
-}
-
 static int maps(const struct jnode *n, const char *key, Podvm__IdMap ***ret, size_t *ret_n,
 		struct err *e)
 {
@@ -128,7 +115,7 @@ static int maps(const struct jnode *n, const char *key, Podvm__IdMap ***ret, siz
 			return rc;
 		}
 	}
-	if (!outside(*ret, *ret_n, 0, &root))
+	if (!idmap_outside(*ret, *ret_n, 0, &root))
 		return json_fail(n, key, e, "must map 0, which is the container's root");
 	return 0;
 }
@@ -139,12 +126,12 @@ static int check_process(const Podvm__Process *p, const Podvm__Namespace *u, str
 	uint32_t id;
 	size_t i;
 
-	if (!outside(u->uid_maps, u->n_uid_maps, p->uid, &id))
+	if (!idmap_outside(u->uid_maps, u->n_uid_maps, p->uid, &id))
 		return err_set(e, EINVAL, "/process/user/uid: %u is not in linux.uidMappings", p->uid);
-	if (!outside(u->gid_maps, u->n_gid_maps, p->gid, &id))
+	if (!idmap_outside(u->gid_maps, u->n_gid_maps, p->gid, &id))
 		return err_set(e, EINVAL, "/process/user/gid: %u is not in linux.gidMappings", p->gid);
 	for (i = 0; i < p->n_additional_gids; i++)
-		if (!outside(u->gid_maps, u->n_gid_maps, p->additional_gids[i], &id))
+		if (!idmap_outside(u->gid_maps, u->n_gid_maps, p->additional_gids[i], &id))
 			return err_set(e, EINVAL, "/process/user/additionalGids/%zu: %u is not in "
 				       "linux.gidMappings", i, p->additional_gids[i]);
 	return 0;
@@ -154,10 +141,10 @@ static int map_device(Podvm__Device *d, size_t i, const Podvm__Namespace *u, str
 {
 	uint32_t uid, gid;
 
-	if (!outside(u->uid_maps, u->n_uid_maps, d->uid, &uid))
+	if (!idmap_outside(u->uid_maps, u->n_uid_maps, d->uid, &uid))
 		return err_set(e, EINVAL, "/linux/devices/%zu/uid: %u is not in linux.uidMappings", i,
 			       d->uid);
-	if (!outside(u->gid_maps, u->n_gid_maps, d->gid, &gid))
+	if (!idmap_outside(u->gid_maps, u->n_gid_maps, d->gid, &gid))
 		return err_set(e, EINVAL, "/linux/devices/%zu/gid: %u is not in linux.gidMappings", i,
 			       d->gid);
 	d->uid = uid;
@@ -183,8 +170,8 @@ static int map_option(struct strbuf *to, const char *word, size_t len, const Pod
 	memcpy(text, word + 4, len - 4);
 	text[len - 4] = 0;
 	if (parse_u64(text, &inside) < 0 ||
-	    !(uid ? outside(u->uid_maps, u->n_uid_maps, inside, &id)
-		  : outside(u->gid_maps, u->n_gid_maps, inside, &id)))
+	    !(uid ? idmap_outside(u->uid_maps, u->n_uid_maps, inside, &id)
+		  : idmap_outside(u->gid_maps, u->n_gid_maps, inside, &id)))
 		return -EINVAL;
 	*seen |= uid ? 1 : 2;
 	strbuf_add(to, "%s%.4s%u", to->len ? "," : "", word, id);
@@ -209,8 +196,8 @@ static int map_mount(Podvm__Mount *m, size_t i, const Podvm__Namespace *u, struc
 				       "linux.uidMappings or gidMappings", i, (int)(end - word), word);
 		}
 	}
-	outside(u->uid_maps, u->n_uid_maps, 0, &uid);
-	outside(u->gid_maps, u->n_gid_maps, 0, &gid);
+	idmap_outside(u->uid_maps, u->n_uid_maps, 0, &uid);
+	idmap_outside(u->gid_maps, u->n_gid_maps, 0, &gid);
 	if (!(seen & 1))
 		strbuf_add(&b, "%suid=%u", b.len ? "," : "", uid);
 	if (!(seen & 2))

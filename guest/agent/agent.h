@@ -254,6 +254,7 @@ void conn_flushed(struct conn *c, int timeout_ms);
 struct container *container_find(struct agent *a, const char *id);
 struct task *task_find(struct agent *a, const char *id, const char *exec_id,
 		       struct err *e);
+struct task *task_running(struct agent *a, const char *id, struct err *e);
 int container_create(struct agent *a, const Podvm__ContainerCreate *m,
 		     struct conn *c, struct err *e);
 int container_start(struct agent *a, const char *id, struct conn *c,

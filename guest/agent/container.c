@@ -66,6 +66,21 @@ struct task *task_find(struct agent *a, const char *id, const char *exec_id,
 	return NULL;
 }
 
+/**
+ * task_running() - the first process of a container that has been made and has not ended
+ *
+ * Return: borrowed; NULL with @e set (ESRCH, as task_find() has it)
+ */
+struct task *task_running(struct agent *a, const char *id, struct err *e)
+{
+	struct task *init = task_find(a, id, "", e);
+
+	if (!init || (init->state != TASK_ENDED && init->state != TASK_SETUP))
+		return init;
+	err_set(e, ESRCH, "container not running");
+	return NULL;
+}
+
 static int check_id(const char *id, struct err *e)
 {
 	size_t len = strlen(id);
@@ -382,11 +397,9 @@ int container_hooks(struct agent *a, const Podvm__ContainerHooks *m, struct conn
 int container_exec(struct agent *a, const Podvm__ProcessExec *m, struct conn *c,
 		   struct err *e)
 {
-	struct task *init = task_find(a, m->id, "", e), *t;
+	struct task *init, *t;
 	int rc;
 
-	if (!init)
-		return -e->code;
 	if (c->main || c->owner)
 		return err_set(e, EINVAL, "a process is owned by a connection of its own");
 	rc = check_id(m->exec_id, e);
@@ -394,8 +407,9 @@ int container_exec(struct agent *a, const Podvm__ProcessExec *m, struct conn *c,
 		return rc;
 	if (!m->process || !m->process->n_args)
 		return err_set(e, EINVAL, "exec: process.args is empty");
-	if (init->state == TASK_ENDED || init->state == TASK_SETUP)
-		return err_set(e, ESRCH, "container not running");
+	init = task_running(a, m->id, e);
+	if (!init)
+		return -e->code;
 	if (init->ctr->freeze || cgroup_frozen(init->ctr->cgroup_fd))
 		return err_set(e, EBUSY, "container %s is paused", m->id);
 	if (task_find(a, m->id, m->exec_id, NULL))

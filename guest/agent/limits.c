@@ -83,18 +83,6 @@ int limits_set(int dir, Podvm__KeyValue *const *v, size_t n, struct err *e)
 	return rc;
 }
 
-static int running(struct agent *a, const char *id, struct container **ret, struct err *e)
-{
-	struct task *init = task_find(a, id, "", e);
-
-	if (!init)
-		return -e->code;
-	if (init->state == TASK_ENDED || init->state == TASK_SETUP)
-		return err_set(e, ESRCH, "container not running");
-	*ret = init->ctr;
-	return 0;
-}
-
 /**
  * limits_update() - carry out the request
  *
@@ -102,11 +90,12 @@ static int running(struct agent *a, const char *id, struct container **ret, stru
  */
 int limits_update(struct conn *c, const Podvm__ContainerUpdate *m, struct err *e)
 {
-	struct container *ctr;
-	int rc = running(c->agent, m->id, &ctr, e);
+	struct task *init = task_running(c->agent, m->id, e);
+	int rc;
 
-	if (rc >= 0)
-		rc = limits_set(ctr->cgroup_fd, m->cgroup, m->n_cgroup, e);
+	if (!init)
+		return -e->code;
+	rc = limits_set(init->ctr->cgroup_fd, m->cgroup, m->n_cgroup, e);
 	if (rc >= 0)
 		conn_answer(c, NULL);
 	return rc;
@@ -183,11 +172,12 @@ int limits_tell(struct conn *c, const Podvm__CgroupRead *m, struct err *e)
 {
 	Podvm__Response r = PODVM__RESPONSE__INIT;
 	Podvm__CgroupFiles files = PODVM__CGROUP_FILES__INIT;
-	struct container *ctr;
-	int rc = running(c->agent, m->id, &ctr, e);
+	struct task *init = task_running(c->agent, m->id, e);
+	int rc;
 
-	if (rc >= 0)
-		rc = limits_read(ctr->cgroup_fd, m->files, m->n_files, &files, e);
+	if (!init)
+		return -e->code;
+	rc = limits_read(init->ctr->cgroup_fd, m->files, m->n_files, &files, e);
 	if (rc >= 0) {
 		r.body_case = PODVM__RESPONSE__BODY_CGROUP_FILES;
 		r.cgroup_files = &files;

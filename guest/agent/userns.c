@@ -30,6 +30,7 @@
 
 #include "guest/agent/agent.h"
 #include "lib/fd.h"
+#include "lib/idmap.h"
 #include "lib/mem.h"
 #include "lib/str.h"
 
@@ -65,14 +66,8 @@ int userns_keep(const Podvm__Namespace *u, Podvm__Namespace **ret, struct err *e
 
 static int outside(Podvm__IdMap *const *v, size_t n, const char *what, uint32_t *id, struct err *e)
 {
-	size_t i;
-
-	for (i = 0; i < n; i++) {
-		if (*id < v[i]->inside || *id - v[i]->inside >= v[i]->size)
-			continue;
-		*id = v[i]->outside + (*id - v[i]->inside);
+	if (idmap_outside(v, n, *id, id))
 		return 0;
-	}
 	return err_set(e, EINVAL, "%s %u: not in the container's user namespace", what, *id);
 }
 

@@ -102,16 +102,15 @@ static int join(struct watch *w, const char *file, int *ret_fd, struct loop_src 
  */
 int watch_container(struct conn *c, const Podvm__ContainerWatch *m, struct err *e)
 {
-	struct task *init = task_find(c->agent, m->id, "", e);
+	struct task *init;
 	struct watch *w;
 	int rc;
 
-	if (!init)
-		return -e->code;
 	if (c->main || c->owner)
 		return err_set(e, EINVAL, "a watch has a connection of its own");
-	if (init->state == TASK_ENDED || init->state == TASK_SETUP)
-		return err_set(e, ESRCH, "container not running");
+	init = task_running(c->agent, m->id, e);
+	if (!init)
+		return -e->code;
 	w = mem_new(struct watch);
 	if (!w)
 		return err_set(e, ENOMEM, "out of memory");

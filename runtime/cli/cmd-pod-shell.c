@@ -52,8 +52,7 @@ struct shell {
 	bool terminal;
 	int control;		/* connection to the supervisor, owned */
 	struct agent agent;	/* owns the process */
-	int in, out, err;	/* streams, owned */
-	struct relay *relay_out, *relay_err;
+	struct shim_streams streams;
 };
 
 /* ---- whether it may --------------------------------------------------------------- */
@@ -200,31 +199,19 @@ static int start(struct shell *s, char **args, size_t n, struct err *e)
 	return agent_call(&s->agent, &rq, SHIM_ANSWER_MS, NULL, e);
 }
 
-static int open_stream(const struct shell *s, Podvm__StreamOpen__Kind kind, int *ret_fd,
-		       struct err *e)
-{
-	return shim_stream_open(s->control, s->id, s->exec_id, kind, ret_fd, e);
-}
-
 /* What copies our input is left to our end. */
 static int join_streams(struct shell *s, struct err *e)
 {
 	struct relay *in;
 	int rc;
 
-	if (s->terminal) {
-		rc = open_stream(s, PODVM__STREAM_OPEN__KIND__TERMINAL, &s->out, e);
-		if (!rc)
-			rc = relay_start(0, s->out, false, &in, e);
-		return rc < 0 ? rc : relay_start(s->out, 1, false, &s->relay_out, e);
-	}
-	if ((rc = open_stream(s, PODVM__STREAM_OPEN__KIND__STDIN, &s->in, e)) < 0 ||
-	    (rc = open_stream(s, PODVM__STREAM_OPEN__KIND__STDOUT, &s->out, e)) < 0 ||
-	    (rc = open_stream(s, PODVM__STREAM_OPEN__KIND__STDERR, &s->err, e)) < 0 ||
-	    (rc = relay_start(0, s->in, true, &in, e)) < 0 ||
-	    (rc = relay_start(s->out, 1, false, &s->relay_out, e)) < 0)
-		return rc;
-	return relay_start(s->err, 2, false, &s->relay_err, e);
+	if (!s->terminal)
+		return shim_streams_join(s->control, s->id, s->exec_id, &s->streams, e);
+	rc = shim_stream_open(s->control, s->id, s->exec_id, PODVM__STREAM_OPEN__KIND__TERMINAL,
+			      &s->streams.in, e);
+	if (!rc)
+		rc = relay_start(0, s->streams.in, false, &in, e);
+	return rc < 0 ? rc : relay_start(s->streams.in, 1, false, &s->streams.relay_out, e);
 }
 
 static void resize(struct shell *s)
@@ -283,8 +270,8 @@ static int serve(struct shell *s, struct err *e)
 		terminal_raw(0);
 	rc = await(s, sigfd, e);
 	if (rc >= 0 && rc < 128) {
-		relay_finish(s->relay_out, QUIET_MS);
-		relay_finish(s->relay_err, QUIET_MS);
+		relay_finish(s->streams.relay_out, QUIET_MS);
+		relay_finish(s->streams.relay_err, QUIET_MS);
 	}
 	if (raw)
 		tcsetattr(0, TCSANOW, &saved);
@@ -347,8 +334,8 @@ static int run(struct cli *c, struct shell *s, const char *pod, char **args, siz
  */
 int cmd_pod_shell(struct cli *c, int argc, char **argv, struct err *e)
 {
-	struct shell s = { .program = PROGRAM, .control = -1, .agent = { .fd = -1 }, .in = -1,
-			   .out = -1, .err = -1 };
+	struct shell s = { .program = PROGRAM, .control = -1, .agent = { .fd = -1 },
+			   .streams = SHIM_STREAMS_NONE };
 	bool tty = false;
 	const struct opt t[] = {
 		OPT_STR('p', "program", &s.program, "FILE", "static program of the host that is run (" PROGRAM ")"),

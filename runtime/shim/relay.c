@@ -105,6 +105,32 @@ int shim_stream_open(int control, const char *id, const char *exec_id, Podvm__St
 }
 
 /**
+ * shim_streams_join() - join a process without a terminal to our standard streams
+ * @control, @id, @exec_id: as shim_stream_open()
+ * @s: nothing is open
+ *
+ * What copies our input is left to our end.
+ *
+ * Return: 0 or minus errno; what is open by then is @s's
+ */
+int shim_streams_join(int control, const char *id, const char *exec_id, struct shim_streams *s,
+		      struct err *e)
+{
+	struct relay *in;
+	int rc = shim_stream_open(control, id, exec_id, PODVM__STREAM_OPEN__KIND__STDIN, &s->in, e);
+
+	if (!rc)
+		rc = shim_stream_open(control, id, exec_id, PODVM__STREAM_OPEN__KIND__STDOUT, &s->out, e);
+	if (!rc)
+		rc = shim_stream_open(control, id, exec_id, PODVM__STREAM_OPEN__KIND__STDERR, &s->err, e);
+	if (!rc)
+		rc = relay_start(0, s->in, true, &in, e);
+	if (!rc)
+		rc = relay_start(s->out, 1, false, &s->relay_out, e);
+	return rc ? rc : relay_start(s->err, 2, false, &s->relay_err, e);
+}
+
+/**
  * relay_start() - copy @from to @to until end of file or error
  * @from, @to:  borrowed until relay_finish(), or the process's end
  * @half_close: @to is a socket: shut its sending side down afterwards

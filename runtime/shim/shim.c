@@ -57,8 +57,7 @@ struct shim {
 	bool console;		/* the terminal goes to the engine over SHIM_CONSOLE_FD */
 	struct agent agent;
 	int tty;		/* our side of the terminal, -1 without one */
-	int in, out, err;	/* stream sockets, owned */
-	struct relay *relay_out, *relay_err;
+	struct shim_streams streams;
 	int sigfd;
 	int hold;		/* of the supervisor, for a container's init; owned; -1 */
 	uint32_t settle_ms;	/* how long it may hold us */
@@ -135,12 +134,6 @@ static int exec(struct shim *s, struct err *e)
 	return rc;
 }
 
-static int open_stream(const struct shim *s, Podvm__StreamOpen__Kind kind, int *ret_fd,
-		       struct err *e)
-{
-	return shim_stream_open(SHIM_CONTROL_FD, s->id, s->exec_id, kind, ret_fd, e);
-}
-
 static int open_terminal(struct shim *s, struct err *e)
 {
 	if (!s->terminal)
@@ -156,24 +149,16 @@ static int open_terminal(struct shim *s, struct err *e)
 
 static int join_streams(struct shim *s, struct err *e)
 {
+	int rc, to = s->tty ? s->tty : 1;
 	struct relay *in;
-	int rc;
 
-	if (s->terminal) {
-		int from = s->tty, to = s->tty ? s->tty : 1;
-
-		rc = open_stream(s, PODVM__STREAM_OPEN__KIND__TERMINAL, &s->in, e);
-		if (!rc)
-			rc = relay_start(from, s->in, true, &in, e);
-		return rc ? rc : relay_start(s->in, to, false, &s->relay_out, e);
-	}
-	if ((rc = open_stream(s, PODVM__STREAM_OPEN__KIND__STDIN, &s->in, e)) < 0 ||
-	    (rc = open_stream(s, PODVM__STREAM_OPEN__KIND__STDOUT, &s->out, e)) < 0 ||
-	    (rc = open_stream(s, PODVM__STREAM_OPEN__KIND__STDERR, &s->err, e)) < 0 ||
-	    (rc = relay_start(0, s->in, true, &in, e)) < 0 ||
-	    (rc = relay_start(s->out, 1, false, &s->relay_out, e)) < 0)
-		return rc;
-	return relay_start(s->err, 2, false, &s->relay_err, e);
+	if (!s->terminal)
+		return shim_streams_join(SHIM_CONTROL_FD, s->id, s->exec_id, &s->streams, e);
+	rc = shim_stream_open(SHIM_CONTROL_FD, s->id, s->exec_id, PODVM__STREAM_OPEN__KIND__TERMINAL,
+			      &s->streams.in, e);
+	if (!rc)
+		rc = relay_start(s->tty, s->streams.in, true, &in, e);
+	return rc ? rc : relay_start(s->streams.in, to, false, &s->streams.relay_out, e);
 }
 
 /*
@@ -376,8 +361,8 @@ __attribute__((noreturn)) static void serve(struct shim *s)
 			rc = on_agent(s, &code, &sig, &e);
 	}
 	/* Without the machine there is no more output than what has arrived. */
-	relay_finish(s->relay_out, OUTPUT_QUIET_MS);
-	relay_finish(s->relay_err, OUTPUT_QUIET_MS);
+	relay_finish(s->streams.relay_out, OUTPUT_QUIET_MS);
+	relay_finish(s->streams.relay_err, OUTPUT_QUIET_MS);
 	if (s->was_oom)
 		shim_oom_tell(&s->oom);
 	await_settled(s, rc < 0 ? &e : NULL);
@@ -394,9 +379,8 @@ __attribute__((noreturn)) static void serve(struct shim *s)
  */
 int shim_main(int argc, char **argv)
 {
-	struct shim s = { .agent = { .fd = -1 }, .tty = -1, .in = -1, .out = -1,
-			  .err = -1, .sigfd = -1, .hold = -1,
-			  .oom = { -1, -1, -1 } };
+	struct shim s = { .agent = { .fd = -1 }, .tty = -1, .streams = SHIM_STREAMS_NONE,
+			  .sigfd = -1, .hold = -1, .oom = { -1, -1, -1 } };
 	struct err e = { 0 };
 	int rc;
 

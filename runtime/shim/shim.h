@@ -64,8 +64,23 @@ struct shim_oom {
 void shim_oom_open(struct shim_oom *o);
 bool shim_oom_tell(const struct shim_oom *o);
 
-/* Of relay.c. */
 struct relay;
+
+/**
+ * struct shim_streams - what a process in the guest reads and writes
+ * @in, @out, @err: owned; -1: none. A terminal is @in and nothing else
+ * @relay_out, @relay_err: relay_finish(); NULL: none
+ */
+struct shim_streams {
+	int in, out, err;
+	struct relay *relay_out, *relay_err;
+};
+
+#define SHIM_STREAMS_NONE { .in = -1, .out = -1, .err = -1 }
+
+/* Of relay.c. */
+int shim_streams_join(int control, const char *id, const char *exec_id, struct shim_streams *s,
+		      struct err *e);
 int shim_stream_open(int control, const char *id, const char *exec_id, Podvm__StreamOpen__Kind kind,
 		     int *ret_fd, struct err *e);
 int relay_start(int from, int to, bool half_close, struct relay **ret,

@@ -265,6 +265,26 @@ START_TEST(takes_sixteen_mebibytes)
 }
 END_TEST
 
+/* ---- what a container must be for --------------------------------------------------------- */
+
+START_TEST(running)
+{
+	static const struct {
+		enum task_state state;
+		bool is;
+	} states[] = { { TASK_SETUP, false }, { TASK_READY, true }, { TASK_HOOKS, true },
+		       { TASK_STARTING, true }, { TASK_RUNNING, true }, { TASK_ENDED, false } };
+	struct err e = { 0 };
+
+	init.state = states[_i].state;
+	ck_assert_ptr_eq(task_running(&agent, "c", &e), states[_i].is ? &init : NULL);
+	ck_assert_str_eq(e.text, states[_i].is ? "" : "container not running");
+	ck_assert_ptr_null(task_running(&agent, "nobody", &e));
+	ck_assert_str_eq(e.text, "container nobody does not exist");
+	ck_assert_int_eq(e.code, ESRCH);
+}
+END_TEST
+
 /* ---- GuestGet ---------------------------------------------------------------------------- */
 
 START_TEST(tells_of_itself)
@@ -314,6 +334,7 @@ Suite *agent_shell_suite(void)
 	tcase_add_loop_test(t, refused_and_forgotten, 0, (int)ARRAY_LEN(refused));
 	tcase_add_test(t, wants_a_connection_of_its_own);
 	tcase_add_test(t, takes_sixteen_mebibytes);
+	tcase_add_loop_test(t, running, TASK_SETUP, TASK_ENDED + 1);
 	tcase_add_loop_test(t, tells_of_itself, 0, 2);
 	tcase_add_test(t, tells_of_no_container);
 	suite_add_tcase(s, t);
