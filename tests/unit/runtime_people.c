@@ -38,7 +38,7 @@ static Podvm__Pod__ContainerInfo container, *containers[] = { &container };
 /**
  * struct verb - a command under way
  * @out:  what it writes, standard error as well
- * @go:   it begins when this closes
+ * @go:   it begins with the first byte of it
  * @text: that it has written
  */
 struct verb {
@@ -56,10 +56,10 @@ __attribute__((noreturn)) static void run(int out, int go, verb_fn *fn, const ch
 	char *argv[8] = { NULL };
 	struct err e = { 0 };
 	int argc, rc;
-	char end;
+	char byte;
 
-	while (read(go, &end, 1) > 0)
-		;
+	if (read(go, &byte, 1) != 1)
+		_exit(101);
 	dup2(out, 1);
 	dup2(out, 2);
 	for (argc = 0; args[argc]; argc++)
@@ -94,6 +94,12 @@ static void prepare(struct verb *v, bool terminal, verb_fn *fn, const char *cons
 	close(go[0]);
 	v->out = out[0];
 	v->go = go[1];
+}
+
+static void begin(struct verb *v)
+{
+	ck_assert_int_eq(write(v->go, "g", 1), 1);
+	close(v->go);
 }
 
 /* Return: false at the end of what it writes */
@@ -193,7 +199,7 @@ START_TEST(follows)
 	fakepod_start(&pod, "p");
 	pod_text("console.log", "guest one\r\n");
 	pod_text("supervisor.log", "host one\n");
-	close(v.go);
+	begin(&v);
 	writes(&v, followed[_i].begin);
 	ck_assert_int_eq(strstr(v.text, "host one") != NULL, host);
 	pod_text("console.log", "guest tw\033o\nguest t");
@@ -219,7 +225,7 @@ START_TEST(ends_without_follow)
 	prepare(&v, false, cmd_pod_console, ARGS("pod console", "p"));
 	fakepod_start(&pod, "p");
 	pod_text("console.log", "guest one\nguest t");
-	close(v.go);
+	begin(&v);
 	ck_assert_int_eq(finish(&v), 0);
 	ck_assert_str_eq(v.text, "guest one\nguest t\n");
 }
@@ -235,7 +241,7 @@ START_TEST(dead_pod_is_not_followed)
 	snprintf(path, sizeof(path), "%s/pods/p", pod.root);
 	ck_assert_int_ge(dir_make(path, 0700, NULL), 0);
 	pod_text("supervisor.log", "the end\n");
-	close(v.go);
+	begin(&v);
 	ck_assert_int_eq(finish(&v), 0);
 	ck_assert_str_eq(v.text, "host   | the end\n");
 }
@@ -246,7 +252,7 @@ START_TEST(no_such_pod)
 	struct verb v;
 
 	prepare(&v, false, cmd_pod_logs, ARGS("pod logs", "--follow", "nobody"));
-	close(v.go);
+	begin(&v);
 	ck_assert_int_eq(finish(&v), 100);
 	ck_assert_str_eq(v.text, "error: nobody is no pod and no container; podvm pod list shows what there is\n");
 }
@@ -291,7 +297,7 @@ START_TEST(stats_of_a_guest)
 	pod.agent = tell_guest;
 	prepare(&v, false, cmd_pod_stats, ARGS("pod stats", "p"));
 	fakepod_start(&pod, "p");
-	close(v.go);
+	begin(&v);
 	ck_assert_int_eq(finish(&v), 0);
 	ck_assert_msg(strstr(v.text, figures[_i].shown), "%s", v.text);
 }
@@ -304,7 +310,7 @@ START_TEST(kernel_log_of_a_guest)
 	pod.agent = tell_guest;
 	prepare(&v, false, cmd_pod_logs, ARGS("pod logs", "--source=kernel", "p"));
 	fakepod_start(&pod, "p");
-	close(v.go);
+	begin(&v);
 	ck_assert_int_eq(finish(&v), 0);
 	ck_assert_str_eq(v.text, "a?b\nc\n");
 }
@@ -385,7 +391,7 @@ START_TEST(shell_is_refused)
 	fakepod_start(&pod, "p");
 	if (shells[_i].state)
 		fakepod_container(&pod, "web", shells[_i].state);
-	close(v.go);
+	begin(&v);
 	ck_assert_int_eq(finish(&v), 100);
 	ck_assert_msg(!strncmp(v.text, "error: ", 7) && strstr(v.text, shells[_i].why) &&
 		      strchr(v.text, '\n') == v.text + v.len - 1, "%s", v.text);
@@ -400,7 +406,7 @@ START_TEST(shell_wants_a_container)
 	kit_put("podvm.json", ALLOWS);
 	prepare(&v, false, cmd_pod_shell, ARGS("pod shell", "p"));
 	fakepod_start(&pod, "p");
-	close(v.go);
+	begin(&v);
 	ck_assert_int_eq(finish(&v), 100);
 	ck_assert_str_eq(v.text, "error: pod p has no container\n");
 }
@@ -451,9 +457,9 @@ START_TEST(says_what_it_waits_for)
 	prepare(&piped, false, wait_twice, args);
 	prepare(&twice, true, wait_twice, args);
 	fakepod_start(&pod, "p");
-	close(tty.go);
-	close(piped.go);
-	close(twice.go);
+	begin(&tty);
+	begin(&piped);
+	begin(&twice);
 	writes(&tty, ERASE "asking the guest for its kernel's log: ");
 	ck_assert_int_eq(finish(&tty), 0);
 	ck_assert_msg(ends_with(&tty, " s" ERASE "a?b\r\nc\r\n"), "%s", tty.text);
