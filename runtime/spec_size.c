@@ -8,8 +8,12 @@
  * one, the limits of the container itself count. 0 means that nobody said
  * anything, and the default of the configuration holds.
  *
- * Memory is the workload's plus an overhead for the guest's kernel and agent:
- * the pod's own (RuntimeClass overhead, which CRI-O tells) or SPEC_OVERHEAD.
+ * Memory is the workload's plus an overhead for the guest's kernel and agent: SPEC_OVERHEAD,
+ * or a part of the pod's own (RuntimeClass overhead, which CRI-O tells; containerd does
+ * not). kubelet limits a pod's memory on the host to workload and overhead, and in there is
+ * not only the guest, whose page cache fills all that it has, but also what its machine
+ * costs the host. That much of the overhead is left to the host; a pod whose guest had
+ * all of it would be killed as soon as it had used its memory.
  * Processors are the quota rounded up; a pod without quota gets at least as
  * many as it requests by shares.
  *
@@ -23,6 +27,16 @@
 #include "runtime/spec_impl.h"
 
 #define SPEC_OVERHEAD_BYTES (96ull << 20)
+
+/* No guest works with less, whatever its pod says. */
+#define SPEC_OVERHEAD_MIN_BYTES (32ull << 20)
+
+/*
+ * Monitor, supervisor and relay have 3 MiB of their own, each shim half a MiB; the kernel's
+ * tables for the machine take two 512ths of its memory, and vhost and sockets some more.
+ */
+#define SPEC_HOST_BYTES (16ull << 20)
+#define SPEC_HOST_SHARE 64
 
 /* A "limit" above this is an engine's way to say that there is none. */
 #define SPEC_RAM_MAX_BYTES (1ull << 46)
@@ -170,6 +184,17 @@ static uint32_t processors(const struct size *z)
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
+/* What is for the guest itself. */
+static uint64_t guest_overhead(const struct size *z)
+{
+	uint64_t host = SPEC_HOST_BYTES + (z->memory_bytes + z->overhead_bytes) / SPEC_HOST_SHARE;
+
+	if (!z->overhead_bytes || z->overhead_bytes > SPEC_RAM_MAX_BYTES)
+		return SPEC_OVERHEAD_BYTES;
+	return z->overhead_bytes > host + SPEC_OVERHEAD_MIN_BYTES ? z->overhead_bytes - host
+								   : SPEC_OVERHEAD_MIN_BYTES;
+}
+
 /**
  * spec_size() - set what @s says about the size of the VM
  * @l: limits of the container itself
@@ -196,11 +221,9 @@ int spec_size(struct spec *s, const struct spec_limits *l, struct err *e)
 		z.quota_us = l->quota_us;
 		z.period_us = l->period_us;
 	}
-	if (!z.overhead_bytes || z.overhead_bytes > SPEC_RAM_MAX_BYTES)
-		z.overhead_bytes = SPEC_OVERHEAD_BYTES;
-	s->overhead_bytes = z.overhead_bytes;
+	s->overhead_bytes = guest_overhead(&z);
 	if (z.memory_bytes && z.memory_bytes <= SPEC_RAM_MAX_BYTES)
-		s->ram_bytes = z.memory_bytes + z.overhead_bytes;
+		s->ram_bytes = z.memory_bytes + s->overhead_bytes;
 	s->vcpus = processors(&z);
 	s->cpu_shares = z.shares ? z.shares : s->role == SPEC_ROLE_SINGLE ? l->shares : 0;
 	return 0;

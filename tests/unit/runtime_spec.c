@@ -656,6 +656,50 @@ START_TEST(test_absolute_root)
 }
 END_TEST
 
+#define MIB(n) ((n) * 1048576ull)
+
+/* What a pod says of its memory, and of its overhead; how much of that is the guest's. */
+static const struct {
+	uint64_t limit, overhead, guest;
+} overheads[] = {
+	{ MIB(256), 0, MIB(96) },
+	{ MIB(256), MIB(160), MIB(160) - MIB(16) - MIB(416) / 64 },
+	{ MIB(1024), MIB(160), MIB(160) - MIB(16) - MIB(1184) / 64 },
+	{ MIB(64), MIB(64), MIB(64) - MIB(16) - MIB(2) },
+	/* Too little for both: the guest has what it cannot do without. */
+	{ MIB(64), MIB(49), MIB(32) },
+	{ MIB(64), 1, MIB(32) },
+	{ MIB(16384), MIB(160), MIB(32) },
+	/* The container's own limit counts then, which is 256 MiB. */
+	{ 0, MIB(160), MIB(160) - MIB(16) - MIB(416) / 64 },
+	{ INT64_MAX, MIB(160), MIB(32) },
+	/* An overhead that is none. */
+	{ MIB(256), INT64_MAX, MIB(96) },
+};
+
+START_TEST(overhead)
+{
+	uint64_t limit = overheads[_i].limit;
+	struct json_object *o = asset(FULL);
+	char text[240];
+	struct spec *s;
+
+	snprintf(text, sizeof(text),
+		 "{\"pod-linux-resources.crio.io\":\"{\\\"memory_limit_in_bytes\\\":%llu}\","
+		 "\"pod-linux-overhead.crio.io\":\"{\\\"memory_limit_in_bytes\\\":%llu}\"}",
+		 (unsigned long long)limit, (unsigned long long)overheads[_i].overhead);
+	patch(o, "/annotations", text);
+	s = load_good(o);
+	ck_assert_uint_eq(s->overhead_bytes, overheads[_i].guest);
+	if (limit && limit < INT64_MAX)
+		ck_assert_uint_eq(s->ram_bytes, limit + overheads[_i].guest);
+	/* What kubelet allows on the host has room for both, where the pod says enough. */
+	if (limit && overheads[_i].guest > MIB(32) && overheads[_i].overhead && overheads[_i].guest != MIB(96))
+		ck_assert_uint_le(s->ram_bytes + MIB(16), limit + overheads[_i].overhead);
+	spec_free(s);
+}
+END_TEST
+
 /* A child in a network namespace of its own; its pid, or -1. */
 static pid_t netns_child(void)
 {
@@ -744,8 +788,9 @@ START_TEST(test_crio)
 
 	ck_assert_int_eq(s->role, SPEC_ROLE_SANDBOX);
 	ck_assert_str_eq(s->sandbox_id, sandbox_id);
-	ck_assert_uint_eq(s->ram_bytes, (512ull + 128) << 20);
-	ck_assert_uint_eq(s->overhead_bytes, 128 << 20);
+	/* Of 640 MiB on the host 16 and a 64th are the host's. */
+	ck_assert_uint_eq(s->ram_bytes, (640ull - 16 - 10) << 20);
+	ck_assert_uint_eq(s->overhead_bytes, (128ull - 16 - 10) << 20);
 	ck_assert_uint_eq(s->vcpus, 3);
 	ck_assert(s->sized_memory && s->sized_vcpus);
 	ck_assert_int_eq(shared(s, PODVM__NAMESPACE__TYPE__NETWORK), 1);
@@ -1301,6 +1346,7 @@ Suite *runtime_spec_suite(void)
 	tcase_add_test(t, test_seccomp_podman);
 	if (pid > 0) {
 		netns_end(pid);
+	tcase_add_loop_test(t, overhead, 0, (int)ARRAY_LEN(overheads));
 		tcase_add_test(t, test_crio);
 		tcase_add_test(t, test_containerd);
 	} else {
