@@ -40,7 +40,7 @@ static const struct command commands[] = {
 	{ "exec", "[--tty] [--process F] [--detach] ID [COMMAND…]",
 	  "run a command in a running container", cmd_exec },
 	{ "list", "[--format table|json] [--quiet]", "containers", cmd_list },
-	{ "ps", "[--format table|json] ID", "processes of a container, as the guest numbers them", cmd_ps },
+	{ "ps", "[--format table|json] ID", "processes of a container: the guest's; as JSON, the host's", cmd_ps },
 	{ "pod", "COMMAND …", "look at pods: list, inspect, stats, timeline, console, logs, shell", cmd_pod },
 	{ "metrics", "[--timeout MS] [POD…]", "counters of all pods, as OpenMetrics", cmd_metrics },
 	{ "resize", "[--memory SIZE] [--vcpus N] ID",

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2016 # $ is for the shell in the container
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 50
+plan 51
 
 story_begin
 make_layers
@@ -72,9 +72,11 @@ jq '.process | .args = ["sh", "-c", "echo from a file; exit 5"]' "$BUNDLE/config
 ok 'exec --process' exits 5 podvm exec --process "$WORK/process.json" two
 podvm exec --detach --pid-file "$WORK/exec.pid" two sleep 500 < /dev/null > /dev/null 2>&1
 ok 'exec --detach leaves a live process on the host' kill -0 "$(cat "$WORK/exec.pid")"
-ok 'ps lists both processes' is "$(podvm ps --format json two | jq length)" 2
+ok 'ps lists both processes of the guest' is "$(podvm ps two | tail -n +2 | wc -l)" 2
+ok 'and, as JSON, what the host has of them' is "$(podvm ps --format json two | jq -c sort)" \
+	"$(jq -nc --argjson a "$(podvm state two | jq .pid)" --argjson b "$(cat "$WORK/exec.pid")" '[$a, $b] | sort')"
 kill -9 "$(cat "$WORK/exec.pid")"
-ok 'killing its shim kills it in the guest' wait_for 10 sh -c "[ \$(podvm --root $ROOT ps --format json two | jq length) = 1 ]"
+ok 'killing its shim kills it in the guest' wait_for 10 sh -c "[ \$(podvm --root $ROOT ps two | wc -l) = 2 ]"
 ok 'exec -t has a terminal' sh -c "script -qec 'podvm --root $ROOT exec -t two tty' /dev/null < /dev/null | grep -q /dev/pts"
 ok 'list shows it' sh -c "podvm --root $ROOT list -q | grep -qx two"
 podvm kill two KILL

@@ -39,8 +39,6 @@ static int fake_spawn(const struct proc_spec *s, pid_t *ret_pid, struct err *e)
 }
 
 #define proc_spawn(s, pid, pidfd, e) fake_spawn(s, pid, e)
-#define shim_spawn tested_spawn
-#define shim_foreground tested_foreground
 #include "runtime/shim/spawn.c"
 
 static const struct {
