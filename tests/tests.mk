@@ -88,10 +88,12 @@ $(B)/tests/tree-list $(B)/tests/inside $(B)/tests/traffic:
 	$(Q)$(CC) $(AGENT_LINK) $(CFLAGS) $^ $(LDFLAGS) -o $@
 
 # Engines whose daemons a machine may not want: fetched and unpacked, never installed.
-ENGINE_PACKAGES := containerd
+ENGINE_PACKAGES := containerd docker.io runc tini
 engines_dir := $(BUILD)/engines
+# Where the list has grown, all are fetched anew.
+engines_stamp := $(engines_dir)/stamp-$(words $(ENGINE_PACKAGES))
 
-$(engines_dir)/stamp:
+$(engines_stamp):
 	@echo "  FETCH   $(ENGINE_PACKAGES)"
 	@rm -rf $(engines_dir)
 	@mkdir -p $(engines_dir)/fetch
@@ -99,12 +101,14 @@ $(engines_dir)/stamp:
 		> fetch.log 2>&1 || { cat fetch.log >&2; exit 1; }
 	@set -e; for deb in $(engines_dir)/fetch/*.deb; do dpkg-deb -x $$deb $(engines_dir)/fetch; done
 	@mv $(engines_dir)/fetch/usr/bin $(engines_dir)
+	@mv $(engines_dir)/fetch/usr/sbin/* $(engines_dir)/bin
 	@rm -rf $(engines_dir)/fetch
+	@ln -sf tini $(engines_dir)/bin/docker-init
 	@touch $@
 
 # What stories need besides the programs themselves.
 .PHONY: e2e-programs tools
-e2e-programs: $(engines_dir)/stamp $(B)/tests/echo-port $(B)/tests/dns-stub $(B)/tests/nic-drive $(B)/tests/inside \
+e2e-programs: $(engines_stamp) $(B)/tests/echo-port $(B)/tests/dns-stub $(B)/tests/nic-drive $(B)/tests/inside \
 	      $(B)/tests/traffic $(B)/tests/tree-list \
 	      $(B)/tests/tree-stack share-programs
 
