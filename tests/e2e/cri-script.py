@@ -31,6 +31,8 @@ def step(name, action, *args, **kwargs):
     global steps
     steps += 1
     status = 0
+    if os.environ.get("ROUNDS"):
+        print(f"# {HANDLER}: - {name}", flush=True)
     try:
         out = action(*args, **kwargs)
     except grpc.RpcError as e:
@@ -240,6 +242,7 @@ def script():
         step("stats of memory that is used", lambda: pod.shell(
             "ticker", "dd if=/dev/zero of=/dev/shm/x bs=1M count=30 2> /dev/null") + f" {pod.working_set_mib('ticker') >= 28}")
         step("log", lambda: pod.log("ticker").split("TIME stdout F tick")[0])
+        step("log reopened", reopen_log, pod)
         step("a container that runs out of memory", pod.create_start, "hungry", "sh", "-c",
              "x=x; while :; do x=$x$x; done", linux={"resources": {"memory_limit_in_bytes": 16 << 20}})
         step("its end", pod.await_end, "hungry")
