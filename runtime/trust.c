@@ -21,10 +21,10 @@
  * an annotation where the default level is untrusted.
  *
  * Two things differ. CRI-O warned when a pod was privileged and untrusted, and
- * ran it on the host; here it is refused, as containerd did it: whoever wrote
- * "untrusted" would be surprised. And a host without a trusted runtime, which
- * CRI-O had always, keeps privileged pods in machines, where their privilege is
- * over a kernel of their own.
+ * ran it on the host, from 1.12 on in the untrusted runtime; here it is refused, as
+ * containerd did it: whoever wrote "untrusted" would be surprised. And a host
+ * without a trusted runtime, which CRI-O had always, keeps privileged pods in
+ * machines, where their privilege is over a kernel of their own.
  *
  * A pod is never split: its containers share namespaces, which is possible on
  * one kernel only. So what was decided for a pod comes before all else.
