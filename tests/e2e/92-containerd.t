@@ -49,7 +49,7 @@ runs() {
 
 tasks() {
 	section task || return 0
-	step 'run -d' run -d "$IMAGE" two sh -c 'trap "exit 9" TERM; echo up; sleep 1000 & wait'
+	step 'run -d' run -d "$IMAGE" two sh -c 'trap "exit 9" TERM; sleep 1000 & wait'
 	step 'task ls' status two
 	step 'task exec' c task exec --exec-id x1 two sh -c 'echo out; echo err >&2; exit 4'
 	step 'task exec: directory, user' c task exec --exec-id x2 --cwd /var --user 1000 two sh -c 'pwd; id'
