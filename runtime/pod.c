@@ -215,6 +215,21 @@ static void bury_shim(const struct state *s)
 	proc_wait(pidfd, POD_KILL_MS, &status, NULL);
 }
 
+/* They end by themselves, but may take their time, and what is undone has them in it. */
+static int end_shim(void *arg, const char *id, struct err *e)
+{
+	const struct bury *b = arg;
+	struct state *s;
+
+	(void)e;
+	if (state_load(b->rootfd, id, &s, NULL) < 0)
+		return 0;
+	if (!strcmp(s->pod, b->pod) && s->status != STATE_STOPPED && !is_other_boot(b, s->boot))
+		bury_shim(s);
+	state_free(s);
+	return 0;
+}
+
 /* Puts one container's record right after its pod has died. */
 static int bury_container(void *arg, const char *id, struct err *e)
 {
@@ -256,6 +271,12 @@ static int bury(int rootfd, int dir, const char *pod, struct err *e)
 	bury_init(&b, rootfd, pod);
 	file_read(dir, "boot", PROC_BOOT_ID_BYTES, &boot, NULL, NULL);
 	rebooted = is_other_boot(&b, boot);
+	containers = state_containers_open(rootfd, e);
+	if (containers < 0)
+		return containers;
+	rc = state_each(containers, end_shim, &b, e);
+	if (rc < 0)
+		return rc;
 	rc = journal_open(dir, "journal", &j, e);
 	if (rc < 0)
 		return rc;
@@ -263,9 +284,6 @@ static int bury(int rootfd, int dir, const char *pod, struct err *e)
 	journal_free(j);
 	if (rc < 0)
 		return err_wrap(e, "pod %s: clean-up", pod);
-	containers = state_containers_open(rootfd, e);
-	if (containers < 0)
-		return containers;
 	return state_each(containers, bury_container, &b, e);
 }
 

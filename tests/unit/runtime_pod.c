@@ -194,6 +194,29 @@ START_TEST(shims_are_ended)
 }
 END_TEST
 
+/* A shim that does not end by itself is not in its cgroup any more when that is removed. */
+START_TEST(place_of_a_shim)
+{
+	const char *root_dir = access("/sys/fs/cgroup/unified/cgroup.procs", W_OK) ? "/sys/fs/cgroup" :
+										     "/sys/fs/cgroup/unified";
+	char dir[100], procs[120], journal[200];
+	struct err e = { 0 };
+
+	snprintf(dir, sizeof(dir), "%s/podvm-pod-unit-%d", root_dir, getpid());
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", dir);
+	spawn_child();
+	ck_assert_msg(!mkdir(dir, 0755), "%s", dir);
+	ck_assert_msg(!file_write(AT_FDCWD, procs, child_pid, &e), "%s", e.text);
+	snprintf(journal, sizeof(journal), "{\"r\":[\"cgroup\",\"%s\"]}\n", dir);
+	put_pod(journal);
+	put_record("c", "p", STATE_RUNNING, child_pid, child_start);
+	ck_assert_msg(!pod_recover(root, "p", &e), "%s", e.text);
+	ck_assert(!child_lives());
+	ck_assert_int_lt(access(dir, F_OK), 0);
+	expect_record("c", STATE_STOPPED, 128 + SIGKILL);
+}
+END_TEST
+
 /*
  * The host was booted since: pid and start time are somebody else's now, by chance, and so
  * would be a name in the kernel. What lies on a disk is removed as ever.
@@ -566,6 +589,7 @@ Suite *runtime_pod_suite(void)
 	tcase_add_test(t, staging_is_removed);
 	tcase_add_test(t, reused_pid_is_spared);
 	tcase_add_test(t, shims_are_ended);
+	tcase_add_test(t, place_of_a_shim);
 	tcase_add_test(t, other_boot);
 	tcase_add_test(t, same_boot);
 	tcase_add_loop_test(t, garbage_record, 0, ARRAY_LEN(garbage));
