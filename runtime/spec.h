@@ -167,7 +167,8 @@ int spec_load_trust(const struct spec_source *src, const char *privileged_key,
 		    struct spec_trust *ret_trust, struct spec **ret, struct err *e);
 int spec_check_id(const struct spec *s, const char *id, struct err *e);
 int spec_disk_place(struct spec *s, const char *serial, uint32_t devfn, struct err *e);
-bool spec_uses_stub(const struct spec *s);
+bool spec_names_stub(const char *path);
+const char *spec_resolv_conf(const struct spec *s);
 void spec_free(struct spec *s);
 int spec_update(const char *old, const char *given, size_t len, struct spec_update *ret,
 		struct err *e);

@@ -51,8 +51,11 @@ static bool names_stub(const char *line)
 	return str_starts(line, RELAY_DNS_IP) && (!line[len] || strchr(" \t\r\n", line[len]));
 }
 
-/* @path: anything, of the bundle. */
-static bool file_names_stub(const char *path)
+/**
+ * spec_names_stub() - whether a resolv.conf names RELAY_DNS_IP
+ * @path: anything, of the bundle
+ */
+bool spec_names_stub(const char *path)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	_cleanup_free_ char *text = NULL;
@@ -71,17 +74,18 @@ static bool file_names_stub(const char *path)
 }
 
 /**
- * spec_uses_stub() - whether the container's resolv.conf names RELAY_DNS_IP
+ * spec_resolv_conf() - the host's file that is the container's resolv.conf
  * @s: with the bundle's own mounts
+ *
+ * Return: @s's; NULL: the image's own
  */
-bool spec_uses_stub(const struct spec *s)
+const char *spec_resolv_conf(const struct spec *s)
 {
 	const Podvm__ContainerCreate *c = s->create;
 	size_t i;
 
-	for (i = 0; i < c->n_mounts; i++)
-		if (!strcmp(c->mounts[i]->destination, "/etc/resolv.conf") &&
-		    file_names_stub(c->mounts[i]->source))
-			return true;
-	return false;
+	for (i = c->n_mounts; i--;)
+		if (!strcmp(c->mounts[i]->destination, "/etc/resolv.conf"))
+			return c->mounts[i]->source;
+	return NULL;
 }

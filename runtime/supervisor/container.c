@@ -106,6 +106,7 @@ static void drop(struct pod *p, struct container *c)
 		}
 	}
 	state_free(c->state);
+	free(c->resolv_conf);
 	free(c);
 	pod_resize_shrink(p);
 }
@@ -281,8 +282,10 @@ static int make(struct pod *p, struct container *c, const struct spec_source *sr
 	c->infra = spec->role == SPEC_ROLE_SANDBOX;
 	if (!rc)
 		rc = pod_resize_for(p, c, &spec->limits, e);
+	if (!rc && spec_resolv_conf(spec) && !(c->resolv_conf = strdup(spec_resolv_conf(spec))))
+		rc = err_set(e, ENOMEM, "out of memory");
 	if (!rc)
-		relayd_container(p, spec);
+		relayd_container(p, c);
 	if (!rc)
 		rc = map_rootfs(p, c, spec, e);
 	if (!rc)
@@ -389,6 +392,7 @@ int container_start(struct pod *p, const char *id, struct err *e)
 	if (rc < 0)
 		return rc;
 	netwatch_settle(p);
+	relayd_container(p, c);
 	/* Written first: the container's end may be reported within the call. */
 	c->state->status = STATE_RUNNING;
 	rc = state_save(p->rootfd, c->state, e);

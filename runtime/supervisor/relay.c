@@ -153,12 +153,13 @@ void relayd_stop(struct pod *p)
 }
 
 /**
- * relayd_container() - a container is being created: it may use the engine's DNS stub
- * @spec: with the bundle's own mounts, borrowed
+ * relayd_container() - a container is created or starts: it may use the engine's DNS stub
+ *
+ * Docker's hook of the creation writes the stub into the file only then.
  */
-void relayd_container(struct pod *p, const struct spec *spec)
+void relayd_container(struct pod *p, const struct container *c)
 {
-	if (p->relay.dns || p->relay.sock < 0 || !spec_uses_stub(spec))
+	if (p->relay.dns || p->relay.sock < 0 || !c->resolv_conf || !spec_names_stub(c->resolv_conf))
 		return;
 	p->relay.dns = true;
 	send_msg(&p->relay, RELAYD_DNS, -1, NULL);

@@ -98,6 +98,7 @@ struct way_back {
  * @limits:    what it may use, by which the machine is sized (grow.c)
  * @infra:     it is the pod's infra container
  * @back:      the way back of what it changed
+ * @resolv_conf: the host's file that is its resolv.conf, owned; NULL: its image's
  */
 struct container {
 	struct container *next;
@@ -119,6 +120,7 @@ struct container {
 	struct spec_limits limits;
 	bool infra;
 	struct way_back back;
+	char *resolv_conf;
 };
 
 /**
@@ -354,7 +356,7 @@ void rawvols_unplug(struct pod *p, struct container *c);
 
 int relayd_spawn(struct pod *p, struct err *e);
 void relayd_stop(struct pod *p);
-void relayd_container(struct pod *p, const struct spec *spec);
+void relayd_container(struct pod *p, const struct container *c);
 int relayd_main(void);
 
 int settle_watch(struct pod *p, struct err *e);

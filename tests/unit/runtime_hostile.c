@@ -85,7 +85,7 @@ static int fake_volumes(struct pod *p, struct container *c, struct spec *spec, s
 /* What these tests do not come to, but for its names. */
 #define nic_plug(p, port, e) ((void)(p), (void)(port), (void)(e), 0)
 #define nic_taps(vcpus) ((size_t)(vcpus))
-#define relayd_container(p, spec) ((void)(p), (void)(spec))
+#define relayd_container(p, c) ((void)(p), (void)(c))
 #define relayd_spawn(p, e) ((void)(p), (void)(e), 0)
 #define relayd_stop(p) ((void)(p))
 #define rawvols_plug fake_volumes

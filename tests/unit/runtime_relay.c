@@ -1490,17 +1490,16 @@ START_TEST(resolv_conf_names_the_stub)
 	hosts.source = m.source = path;
 	ck_assert_int_eq(write(fd, confs[_i].text, strlen(confs[_i].text)),
 			 (int)strlen(confs[_i].text));
-	ck_assert_int_eq(spec_uses_stub(&spec), confs[_i].named);
+	ck_assert_str_eq(spec_resolv_conf(&spec), path);
+	ck_assert_int_eq(spec_names_stub(path), confs[_i].named);
 	create.n_mounts = 1;
-	ck_assert(!spec_uses_stub(&spec));
-	create.n_mounts = 2;
+	ck_assert_ptr_null(spec_resolv_conf(&spec));
 	unlink(path);
-	ck_assert(!spec_uses_stub(&spec));
+	ck_assert(!spec_names_stub(path));
 	ck_assert_int_eq(mkfifo(path, 0600), 0);
-	ck_assert(!spec_uses_stub(&spec));
+	ck_assert(!spec_names_stub(path));
 	unlink(path);
-	m.source = dir;
-	ck_assert(!spec_uses_stub(&spec));
+	ck_assert(!spec_names_stub(dir));
 	close(fd);
 }
 END_TEST

@@ -184,7 +184,7 @@ static void fake_map_free(struct storage_map *m)
 #define volumes_add fake_volumes
 #define volume_rootfs(p, c, s, why, e) fake_volumes(p, c, s, why, e)
 #define volumes_remove fake_volumes_remove
-#define relayd_container(p, spec) ((void)(p), (void)(spec))
+#define relayd_container(p, c) ((void)(p), (void)(c))
 #include "runtime/supervisor/container.c"
 #include "runtime/supervisor/settle.c"
 #include "runtime/supervisor/wayback.c"
