@@ -215,16 +215,26 @@ static void bury_shim(const struct state *s)
 	proc_wait(pidfd, POD_KILL_MS, &status, NULL);
 }
 
-/* They end by themselves, but may take their time, and what is undone has them in it. */
+/* A container of the pod that is not recorded as stopped; NULL: another, or damaged. */
+static struct state *not_buried(const struct bury *b, const char *id)
+{
+	struct state *s;
+
+	if (state_load(b->rootfd, id, &s, NULL) < 0)
+		return NULL; /* removed meanwhile, or damaged: delete --force removes it */
+	if (!strcmp(s->pod, b->pod) && s->status != STATE_STOPPED)
+		return s;
+	state_free(s);
+	return NULL;
+}
+
 static int end_shim(void *arg, const char *id, struct err *e)
 {
 	const struct bury *b = arg;
-	struct state *s;
+	struct state *s = not_buried(b, id);
 
 	(void)e;
-	if (state_load(b->rootfd, id, &s, NULL) < 0)
-		return 0;
-	if (!strcmp(s->pod, b->pod) && s->status != STATE_STOPPED && !is_other_boot(b, s->boot))
+	if (s && !is_other_boot(b, s->boot))
 		bury_shim(s);
 	state_free(s);
 	return 0;
@@ -234,26 +244,20 @@ static int end_shim(void *arg, const char *id, struct err *e)
 static int bury_container(void *arg, const char *id, struct err *e)
 {
 	const struct bury *b = arg;
-	enum life_end how = LIFE_END_SUPERVISOR;
+	struct state *s = not_buried(b, id);
+	enum life_end how;
 	char text[100];
-	struct state *s;
 	int rc;
 
-	if (state_load(b->rootfd, id, &s, NULL) < 0)
-		return 0; /* removed meanwhile, or damaged: delete --force removes it */
-	rc = 0;
-	if (!strcmp(s->pod, b->pod) && s->status != STATE_STOPPED) {
-		if (is_other_boot(b, s->boot))
-			how = LIFE_END_REBOOT;
-		else
-			bury_shim(s);
-		snprintf(text, sizeof(text), "%s: %s", life_end_name(how),
-			 how == LIFE_END_REBOOT ? "the host was booted anew"
-						: "the pod's supervisor was killed");
-		rc = state_end(s, life_end_code(how), text, e);
-		if (!rc)
-			rc = state_save(b->rootfd, s, e);
-	}
+	if (!s)
+		return 0;
+	how = is_other_boot(b, s->boot) ? LIFE_END_REBOOT : LIFE_END_SUPERVISOR;
+	snprintf(text, sizeof(text), "%s: %s", life_end_name(how),
+		 how == LIFE_END_REBOOT ? "the host was booted anew"
+					: "the pod's supervisor was killed");
+	rc = state_end(s, life_end_code(how), text, e);
+	if (!rc)
+		rc = state_save(b->rootfd, s, e);
 	state_free(s);
 	return rc;
 }
@@ -274,6 +278,7 @@ static int bury(int rootfd, int dir, const char *pod, struct err *e)
 	containers = state_containers_open(rootfd, e);
 	if (containers < 0)
 		return containers;
+	/* They end by themselves, but may take their time, and what is undone has them in it. */
 	rc = state_each(containers, end_shim, &b, e);
 	if (rc < 0)
 		return rc;
@@ -317,8 +322,8 @@ int pod_recover(int rootfd, const char *pod, struct err *e)
 	if (rc == -ENOENT) {
 		bury_init(&b, rootfd, pod);
 		containers = state_containers_open(rootfd, e);
-		return containers < 0 ? containers
-				      : state_each(containers, bury_container, &b, e);
+		rc = containers < 0 ? containers : state_each(containers, end_shim, &b, e);
+		return rc < 0 ? rc : state_each(containers, bury_container, &b, e);
 	}
 	if (rc < 0)
 		return rc;
