@@ -50,7 +50,7 @@ echo "# an undisturbed life takes $span ms"
 # misses, and is drawn again.
 killed=0
 draws=0
-while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 2)) ]; do
+while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 4)) ]; do
 	who=$(echo supervisor monitor shim | cut -d' ' -f$((draws % 3 + 1)))
 	part $((draws / 3)) $(((ROUNDS + 2) / 3)) $span
 	delay=$r

@@ -82,7 +82,7 @@ echo "# an undisturbed life takes $span ms and has $told lines acknowledged"
 
 killed=0
 draws=0
-while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 2)) ]; do
+while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 4)) ]; do
 	who=$(echo supervisor monitor | cut -d' ' -f$((draws % 2 + 1)))
 	# Half of them anywhere, half of them while the container writes.
 	phase=$((draws / 2 % 2))
