@@ -8,8 +8,10 @@
  * so it is read from what the container really gets.
  *
  *	host        a namespace that is not there is the host's; so is one by the
- *	            path of ours, but for a container of a pod, whose paths lead to
- *	            processes of its sandbox
+ *	            path of ours. A container of a pod names those of its sandbox's
+ *	            process, which is a shim and stands in the host's: such a path
+ *	            in /proc means the pod's. CRI-O names files that it keeps the
+ *	            pod's namespaces by, the host's among them (hostIPC)
  *	privileged  capabilities over modules, raw I/O and administration, no seccomp
  *	            filter, and no masked or read-only path: what engines give a
  *	            privileged container, and what amounts to the same if they did not
@@ -48,6 +50,14 @@ static bool is_own(const char *own, const char *path)
 	return !stat(own, &a) && !stat(path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+/* Whether @path leads to the host's namespace @own and not to a pod's. */
+static bool is_host(const char *own, bool member, const char *path)
+{
+	if (member && !strncmp(path, "/proc/", strlen("/proc/")))
+		return false;
+	return is_own(own, path);
+}
+
 /* Takes a namespace that is the pod's own off @host. */
 static int namespace_one(const struct jnode *n, bool member, unsigned int *host, struct err *e)
 {
@@ -59,7 +69,7 @@ static int namespace_one(const struct jnode *n, bool member, unsigned int *host,
 		return -EINVAL;
 	for (i = 0; type && i < ARRAY_LEN(kinds); i++)
 		if (!strcmp(type, kinds[i].type) &&
-		    (member || !path || !*path || !is_own(kinds[i].own, path)))
+		    (!path || !*path || !is_host(kinds[i].own, member, path)))
 			*host &= ~kinds[i].bit;
 	return 0;
 }

@@ -418,6 +418,11 @@ static const struct {
 	  "\"io.kubernetes.cri.sandbox-id\":\"p\"},\"linux\":{\"namespaces\":[{\"type\":"
 	  "\"network\",\"path\":\"/proc/self/ns/net\"},{\"type\":\"pid\"}]}", 4, false, false, NULL,
 	  NULL },
+	/* And not for one that CRI-O keeps apart from processes, as with hostIPC and no infra. */
+	{ "\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\","
+	  "\"io.kubernetes.cri.sandbox-id\":\"p\"},\"linux\":{\"namespaces\":[{\"type\":"
+	  "\"network\",\"path\":\"/etc\"},{\"type\":\"pid\"},{\"type\":\"ipc\",\"path\":"
+	  "\"kept-ipc\"}]}", 4, false, false, NULL, NULL },
 	{ CAPS "\"linux\":{" OWN "}", 0, true, false, NULL, NULL },
 	{ CAPS "\"linux\":{" OWN ",\"maskedPaths\":[],\"readonlyPaths\":null}", 0, true, false, NULL,
 	  NULL },
@@ -470,6 +475,7 @@ static int read_bundle(const char *json, struct spec_trust *ret, struct spec **r
 
 	ck_assert_int_ge(asprintf(&text, "{\"ociVersion\":\"1.0.2\",%s}", json), 0);
 	kit_put("b/config.json", text);
+	ck_assert(!symlink("/proc/self/ns/ipc", "kept-ipc") || errno == EEXIST);
 	return load_trust("io.kubernetes.cri-o.PrivilegedRuntime", ret, ret_spec, e);
 }
 
