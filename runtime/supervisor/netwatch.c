@@ -18,6 +18,8 @@
  * A container that starts does not wait for the timer: what an engine, or a hook, has put into
  * the namespace before is there when its program begins.
  *
+ * A round has each resolv.conf looked at for an engine's DNS stub, too.
+ *
  * What cannot be joined is named in the log, once; the pod lives. The same goes for a guest
  * that does not let go of an interface: the monitor keeps the device, with a tap that is gone.
  *
@@ -460,12 +462,25 @@ static bool any_left(const struct netwatch *w)
 	return i < w->n_held;
 }
 
+/*
+ * Docker writes its DNS stub into the resolv.conf of a running container before it plugs the
+ * first network that has names.
+ */
+static void look_for_stub(struct pod *p)
+{
+	const struct container *c;
+
+	for (c = p->containers; c; c = c->next)
+		relayd_container(p, c);
+}
+
 static void begin_round(struct netwatch *w)
 {
 	struct err e;
 	int rc;
 
 	w->soon = w->heard = false;
+	look_for_stub(w->pod);
 	rc = one_round(w, &e);
 	if (rc < 0)
 		log_warn("pod %s: network: %s", w->pod->id, e.text);

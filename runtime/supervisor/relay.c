@@ -153,9 +153,11 @@ void relayd_stop(struct pod *p)
 }
 
 /**
- * relayd_container() - a container is created or starts: it may use the engine's DNS stub
+ * relayd_container() - a container is created or starts, or its network has changed: it may
+ *			 use the engine's DNS stub
  *
- * Docker's hook of the creation writes the stub into the file only then.
+ * Docker writes the stub into the file in its hook of the creation, or with a network that
+ * comes later.
  */
 void relayd_container(struct pod *p, const struct container *c)
 {

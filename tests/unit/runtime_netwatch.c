@@ -24,16 +24,19 @@ static int fake_add(struct pod *p, const struct netplug_port *port, const Podvm_
 		    struct err *e);
 static int fake_remove(struct pod *p, const uint8_t mac[6], struct err *e);
 static int fake_link(struct pod *p, const uint8_t mac[6], bool up, struct err *e);
+static void fake_look(struct pod *p, const struct container *c);
 
 #define agent_call call_agent
 #define nic_add fake_add
 #define nic_remove fake_remove
 #define nic_link fake_link
+#define relayd_container fake_look
 #include "runtime/supervisor/netwatch.c"
 #undef agent_call
 #undef nic_add
 #undef nic_remove
 #undef nic_link
+#undef relayd_container
 
 /* guest/agent/net.c, which agent_guest.c compiles. */
 int net_setup(const Podvm__Network *n, struct err *e);
@@ -53,6 +56,7 @@ Suite *runtime_netwatch_suite(void);
  * @fails:  so many calls fail
  * @silent: the agent gives no answers, and owes them
  * @adds, @removes, @calls: how often each was asked
+ * @looked: how often a container's resolv.conf was looked at, at last that of @last_looked
  */
 static struct world {
 	struct kit_net net;
@@ -64,7 +68,8 @@ static struct world {
 		unsigned int number;
 	} nic[NICS_MAX];
 	size_t n_nics;
-	unsigned int last, fails, adds, removes, calls;
+	unsigned int last, fails, adds, removes, calls, looked;
+	const struct container *last_looked;
 	bool silent;
 	char dir[32];
 } w;
@@ -166,6 +171,13 @@ static int fake_link(struct pod *p, const uint8_t mac[6], bool up, struct err *e
 	ck_assert_uint_lt(i, w.n_nics);
 	kit_run_in(w.behind, "ip link set p%u %s", w.nic[i].number, up ? "up" : "down");
 	return 0;
+}
+
+static void fake_look(struct pod *p, const struct container *c)
+{
+	(void)p;
+	w.looked++;
+	w.last_looked = c;
 }
 
 /* As it goes over the wire. */
@@ -511,6 +523,27 @@ START_TEST(settles)
 }
 END_TEST
 
+/*
+ * Docker writes its DNS stub into the resolv.conf of a running container when that gets its
+ * first network with names: each round has the relay look at all of them.
+ */
+START_TEST(looks_for_the_stub)
+{
+	struct container first = { 0 }, c = { .next = &first };
+	unsigned int looked;
+
+	begin();
+	w.pod.containers = &c;
+	settle();
+	looked = w.looked;
+	in_pod("ip link add eth1 type veth peer name h1 netns $HOST && ip link set eth1 up");
+	settle();
+	ck_assert_uint_ge(w.looked, looked + 2);
+	ck_assert_ptr_eq(w.last_looked, &first);
+	end();
+}
+END_TEST
+
 /* More than a pod can have: the first are joined, and another when there is room. */
 START_TEST(too_many)
 {
@@ -726,6 +759,7 @@ Suite *runtime_netwatch_suite(void)
 	tcase_add_loop_test(t, follows, 0, ARRAY_LEN(rows));
 	tcase_add_test(t, flaps);
 	tcase_add_test(t, settles);
+	tcase_add_test(t, looks_for_the_stub);
 	tcase_add_test(t, too_many);
 	tcase_add_loop_test(t, leaves_out, 0, ARRAY_LEN(left_out));
 	tcase_add_test(t, guest_fails);
