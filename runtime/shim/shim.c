@@ -386,6 +386,8 @@ int shim_main(int argc, char **argv)
 
 	if (argc != 5 || fcntl(SHIM_CONTROL_FD, F_GETFD) < 0)
 		return 2;
+	/* What engines and ps(1) show of it: else the "exe" of /proc/self/exe. */
+	prctl(PR_SET_NAME, "podvm-shim", 0, 0, 0);
 	log_open(strcmp(argv[4], "silent") ? SHIM_LOG_FD : -1, LOG_LEVEL_WARN,
 		 !strcmp(argv[4], "json"));
 	s.id = argv[1];
