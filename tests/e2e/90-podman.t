@@ -82,7 +82,7 @@ running() {
 	step 'exec: no such program' silent pod exec c no-such-program
 	step 'exec: not a program' silent pod exec c /etc/passwd
 	step 'exec: ended by a signal' pod exec c sh -c 'kill -9 $$; sleep 9'
-	step 'exec -t' "$ON_PTY" 30x90 -- podman exec -t c sh -c 'stty size; tty; exit 6'
+	step 'exec -t' "$ON_PTY" 30x90 -- podman exec -t c sh -c "$(sized 30 90)"'; tty; exit 6'
 	step 'exec -d' pod exec -d c touch /healthy
 	wait_for 20 podman exec c test -e /healthy || :
 	step 'healthcheck' pod healthcheck run c
@@ -122,7 +122,7 @@ terminal() {
 	section terminal || return 0
 	step 'run -it' "$ON_PTY" 40x100 'ready\r\n' 'hello\r' 'got hello\r\n' '\3' -- podman --runtime "$RUNTIME" run --rm -it \
 		--network none --detach-keys '' base \
-		sh -c 'stty size; tty; trap "echo interrupted; exit 5" INT; echo ready; read x; echo "got $x"; while :; do sleep 0.1; done'
+		sh -c "$(sized 40 100)"'; tty; trap "echo interrupted; exit 5" INT; echo ready; read x; echo "got $x"; while :; do sleep 0.1; done'
 }
 
 network() {
@@ -134,7 +134,7 @@ network() {
 	step 'port' pod port c
 	step 'from another container' pod run --rm base wget -q -O - "http://$ip:8080/motd"
 	step 'its own address' sh -c 'podman exec c ip -4 -o addr show eth0 | grep -c "$1/16"' - "$ip"
-	step 'its interfaces and routes' pod exec c sh -c 'ip -o link | sed "s/@.*//; s/.*: //" | sort; ip route | sed "s/[0-9.]*\.[0-9]* *$//" | sort'
+	step 'its interfaces and routes' pod exec c sh -c 'ip -o link | sed "s/^[0-9]*: //; s/[:@].*//" | sort; ip route | sed "s/[0-9.]*\.[0-9]* *$//" | sort'
 	step 'name resolution of its own name' pod exec c sh -c 'grep -c "$(hostname)" /etc/hosts'
 	step 'rm -f, on a network' pod rm -f -t 0 c
 	step 'network create' pod network create --subnet 10.99.7.0/24 net7

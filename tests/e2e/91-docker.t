@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# docker cannot tell podvm from crun: the same script with both, step by step. The daemon's
-# configuration is cni-examples/docker-daemon.json. Sections: run run-more exec network
+# docker cannot tell podvm from runc: the same script with both, step by step. runc is
+# docker's own; crun of this release takes the limit 0 of "docker update", which means
+# none, for a limit, and the container dies of it. The daemon's configuration is cni-examples/docker-daemon.json. Sections: run run-more exec network
 # names volumes image no-proxy; ROUNDS chooses.
 # shellcheck disable=SC2016,SC2034
 set -eu
@@ -11,6 +12,7 @@ set -eu
 . "$(dirname "$0")/containerd.sh"
 . "$(dirname "$0")/compare.sh"
 SECTIONS='run'
+REFERENCE=runc
 ON_PTY=$TOP/tests/e2e/on-pty.py
 
 story_begin
@@ -22,9 +24,9 @@ export DOCKER_HOST
 # docker_begin PROXY - the daemon, with or without a process for each published port. It gives
 # a containerd of its own 15 s to start, which is too short on a slow node.
 docker_begin() {
-	jq --arg podvm "$BIN/podvm" --arg crun "$(command -v crun)" --argjson proxy "$1" --arg data "$WORK/disk/docker" \
-		'.runtimes.podvm.path = $podvm | .runtimes.crun.path = $crun
-		 | .["default-runtime"] = "crun" | .["userland-proxy"] = $proxy | .["data-root"] = $data | .["storage-driver"] = "overlay2"' \
+	jq --arg podvm "$BIN/podvm" --argjson proxy "$1" --arg data "$WORK/disk/docker" \
+		'.runtimes.podvm.path = $podvm
+		 | .["userland-proxy"] = $proxy | .["data-root"] = $data | .["storage-driver"] = "overlay2"' \
 		"$TOP/cni-examples/docker-daemon.json" > "$WORK/daemon.json"
 	dockerd --config-file "$WORK/daemon.json" --containerd $CRI_SOCKET -H "$DOCKER_HOST" --pidfile "$WORK/docker.pid" \
 		> "$WORK/dockerd.log" 2>&1 &
@@ -43,7 +45,13 @@ docker_end() {
 }
 
 run() { docker run --runtime "$RUNTIME" "$@"; }
-silent() { "$@" 2> /dev/null; }
+# Of what a runtime says about a program that cannot be run, the words that docker looks for.
+reason() {
+	reason_status=0
+	"$@" > "$WORK/reason" 2>&1 || reason_status=$?
+	sed -n 's/.*\(exec: "\)/\1/p' "$WORK/reason"
+	return $reason_status
+}
 state() { docker inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}' "$1"; }
 
 runs() {
@@ -60,11 +68,12 @@ runs() {
 	section run-more || return 0
 	step 'run: output and status' run --rm --network none base sh -c 'echo out; echo err >&2; exit 3'
 	step 'run: standard input' feed hello docker run --runtime "$RUNTIME" --rm -i --network none base sh -c 'read x; echo "got $x"'
-	step 'run: no such program' silent run --rm --network none base no-such-program
+	step 'run: no such program' reason run --rm --network none base no-such-program
+	step 'run: not a program' reason run --rm --network none base /etc/passwd
 	step 'run: a signal of its own' run --rm --network none base sh -c 'kill -9 $$; echo alive'
 	step 'run: out of memory' sh -c 'docker run --runtime "$1" --name one --network none --memory 16m base sh -c "x=x; while :; do x=\$x\$x; done"; docker inspect --format "{{.State.ExitCode}} {{.State.OOMKilled}}" one; docker rm one' - "$RUNTIME"
 	step 'run -it' "$ON_PTY" 40x100 'ready\r\n' 'hello\r' -- docker run --runtime "$RUNTIME" --rm -it --network none base \
-		sh -c 'until stty size 2> /dev/null; do sleep 0.1; done; tty; echo ready; read x; echo "got $x"; exit 5'
+		sh -c "$(sized 40 100)"'; tty; echo ready; read x; echo "got $x"; exit 5'
 	step 'run --init' run --rm --init --network none base sh -c 'ps -o pid,comm | grep -v ps'
 }
 
@@ -75,8 +84,9 @@ execs() {
 	step 'exec: output and status' docker exec one sh -c 'echo out; echo err >&2; exit 4'
 	step 'exec: user, directory, environment' docker exec --user 1000:5 --workdir /var --env B=c one sh -c 'id; pwd; echo $B'
 	step 'exec: standard input' feed hello docker exec -i one cat
-	step 'exec: no such program' silent docker exec one no-such-program
-	step 'exec -t' "$ON_PTY" 30x90 -- docker exec -t one sh -c 'until stty size 2> /dev/null; do sleep 0.1; done; tty; exit 6'
+	step 'exec: no such program' reason docker exec one no-such-program
+	step 'exec: not a program' reason docker exec one /etc/passwd
+	step 'exec -t' "$ON_PTY" 30x90 -- docker exec -t one sh -c "$(sized 30 90)"'; tty; exit 6'
 	step 'exec -d' docker exec -d one touch /healthy
 	step 'health' wait_for 60 sh -c 'docker inspect --format "{{.State.Health.Status}}" one | grep -qx healthy'
 	step 'pause' docker pause one
@@ -109,7 +119,7 @@ network() {
 	step 'run -d on it' run -d --name server --network net7 base httpd -f -p 8080 -h /etc
 	step 'by name' run --rm --network net7 base sh -c 'cat /etc/resolv.conf | grep nameserver; for i in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://server:8080/motd && break; sleep 0.5; done'
 	step 'network connect' sh -c 'docker run -d --runtime "$1" --name other base sleep 1000 > /dev/null && docker network connect net7 other && sleep 1 && docker exec other sh -c "wget -q -O - http://server:8080/motd"' - "$RUNTIME"
-	step 'network disconnect' sh -c 'docker network disconnect net7 other && sleep 1 && docker exec other ip -o link | sed "s/@.*//; s/.*: //" | sort'
+	step 'network disconnect' sh -c 'docker network disconnect net7 other && sleep 1 && docker exec other ip -o link | sed "s/^[0-9]*: //; s/[:@].*//" | sort'
 	step 'rm -f of both' docker rm -f server other
 	step 'network rm' docker network rm net7
 }

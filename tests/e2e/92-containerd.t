@@ -44,7 +44,7 @@ runs() {
 	step 'run: no such program' silent run --rm "$IMAGE" one no-such-program
 	step 'run: mount' run --rm --mount "type=bind,src=$WORK/disk/layers/middle,dst=/m,options=rbind:ro" "$IMAGE" one sh -c 'cat /m/kept; touch /m/x 2> /dev/null || echo refused'
 	step 'run -t' "$ON_PTY" 40x100 'ready\r*\n' 'hello\r' -- ctr -n "$NAMESPACE" run --rm -t --runtime io.containerd.runc.v2 \
-		--runc-binary "$(program)" "$IMAGE" one sh -c 'until stty size 2> /dev/null; do sleep 0.1; done; tty; echo ready; read x; echo "got $x"; exit 5'
+		--runc-binary "$(program)" "$IMAGE" one sh -c "$(sized 40 100)"'; tty; echo ready; read x; echo "got $x"; exit 5'
 }
 
 tasks() {

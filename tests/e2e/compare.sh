@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Shared by the stories that compare podvm with crun under one engine; sourced after
-# lib.sh, not run. A story has a script in sections, which is run once with each runtime;
-# each step of it is one command, of which standard output, standard error and exit status
-# are kept. Then each step is a point of TAP: what podvm's gave is what crun's did.
+# Shared by the stories that compare podvm with another runtime under one engine; sourced
+# after lib.sh, not run. The other one is crun, or what the story has set REFERENCE to. A
+# story has a script in sections, which is run once with each runtime; each step of it is
+# one command, of which standard output, standard error and exit status are kept. Then each
+# step is a point of TAP: what podvm's gave is what the other's did.
 #
 # Where the two differ by what podvm is, STORY.differences beside the story has a line
 #
@@ -17,6 +18,7 @@
 # COMPARE=podvm runs the script with that one alone and prints its steps, for who writes one.
 # shellcheck shell=sh
 
+REFERENCE=crun
 STORY=${0##*/}
 DIFFERENCES=$TOP/tests/e2e/${STORY%.t}.differences
 
@@ -59,10 +61,16 @@ feed() {
 	printf '%s\n' "$feed_text" | "$@"
 }
 
-# compare SCRIPT - runs the function SCRIPT with RUNTIME=crun, then with RUNTIME=podvm
+# sized ROWS COLUMNS - a shell's command that prints the size of its terminal: engines give
+# it one after the start, so it waits for this, 30 s
+sized() {
+	echo "i=0; until [ \"\$(stty size 2> /dev/null)\" = '$1 $2' ] || [ \$((i += 1)) -gt 300 ]; do sleep 0.1; done; stty size"
+}
+
+# compare SCRIPT - runs the function SCRIPT with RUNTIME=$REFERENCE, then with RUNTIME=podvm
 compare() {
 	rm -rf "$WORK/steps"
-	for RUNTIME in ${COMPARE:-crun podvm}; do
+	for RUNTIME in ${COMPARE:-$REFERENCE podvm}; do
 		mkdir -p "$WORK/steps/$RUNTIME"
 		step_n=0
 		"$1"
@@ -82,13 +90,13 @@ compared() {
 	*) tail -n +1 "$WORK/steps/$COMPARE"/*; return ;;
 	esac
 	ok 'both took the same steps' is "$(cd "$WORK/steps/podvm" && head -qn 1 -- *)" \
-		"$(cd "$WORK/steps/crun" && head -qn 1 -- *)"
-	for s in "$WORK"/steps/crun/*; do
+		"$(cd "$WORK/steps/$REFERENCE" && head -qn 1 -- *)"
+	for s in "$WORK/steps/$REFERENCE"/*; do
 		what=$(head -n 1 "$s")
 		why=$(explanation "$what")
 		n=${s##*/}
 		if [ -z "$why" ]; then
-			ok "as with crun: $what" diff -U 20 --label crun --label podvm \
+			ok "as with $REFERENCE: $what" diff -U 20 --label "$REFERENCE" --label podvm \
 				"$s" "$WORK/steps/podvm/$n"
 		elif cmp -s "$s" "$WORK/steps/podvm/$n"; then
 			echo "# no difference (any more): $what"
