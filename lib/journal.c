@@ -10,6 +10,9 @@
  * undo. The file lives under /run: it need not survive a reboot, since nothing
  * that it names does; so nothing is synced.
  *
+ * What cannot be undone yet, since somebody still uses it, does not keep the rest from being
+ * undone: its record stays, for a later undo.
+ *
  * What was made may be taken back long before the end, and must not be undone then:
  * its name may mean something else by now. Such a record is retired: the first
  * letter of its kind is overwritten in place, which no crash can leave half done. At the
@@ -154,6 +157,17 @@ int journal_retire(struct journal *j, size_t mark, struct err *e)
 	return rc;
 }
 
+/* @text: of the whole journal, brought up to date */
+static int retire_line(struct journal *j, char *text, size_t start, struct err *e)
+{
+	int rc = journal_retire(j, start, e);
+
+	if (!rc)
+		text[start + sizeof("{\"r\":[\"") - 1] = '-';
+	return rc;
+}
+
+/* Return: of @fn; 0 for a record that is retired; minus errno */
 static int use_line(const char *line, size_t len, journal_undo_fn *fn,
 		     void *arg, struct err *e)
 {
@@ -223,15 +237,15 @@ static int read_all(const struct journal *j, char **ret, size_t *ret_len, struct
  * @to:   from journal_mark() right after the last one
  * @fn:   called once per record; those that it has undone are retired
  *
- * Return: 0; -EINVAL for marks of another journal; the first failure of @fn: the records up
- * to the failed one stay
+ * Return: 0; 1: records stay of which @fn says so; -EINVAL for marks of another journal; the
+ * first failure of @fn: the records up to the failed one stay
  */
 int journal_undo_span(struct journal *j, size_t from, size_t to, journal_undo_fn *fn,
 		      void *arg, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len, start, end;
-	int rc = read_all(j, &text, &len, e);
+	int rc = read_all(j, &text, &len, e), stay = 0;
 
 	if (rc < 0)
 		return rc;
@@ -242,13 +256,14 @@ int journal_undo_span(struct journal *j, size_t from, size_t to, journal_undo_fn
 		for (start = end - 1; start > from && text[start - 1] != '\n';)
 			start--;
 		rc = use_line(text + start, end - 1 - start, fn, arg, e);
+		stay |= rc > 0;
 		if (!rc)
-			rc = journal_retire(j, start, e);
+			rc = retire_line(j, text, start, e);
 		if (rc < 0)
 			return rc;
-		text[start + sizeof("{\"r\":[\"") - 1] = '-';
 	}
-	return cut_retired(j, text, len, e);
+	rc = cut_retired(j, text, len, e);
+	return rc < 0 ? rc : stay;
 }
 
 /**
@@ -279,15 +294,15 @@ int journal_each(struct journal *j, journal_undo_fn *fn, void *arg, struct err *
  * @mark: from journal_mark(); 0 undoes everything
  * @fn:   called once per record
  *
- * Return: 0; the first failure of @fn: the records up to the failed one stay,
- * so that the next command tries again
+ * Return: 0; 1: records stay of which @fn says so, and the others are undone; the first
+ * failure of @fn: the records up to the failed one stay, too. The next command tries again
  */
 int journal_undo_to(struct journal *j, size_t mark, journal_undo_fn *fn,
 		    void *arg, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t end, start;
-	int rc = read_all(j, &text, &end, e);
+	int rc = read_all(j, &text, &end, e), stay = 0;
 
 	if (rc < 0)
 		return rc;
@@ -300,13 +315,17 @@ int journal_undo_to(struct journal *j, size_t mark, journal_undo_fn *fn,
 		for (start = end - 1; start > mark && text[start - 1] != '\n';)
 			start--;
 		rc = use_line(text + start, end - 1 - start, fn, arg, e);
+		stay |= rc > 0;
+		/* Behind one that stays nothing can be cut off. */
+		if (!rc && stay)
+			rc = retire_line(j, text, start, e);
+		else if (!rc && ftruncate(j->fd, (off_t)start) < 0)
+			rc = err_sys(e, "journal: truncate");
 		if (rc < 0)
 			return rc;
 		end = start;
-		if (ftruncate(j->fd, (off_t)end) < 0)
-			return err_sys(e, "journal: truncate");
 	}
-	return 0;
+	return stay;
 }
 
 /**

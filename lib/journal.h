@@ -21,7 +21,10 @@ struct journal_rec {
 	size_t n;
 };
 
-/* Undoes one record; idempotent: what is gone already is a success. */
+/*
+ * Undoes one record; idempotent: what is gone already is a success.
+ * Return: 0; 1: not yet, it is to be tried again by a later undo; minus errno
+ */
 typedef int journal_undo_fn(void *arg, const struct journal_rec *r,
 			    struct err *e);
 

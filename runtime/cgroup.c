@@ -13,9 +13,11 @@
  * memory of the monitor (supervisor/place.c).
  *
  * Everything that is made is in the journal first, missing parents too; a record is retired
- * when a container's place goes while its pod lives on. Removing leaves alone what is
- * not empty, which then belongs to somebody else as well. A scope ends with its last
- * process even if nobody is left to stop it.
+ * when a container's place goes while its pod lives on. Removing leaves alone what has
+ * children, which then belongs to somebody else as well. What still has processes, since
+ * they take their time to end or somebody else has put them there, keeps its record, and so
+ * do its parents: a later undo removes it (runtime/pod.c). A scope ends with its last process
+ * even if nobody is left to stop it.
  */
 #include "runtime/cgroup.h"
 
@@ -37,6 +39,9 @@
 
 /* How long killed processes may take to leave a cgroup. */
 #define CGROUP_EMPTY_MS 2000
+
+/* So many of its processes are told. */
+#define PROCS_BYTES 4096
 
 /* For an answer of systemd, and for one of its jobs. */
 #define SYSTEMD_MS 15000
@@ -232,26 +237,47 @@ static bool has_children(const char *dir)
 	return !stat(dir, &st) && st.st_nlink > 2;
 }
 
+/* Tells which processes keep a cgroup from being removed. */
+static int say_busy(const char *dir, struct err *e)
+{
+	_cleanup_free_ char *pids = NULL;
+	char file[DIR_BYTES + 32];
+	size_t i;
+
+	snprintf(file, sizeof(file), "%s/cgroup.procs", dir);
+	if (file_read(AT_FDCWD, file, PROCS_BYTES, &pids, NULL, NULL) < 0)
+		return err_set(e, EBUSY, "cgroup %s: still has processes", dir);
+	for (i = 0; pids[i]; i++)
+		if (pids[i] == '\n')
+			pids[i] = pids[i + 1] ? ' ' : 0;
+	return err_set(e, EBUSY, "cgroup %s: still has processes: %s", dir, pids);
+}
+
 /**
- * cgroup_remove() - remove an empty cgroup of one hierarchy; one that is missing, has
- * children or is in use by others is left as it is
- * @dir: absolute
+ * cgroup_remove() - remove an empty cgroup of one hierarchy; a missing one is fine
+ * @dir:  absolute
+ * @wait: for processes that have been killed, up to CGROUP_EMPTY_MS
  *
- * Return: 0 or minus errno
+ * Return: 0; CGROUP_BUSY, and @e tells which processes it has; CGROUP_PARENT: it has
+ * children; minus errno
  */
-int cgroup_remove(const char *dir, struct err *e)
+int cgroup_remove(const char *dir, bool wait, struct err *e)
 {
 	const struct timespec pause = { .tv_nsec = 5000000 };
-	uint64_t end = clock_ms() + CGROUP_EMPTY_MS;
+	uint64_t end = clock_ms() + (wait ? CGROUP_EMPTY_MS : 0);
 
 	while (rmdir(dir) < 0) {
 		if (errno == ENOENT)
 			return 0;
 		if (errno != EBUSY && errno != ENOTEMPTY)
 			return err_sys(e, "cgroup %s: rmdir", dir);
-		/* Otherwise it has processes, or had some until just now. */
-		if (has_children(dir) || clock_ms() > end)
-			return 0;
+		if (has_children(dir))
+			return CGROUP_PARENT;
+		/* It has processes, or had some until just now. */
+		if (clock_ms() >= end) {
+			say_busy(dir, e);
+			return CGROUP_BUSY;
+		}
 		nanosleep(&pause, NULL);
 	}
 	return 0;
@@ -267,19 +293,27 @@ static int stop_scope(const char *unit, struct err *e)
 
 /**
  * cgroup_undo() - undo a journal record of kind "cgroup" or "scope"
+ * @busy: one of this undo was CGROUP_BUSY before, and is now when this one is: it has had the
+ *        time for processes to end, and children may be ours; borrowed
  *
- * Return: 0 or minus errno
+ * Return: 0; 1: it is to be tried again later, and @e tells why; minus errno
  */
-int cgroup_undo(const struct journal_rec *r, struct err *e)
+int cgroup_undo(const struct journal_rec *r, bool *busy, struct err *e)
 {
 	bool is_scope = !strcmp(r->word[0], "scope");
+	int rc;
 
 	if (r->n == 2 && is_scope && r->word[1][0])
 		return stop_scope(r->word[1], e);
 	if (r->n != 2 || is_scope || !str_starts(r->word[1], CGROUP_ROOT "/") ||
 	    path_climbs(r->word[1]))
 		return err_set(e, EINVAL, "journal: damaged %s record", r->word[0]);
-	return cgroup_remove(r->word[1], e);
+	rc = cgroup_remove(r->word[1], !*busy, e);
+	if (rc == CGROUP_BUSY)
+		*busy = true;
+	else if (rc == CGROUP_PARENT && *busy)
+		err_set(e, EBUSY, "cgroup %s: has others in it", r->word[1]);
+	return rc < 0 ? rc : rc && *busy;
 }
 
 static int begin_scope(struct cgroup *c, const char *description, pid_t pid, uint64_t cpu_shares,
@@ -331,8 +365,7 @@ int cgroup_begin(const struct cgroup_host *h, struct cgroup *c, const char *desc
 
 static int undo(void *arg, const struct journal_rec *r, struct err *e)
 {
-	(void)arg;
-	return cgroup_undo(r, e);
+	return cgroup_undo(r, arg, e);
 }
 
 /**
@@ -340,16 +373,18 @@ static int undo(void *arg, const struct journal_rec *r, struct err *e)
  *
  * Parents stay until the pod ends: others may be below them.
  *
- * Return: 0, also for one that has not begun; minus errno: the journal's undo is left
+ * Return: 0, also for one that has not begun; 1: it still has processes, which @e tells, and
+ * the journal's undo is left; minus errno: the same
  */
 int cgroup_end(struct cgroup *c, struct journal *j, struct err *e)
 {
+	bool busy = false;
 	int rc;
 
 	if (!c->begun)
 		return 0;
 	c->begun = false;
-	rc = journal_undo_span(j, c->from, c->to, undo, NULL, e);
+	rc = journal_undo_span(j, c->from, c->to, undo, &busy, e);
 	if (!rc && c->unit[0])
 		rc = stop_scope(c->unit, e);
 	if (!rc && c->unit[0])

@@ -19,6 +19,10 @@
 /* Longest name of a unit, with its NUL (systemd.unit(5)). */
 #define CGROUP_UNIT_BYTES 256
 
+/* Why a cgroup was not removed: it has processes, or children. */
+#define CGROUP_BUSY 1
+#define CGROUP_PARENT 2
+
 /**
  * struct cgroup_hierarchy - one that processes are placed in
  * @dir:         where it is mounted, below CGROUP_ROOT
@@ -75,8 +79,8 @@ int cgroup_open(const struct cgroup_host *h, const char *path, int *ret_fd, stru
 void cgroup_enable(const struct cgroup_host *h, const char *path, bool parents);
 int cgroup_set(const struct cgroup_host *h, const char *path, const char *v2_file,
 	       const char *v1_file, uint64_t value, struct err *e);
-int cgroup_remove(const char *dir, struct err *e);
-int cgroup_undo(const struct journal_rec *r, struct err *e);
+int cgroup_remove(const char *dir, bool wait, struct err *e);
+int cgroup_undo(const struct journal_rec *r, bool *busy, struct err *e);
 int cgroup_begin(const struct cgroup_host *h, struct cgroup *c, const char *description,
 		 pid_t pid, uint64_t cpu_shares, struct journal *j, struct err *e);
 int cgroup_end(struct cgroup *c, struct journal *j, struct err *e);

@@ -9,7 +9,9 @@
  * the lock of an existing directory has found a dead pod and puts things
  * right: ends what is left of its processes, undoes the journal, marks its
  * containers stopped, removes the directory. There is one such path
- * (pod_recover) for every kind of death.
+ * (pod_recover) for every kind of death. A cgroup that somebody is still in is no
+ * reason to do without the rest: the directory stays with the journal that names it, as a
+ * dead pod without containers, and each command that finds it tries again.
  *
  * After the host has been booted anew (a state directory on a disk outlives that) nothing is
  * left of what a kernel made, and what has its name or number now is somebody else's: pids,
@@ -107,7 +109,20 @@ static int undo_handover(const struct journal_rec *r, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-/* What undoes a kind of records; @kernels: what it names has gone with the kernel's end. */
+/* One that is in use is tried again by the next command, and told. */
+static int undo_cgroup(struct pod_undo *u, const struct journal_rec *r, struct err *e)
+{
+	int rc = cgroup_undo(r, &u->busy, e);
+
+	if (rc > 0)
+		log_warn("clean-up: %s; the next command tries again", e ? e->text : r->word[1]);
+	return rc;
+}
+
+/*
+ * What undoes a kind of records; NULL: undo_cgroup(), which looks at several at once.
+ * @kernels: what it names has gone with the kernel's end.
+ */
 static const struct {
 	const char *kind;
 	int (*undo)(const struct journal_rec *r, struct err *e);
@@ -115,8 +130,8 @@ static const struct {
 } undoes[] = {
 	{ "netplug", netplug_undo, true },
 	{ "writeback", writeback_undo, false },
-	{ "cgroup", cgroup_undo, true },
-	{ "scope", cgroup_undo, true },
+	{ "cgroup", NULL, true },
+	{ "scope", NULL, true },
 	{ "netns", netns_undo, true },
 	{ "handover", undo_handover, true },
 	{ "proc", undo_proc, true },
@@ -124,17 +139,20 @@ static const struct {
 
 /**
  * pod_undo() - undo one record of a pod's journal; a journal_undo_fn
- * @arg: const bool: the host was booted since; NULL: it was not
+ * @arg: struct pod_undo, for all records of one undo
  */
 int pod_undo(void *arg, const struct journal_rec *r, struct err *e)
 {
-	const bool *rebooted = arg;
+	struct pod_undo *u = arg;
 	size_t i;
 
-	for (i = 0; i < ARRAY_LEN(undoes); i++)
-		if (!strcmp(r->word[0], undoes[i].kind))
-			return rebooted && *rebooted && undoes[i].kernels ? 0
-									 : undoes[i].undo(r, e);
+	for (i = 0; i < ARRAY_LEN(undoes); i++) {
+		if (strcmp(r->word[0], undoes[i].kind))
+			continue;
+		if (u->rebooted && undoes[i].kernels)
+			return 0;
+		return undoes[i].undo ? undoes[i].undo(r, e) : undo_cgroup(u, r, e);
+	}
 	return err_set(e, EINVAL, "journal: unknown record %s", r->word[0]);
 }
 
@@ -262,19 +280,22 @@ static int bury_container(void *arg, const char *id, struct err *e)
 	return rc;
 }
 
-/* Undoes a dead pod whose lock we hold, up to but without its directory. */
+/*
+ * Undoes a dead pod whose lock we hold, up to but without its directory.
+ * Return: 0; 1: something is still in use, and in the journal; minus errno
+ */
 static int bury(int rootfd, int dir, const char *pod, struct err *e)
 {
 	_cleanup_close_ int containers = -1;
 	_cleanup_free_ char *boot = NULL;
+	struct pod_undo u = { .busy = false };
 	struct journal *j;
-	bool rebooted;
 	struct bury b;
-	int rc;
+	int rc, undone;
 
 	bury_init(&b, rootfd, pod);
 	file_read(dir, "boot", PROC_BOOT_ID_BYTES, &boot, NULL, NULL);
-	rebooted = is_other_boot(&b, boot);
+	u.rebooted = is_other_boot(&b, boot);
 	containers = state_containers_open(rootfd, e);
 	if (containers < 0)
 		return containers;
@@ -285,11 +306,12 @@ static int bury(int rootfd, int dir, const char *pod, struct err *e)
 	rc = journal_open(dir, "journal", &j, e);
 	if (rc < 0)
 		return rc;
-	rc = journal_undo(j, pod_undo, &rebooted, e);
+	undone = journal_undo(j, pod_undo, &u, e);
 	journal_free(j);
-	if (rc < 0)
+	if (undone < 0)
 		return err_wrap(e, "pod %s: clean-up", pod);
-	return state_each(containers, bury_container, &b, e);
+	rc = state_each(containers, bury_container, &b, e);
+	return rc < 0 ? rc : undone;
 }
 
 /* The pod is of this boot from now on; its directory is empty but for the lock. */
@@ -305,7 +327,8 @@ static int note_boot(int dir, struct err *e)
  * pod_recover() - if a pod's supervisor is dead, undo what it left behind
  * @pod: id; one that never was is fine
  *
- * Return: 1 the pod lives; 0 there is no such pod, any more; minus errno
+ * Return: 1 the pod lives; 0 there is no such pod, any more, or nothing but a journal of what
+ * is still in use; minus errno
  */
 int pod_recover(int rootfd, const char *pod, struct err *e)
 {
@@ -328,7 +351,9 @@ int pod_recover(int rootfd, const char *pod, struct err *e)
 	if (rc < 0)
 		return rc;
 	rc = bury(rootfd, dir, pod, e);
-	return rc < 0 ? rc : dir_remove(pods, pod, e);
+	if (!rc)
+		rc = dir_remove(pods, pod, e);
+	return rc < 0 ? rc : 0;
 }
 
 /**
@@ -340,7 +365,7 @@ int pod_recover(int rootfd, const char *pod, struct err *e)
  *
  * @sock: connection to its supervisor, borrowed
  *
- * Return: 0: nothing of it is left; -ETIMEDOUT; minus errno
+ * Return: 0: as of pod_recover(); -ETIMEDOUT; minus errno
  */
 int pod_wait_end(int rootfd, const char *pod, int sock, struct err *e)
 {
@@ -559,16 +584,18 @@ int pod_ensure(const char *root, int rootfd, const char *pod, const struct spec_
 			return rc;
 		if (rc == 1) {
 			rc = bury(rootfd, dir, pod, e);
-			if (!rc)
+			/* What is still in use is undone with the new pod. */
+			if (rc >= 0)
 				rc = note_boot(dir, e);
 			if (!rc)
 				rc = start_supervisor(root, pod, src, systemd, dir, lock, e);
 			if (rc < 0) {
 				struct err undo;
+				int left = bury(rootfd, dir, pod, &undo);
 
-				if (bury(rootfd, dir, pod, &undo) < 0)
+				if (left < 0)
 					log_error("%s", undo.text);
-				else
+				else if (!left)
 					dir_remove(pods, pod, NULL);
 				return rc;
 			}

@@ -18,6 +18,15 @@
 /* Until a pod without containers must have gone. */
 #define POD_END_MS 20000
 
+/**
+ * struct pod_undo - what the undo of a pod's journal knows beside a record
+ * @rebooted: the host was booted since
+ * @busy:     a cgroup is still in use
+ */
+struct pod_undo {
+	bool rebooted, busy;
+};
+
 int pod_connect(int rootfd, const char *pod, int *ret_sock, struct err *e);
 int pod_ensure(const char *root, int rootfd, const char *pod, const struct spec_source *src,
 	       bool systemd, int *ret_sock, struct err *e);

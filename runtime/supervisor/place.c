@@ -118,7 +118,7 @@ void place_container_end(struct pod *p, struct container *c)
 {
 	struct err e;
 
-	if (cgroup_end(&c->cgroup, p->journal, &e) < 0)
+	if (cgroup_end(&c->cgroup, p->journal, &e))
 		log_warn("container %s: %s", c->id, e.text);
 }
 

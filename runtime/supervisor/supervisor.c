@@ -201,16 +201,19 @@ static int start(struct pod *p, const char *bundle, int *empty_fd,
 /* The one way down, from any stage. */
 static void finish(struct pod *p, bool gently)
 {
+	struct pod_undo u = { .busy = false };
 	struct err e;
+	int rc;
 
 	machine_stop(p, gently);
 	container_forget_all(p);
 	fd_close(&p->listen_fd);
 	place_leave(p);
-	if (p->journal && journal_undo(p->journal, pod_undo, NULL, &e) < 0) {
+	rc = p->journal ? journal_undo(p->journal, pod_undo, &u, &e) : 0;
+	if (rc < 0)
 		log_error("pod %s: clean-up: %s", p->id, e.text);
+	if (rc)
 		return; /* the directory stays for the next command */
-	}
 	if (p->podsfd >= 0 && dir_remove(p->podsfd, p->id, &e) < 0)
 		log_error("pod %s: %s", p->id, e.text);
 }

@@ -69,7 +69,7 @@ echo "# killed: $(sort "$WORK/killed" | uniq -c | tr -s ' \n' ' ')"
 ok "$ROUNDS processes were killed under load" is "$killed" "$ROUNDS"
 all_down() { for n in $(seq "$PODS"); do podvm delete --force "v$n" || return; done; }
 # One whose starter was killed before it created anything waits for others for half a minute.
-no_pods() { [ -z "$(ls "$ROOT/pods")" ]; }
+no_pods() { podvm list -q > /dev/null && [ -z "$(ls "$ROOT/pods")" ]; }
 ok 'all pods can be deleted' all_down
 wait_for 90 no_pods || :
 snapshot > "$WORK/after"

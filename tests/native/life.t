@@ -130,6 +130,20 @@ ok 'the shim is killed' dies shim KILL '' ''
 snap > "$WORK/after"
 ok 'nothing is left of them' diff "$WORK/before" "$WORK/after"
 
+# Somebody else's process in a container's cgroup keeps nothing but that, until its end.
+up one
+sleep 1000 &
+stranger=$!
+echo $stranger > "/sys/fs/cgroup/$LIFE/one/cgroup.procs"
+ok 'a pod whose cgroup is in use is deleted' down one
+ok 'which is not listed any more' is "$(podvm list -q)" ''
+ok 'who is in it is told' grep -q "cgroup /sys/fs/cgroup/$LIFE/one: still has processes: $stranger;" "$ROOT/pods/one/supervisor.log"
+ok 'and lives' kill $stranger
+wait $stranger 2> /dev/null || :
+podvm list -q
+snap > "$WORK/after"
+ok 'the next command leaves nothing' diff "$WORK/before" "$WORK/after"
+
 # ---- at once -------------------------------------------------------------------------------------
 same() { podvm create --bundle "$WORK/disk/one" one < /dev/null > /dev/null 2>&1; }
 at_once 6 same
@@ -207,7 +221,7 @@ ok "$ROUNDS processes were killed under load" is "$killed" "$ROUNDS"
 all_down() { for n in $(seq "$PODS"); do down "v$n" || return; done; }
 ok 'all pods can be deleted' all_down
 # One whose starter was killed before it created anything waits for others for half a minute.
-no_pods() { [ -z "$(ls "$ROOT/pods")" ]; }
+no_pods() { podvm list -q > /dev/null && [ -z "$(ls "$ROOT/pods")" ]; }
 ok 'pods without a container end by themselves' wait_for 90 no_pods
 ok 'none is listed' is "$(podvm list -q)" ''
 snap > "$WORK/after"

@@ -3,7 +3,8 @@
  * DOC: Theory of operation
  *
  * The undo journal through crashes: cut at every byte, an undo that fails at
- * every record and is called again, a full disk, damaged lines.
+ * every record and is called again, one that leaves what is in use, a full disk, damaged
+ * lines.
  */
 #include <check.h>
 #include <errno.h>
@@ -76,6 +77,12 @@ static int undo_silently(void *arg, const struct journal_rec *r, struct err *e)
 	return 0;
 }
 
+/* As undo(), but what is of kind "b" is in use. */
+static int undo_unused(void *arg, const struct journal_rec *r, struct err *e)
+{
+	return !strcmp(r->word[0], "b") ? 1 : undo(arg, r, e);
+}
+
 static void expect(size_t mark, int rc, const char *text)
 {
 	struct log l = { .fail_at = 0 };
@@ -114,6 +121,43 @@ START_TEST(fails_and_goes_on)
 	ck_assert_int_eq(journal_undo(j, undo, &l, &e), 0);
 	ck_assert_str_eq(l.text.text, "c,3;b,2;a,1;");
 	strbuf_done(&l.text);
+}
+END_TEST
+
+static const struct {
+	const char *kinds;	/* one letter each; b: in use */
+	const char *undone, *left;
+} uses[] = {
+	{ "b", "", "b,1;" },
+	{ "ab", "a,1;", "b,2;" },
+	{ "ba", "a,2;", "b,1;" },
+	{ "abcb", "c,3;a,1;", "b,4;b,2;" },
+	{ "babca", "a,5;c,4;a,2;", "b,3;b,1;" },
+};
+
+/* What is in use stays, whatever is before and behind it, and the rest is undone once. */
+START_TEST(in_use)
+{
+	struct log l = { .fail_at = 0 };
+	char kind[2] = "", n[2] = "1";
+	struct err e = { 0 };
+	size_t end;
+	int i;
+
+	for (i = 0; uses[_i].kinds[i]; i++, n[0]++) {
+		kind[0] = uses[_i].kinds[i];
+		add(kind, n);
+	}
+	for (i = 0; i < 3; i++, reopen())
+		ck_assert_int_eq(i == 1 ? journal_undo_span(j, 0, journal_mark(j), undo_unused, &l, &e)
+					: journal_undo(j, undo_unused, &l, &e), 1);
+	ck_assert_str_eq(l.text.text ? l.text.text : "", uses[_i].undone);
+	strbuf_done(&l.text);
+	end = journal_mark(j);
+	add("d", "9");
+	expect(end, 0, "d,9;");
+	expect(0, 0, uses[_i].left);
+	ck_assert_uint_eq(journal_mark(j), 0);
 }
 END_TEST
 
@@ -333,6 +377,7 @@ Suite *lib_journal_suite(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, in_reverse);
 	tcase_add_loop_test(t, fails_and_goes_on, 1, 4);
+	tcase_add_loop_test(t, in_use, 0, (int)(sizeof(uses) / sizeof(*uses)));
 	tcase_add_test(t, marks);
 	tcase_add_test(t, cut_anywhere);
 	tcase_add_test(t, full_disk);

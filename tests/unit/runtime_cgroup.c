@@ -242,8 +242,9 @@ START_TEST(undo_refuses)
 		{ { "scope", "a.scope", "b" }, 3 },
 	};
 	struct err e = { 0 };
+	bool busy = false;
 
-	ck_assert_int_eq(cgroup_undo(&bad[_i], &e), -EINVAL);
+	ck_assert_int_eq(cgroup_undo(&bad[_i], &busy, &e), -EINVAL);
 	ck_assert(str_starts(e.text, "journal: damaged ") && strstr(e.text, bad[_i].word[0]));
 }
 END_TEST
@@ -252,32 +253,39 @@ START_TEST(undo_is_idempotent)
 {
 	const struct journal_rec r = { { "cgroup", ROOT "/podvm-none/x" }, 2 };
 	struct err e = { 0 };
+	bool busy = false;
 
-	ck_assert_int_eq(cgroup_undo(&r, &e), 0);
-	ck_assert_int_eq(cgroup_undo(&r, &e), 0);
+	ck_assert_int_eq(cgroup_undo(&r, &busy, &e), 0);
+	ck_assert_int_eq(cgroup_undo(&r, &busy, &e), 0);
+	ck_assert(!busy);
 }
 END_TEST
 
-/* On any file system: what has content is somebody else's, and stays. */
+/* On any file system: what has content stays. */
 START_TEST(remove_leaves_what_is_used)
 {
 	struct err e = { 0 };
 
 	ck_assert(!mkdir("a", 0700) && !mkdir("a/b", 0700));
-	ck_assert_int_eq(cgroup_remove("a", &e), 0);
+	ck_assert_int_eq(cgroup_remove("a", true, &e), CGROUP_PARENT);
 	ck_assert_int_eq(access("a/b", F_OK), 0);
-	ck_assert_int_eq(cgroup_remove("a/b", &e), 0);
-	ck_assert_int_eq(cgroup_remove("a", &e), 0);
+	kit_put("a/b/cgroup.procs", "17\n4711\n");
+	ck_assert_int_eq(cgroup_remove("a/b", false, &e), CGROUP_BUSY);
+	ck_assert_str_eq(e.text, "cgroup a/b: still has processes: 17 4711");
+	ck_assert(!unlink("a/b/cgroup.procs"));
+	ck_assert_int_eq(cgroup_remove("a/b", false, &e), 0);
+	ck_assert_int_eq(cgroup_remove("a", true, &e), 0);
 	ck_assert_uint_eq(kit_count("."), 0);
 	kit_put("f", "x");
-	ck_assert_int_eq(cgroup_remove("f", &e), -ENOTDIR);
+	ck_assert_int_eq(cgroup_remove("f", true, &e), -ENOTDIR);
 }
 END_TEST
 
 static int undo(void *arg, const struct journal_rec *r, struct err *e)
 {
-	(void)arg;
-	return cgroup_undo(r, e);
+	bool mine = false;
+
+	return cgroup_undo(r, arg ? arg : &mine, e);
 }
 
 /* ---- life --------------------------------------------------------------------------------- */
@@ -412,6 +420,61 @@ START_TEST(dying)
 		ck_assert_uint_eq(places(h, name_here("")), 0);
 		waitpid(pid, NULL, 0);
 	}
+	journal_free(j);
+}
+END_TEST
+
+/*
+ * Who is in it does not leave it: it stays with its parents, and so do their records; what
+ * is beside it goes, and the rest when the process has ended.
+ */
+START_TEST(busy)
+{
+	const struct cgroup_host *h = &hosts[_i];
+	struct journal *j = NULL;
+	struct err e = { 0 };
+	bool in_use = false;
+	pid_t pid = sleeper();
+
+	ck_assert_int_eq(journal_open(AT_FDCWD, "j", &j, &e), 0);
+	ck_assert_msg(!cgroup_make(h, name_here("/a/b"), j, NULL, &e), "%s", e.text);
+	ck_assert_msg(!cgroup_make(h, name_here("/c"), j, NULL, &e), "%s", e.text);
+	ck_assert_msg(!cgroup_enter(h, name_here("/a/b"), pid, &e), "%s", e.text);
+	ck_assert_int_eq(journal_undo(j, undo, &in_use, &e), 1);
+	ck_assert(in_use && strstr(e.text, name_here("")));
+	ck_assert_uint_eq(places(h, name_here("/a/b")), h->n);
+	ck_assert_uint_eq(places(h, name_here("/c")), 0);
+	end(pid);
+	in_use = false;
+	ck_assert_msg(!journal_undo(j, undo, &in_use, &e), "%s", e.text);
+	ck_assert_uint_eq(places(h, name_here("")), 0);
+	ck_assert_uint_eq(journal_mark(j), 0);
+	journal_free(j);
+}
+END_TEST
+
+/* The same of a container's place while its pod lives on. */
+START_TEST(ends_busy)
+{
+	const struct cgroup_host *h = &hosts[_i];
+	struct journal *j = NULL;
+	char want[24], *at;
+	struct err e = { 0 };
+	struct cgroup c;
+	pid_t pid = sleeper();
+
+	snprintf(want, sizeof(want), "processes: %d", pid);
+	ck_assert_int_eq(journal_open(AT_FDCWD, "j", &j, &e), 0);
+	ck_assert_int_eq(cgroup_of_container(name_here("/a"), "id", false, &c, &e), 0);
+	ck_assert_msg(!cgroup_begin(h, &c, "x", 1, 0, j, &e), "%s", e.text);
+	ck_assert_msg(!cgroup_enter(h, c.path, pid, &e), "%s", e.text);
+	ck_assert_int_eq(cgroup_end(&c, j, &e), 1);
+	at = strstr(e.text, want);
+	ck_assert_msg(at && !at[strlen(want)], "%s", e.text);
+	ck_assert_uint_eq(places(h, c.path), h->n);
+	end(pid);
+	ck_assert_msg(!journal_undo(j, undo, NULL, &e), "%s", e.text);
+	ck_assert_uint_eq(places(h, name_here("")), 0);
 	journal_free(j);
 }
 END_TEST
@@ -610,6 +673,8 @@ Suite *runtime_cgroup_suite(void)
 		}
 		tcase_add_loop_test(t, comes_and_goes, i, i + 1);
 		tcase_add_loop_test(t, others_stay, i, i + 1);
+		tcase_add_loop_test(t, busy, i, i + 1);
+		tcase_add_loop_test(t, ends_busy, i, i + 1);
 		tcase_add_loop_test(t, dying, i, i + 1);
 		tcase_add_loop_test(t, cut_in_the_middle, i, i + 1);
 	}

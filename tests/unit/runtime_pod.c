@@ -194,19 +194,28 @@ START_TEST(shims_are_ended)
 }
 END_TEST
 
-/* A shim that does not end by itself is not in its cgroup any more when that is removed. */
-START_TEST(place_of_a_shim)
+/* A cgroup of ours with the child in it. */
+static void put_place(char dir[100])
 {
 	const char *root_dir = access("/sys/fs/cgroup/unified/cgroup.procs", W_OK) ? "/sys/fs/cgroup" :
 										     "/sys/fs/cgroup/unified";
-	char dir[100], procs[120], journal[200];
+	char procs[120];
 	struct err e = { 0 };
 
-	snprintf(dir, sizeof(dir), "%s/podvm-pod-unit-%d", root_dir, getpid());
+	snprintf(dir, 100, "%s/podvm-pod-unit-%d", root_dir, getpid());
 	snprintf(procs, sizeof(procs), "%s/cgroup.procs", dir);
 	spawn_child();
 	ck_assert_msg(!mkdir(dir, 0755), "%s", dir);
 	ck_assert_msg(!file_write(AT_FDCWD, procs, child_pid, &e), "%s", e.text);
+}
+
+/* A shim that does not end by itself is not in its cgroup any more when that is removed. */
+START_TEST(place_of_a_shim)
+{
+	char dir[100], journal[200];
+	struct err e = { 0 };
+
+	put_place(dir);
 	snprintf(journal, sizeof(journal), "{\"r\":[\"cgroup\",\"%s\"]}\n", dir);
 	put_pod(journal);
 	put_record("c", "p", STATE_RUNNING, child_pid, child_start);
@@ -214,6 +223,37 @@ START_TEST(place_of_a_shim)
 	ck_assert(!child_lives());
 	ck_assert_int_lt(access(dir, F_OK), 0);
 	expect_record("c", STATE_STOPPED, 128 + SIGKILL);
+}
+END_TEST
+
+/*
+ * Somebody is in a cgroup whom we do not know: he lives, the rest is put right, and what is
+ * left is removed by the next command after his end.
+ */
+START_TEST(place_in_use)
+{
+	static const char name[] = ".podvm-writeback.0123456789abcdef";
+	char dir[100], path[200], cwd[PATH_MAX], journal[2 * PATH_MAX];
+	struct err e = { 0 };
+
+	put_place(dir);
+	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+	snprintf(path, sizeof(path), "engine/%s", name);
+	ck_assert(!mkdir("engine", 0700) && !mkdir(path, 0700));
+	snprintf(journal, sizeof(journal),
+		 "{\"r\":[\"writeback\",\"%s/engine\",\"%s\"]}\n{\"r\":[\"cgroup\",\"%s\"]}\n",
+		 cwd, name, dir);
+	put_pod(journal);
+	put_record("c", "p", STATE_RUNNING, "0", "0");
+	ck_assert_msg(!pod_recover(root, "p", &e), "%s", e.text);
+	ck_assert(child_lives() && !access(dir, F_OK));
+	ck_assert_uint_eq(kit_count("engine"), 0);
+	expect_record("c", STATE_STOPPED, 128 + SIGKILL);
+	ck_assert_uint_eq(kit_count("pods"), 1);
+	end_child();
+	ck_assert_msg(!pod_recover_all(root, &e), "%s", e.text);
+	ck_assert_int_lt(access(dir, F_OK), 0);
+	ck_assert_uint_eq(kit_count("pods"), 0);
 }
 END_TEST
 
@@ -590,6 +630,7 @@ Suite *runtime_pod_suite(void)
 	tcase_add_test(t, reused_pid_is_spared);
 	tcase_add_test(t, shims_are_ended);
 	tcase_add_test(t, place_of_a_shim);
+	tcase_add_test(t, place_in_use);
 	tcase_add_test(t, other_boot);
 	tcase_add_test(t, same_boot);
 	tcase_add_loop_test(t, garbage_record, 0, ARRAY_LEN(garbage));

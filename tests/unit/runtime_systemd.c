@@ -327,8 +327,10 @@ END_TEST
 /* ---- above it ------------------------------------------------------------------------ */
 static int undo(void *arg, const struct journal_rec *r, struct err *e)
 {
+	bool busy = false;
+
 	(void)arg;
-	return cgroup_undo(r, e);
+	return cgroup_undo(r, &busy, e);
 }
 
 /* Hierarchies that are systemd's alone: we make nothing. */
