@@ -195,6 +195,18 @@ ok 'nothing is left of those' diff "$WORK/before" "$WORK/after"
 figures() {
 	echo "$(find "/proc/$1/fd" | wc -l) $(find "/proc/$1/task" -maxdepth 1 | wc -l) $(sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$1/status")"
 }
+# still PID - its figures when they do not change any more: it closes what a command had open
+# some time after the command's end
+still() {
+	now=$(figures "$1")
+	while
+		was=$now
+		sleep 0.5
+		now=$(figures "$1")
+		[ "$now" != "$was" ]
+	do :; done
+	echo "$now"
+}
 inside() {
 	for i in $(seq "$1"); do
 		up m2 && podvm exec m2 true > /dev/null && podvm kill m2 KILL && down m2 || return
@@ -202,9 +214,9 @@ inside() {
 }
 up m1
 inside 3
-first=$(figures "$(victim supervisor)")
+first=$(still "$(victim supervisor)")
 ok "$INSIDE containers in one pod" inside "$INSIDE"
-last=$(figures "$(victim supervisor)")
+last=$(still "$(victim supervisor)")
 echo "# supervisor: descriptors, threads, KiB: $first, then $last"
 ok 'its supervisor has as many descriptors and threads' is "${last% *}" "${first% *}"
 ok 'and no more memory than a journal and a timeline take' [ "${last##* }" -lt $((${first##* } + 512)) ]
