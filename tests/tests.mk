@@ -16,7 +16,7 @@ UNIT_WRAP    := $(UNIT_WRAPPED:%=-Wl,--wrap=%)
 
 # These include sources whole, with some of their calls replaced: what they define so is
 # theirs alone, and all others have the library's.
-UNIT_PRIVATE := agent_shell lib_hook_fault runtime_hostile runtime_hostile_shim runtime_life runtime_ps runtime_shim_spawn runtime_source
+UNIT_PRIVATE := agent_shell lib_hook_fault runtime_create runtime_hostile runtime_hostile_shim runtime_life runtime_ps runtime_shim_spawn runtime_source
 UNIT_OBJ     := $(call obj,$(filter-out $(UNIT_PRIVATE:%=tests/unit/%.c),$(UNIT_SRC))) \
 		$(UNIT_PRIVATE:%=$(B)/obj/tests/private/%.o)
 

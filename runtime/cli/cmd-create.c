@@ -56,17 +56,31 @@ static int commit(int sock, const char *id, pid_t shim, struct err *e)
 	return pod_call(sock, &rq, NULL, 0, NULL, e);
 }
 
-/* With the container made: shim, hooks, pid file, commit. */
-static int bring_up(const struct create_args *a, const struct spec *spec, struct state *st,
-		    int sock, int *ret_shim, struct err *e)
+/*
+ * The shim has a connection of its own: the answer to a question of one that dies would come
+ * to us, in the place of the next answer that we wait for.
+ */
+static int spawn_shim(struct cli *c, const struct create_args *a, const struct spec *spec,
+		      const struct state *st, pid_t *ret_pid, int *ret_pidfd, struct err *e)
 {
-	struct shim_start s = { .id = st->id, .control = sock,
+	_cleanup_close_ int control = -1;
+	struct shim_start s = { .id = st->id,
 				.terminal = spec->create->process->terminal,
 				.console_socket = a->console_socket,
 				.foreground = a->foreground };
+	int rc = pod_connect(c->rootfd, st->pod, &control, e);
+
+	s.control = control;
+	return rc < 0 ? rc : shim_spawn(&s, ret_pid, ret_pidfd, e);
+}
+
+/* With the container made: shim, hooks, pid file, commit. */
+static int bring_up(struct cli *c, const struct create_args *a, const struct spec *spec,
+		    struct state *st, int sock, int *ret_shim, struct err *e)
+{
 	_cleanup_close_ int shim = -1;
 	pid_t pid;
-	int status, rc = shim_spawn(&s, &pid, &shim, e);
+	int status, rc = spawn_shim(c, a, spec, st, &pid, &shim, e);
 
 	if (rc < 0)
 		return rc;
@@ -98,7 +112,7 @@ static int complete(struct cli *c, const struct create_args *a, const char *id, 
 	int rc = state_new(id, pod, bundle, spec, &s, e);
 
 	if (!rc)
-		rc = bring_up(a, spec, s, sock, ret_shim, e);
+		rc = bring_up(c, a, spec, s, sock, ret_shim, e);
 	if (rc < 0)
 		pod_abandon(c->rootfd, pod, sock, NULL);
 	/* Its hooks may have run: runtime.md, "Lifecycle", has the others run, too. */
