@@ -19,6 +19,7 @@
 
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "lib/num.h"
 #include "lib/str.h"
 
 /* More than any kernel has, and less than would matter. */
@@ -128,11 +129,6 @@ static int keyed(const Podvm__CgroupFiles *f, const char *file, const struct wan
 	return rc;
 }
 
-static uint64_t sum(uint64_t a, uint64_t b)
-{
-	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
 static uint64_t times_1000(uint64_t v)
 {
 	return v > UINT64_MAX / 1000 ? UINT64_MAX : v * 1000;
@@ -240,8 +236,8 @@ static int memory(struct json_out *o, const Podvm__CgroupFiles *f, struct err *e
 	    (rc = keyed(f, "memory.events", want, ARRAY_LEN(want), e)) < 0)
 		return rc;
 	/* Of v1, where swap counts memory, too. */
-	swap.limit = sum(swap.limit, usage.limit);
-	swap.usage = sum(swap.usage, usage.usage);
+	swap.limit = num_sum(swap.limit, usage.limit);
+	swap.usage = num_sum(swap.usage, usage.usage);
 	json_out_obj(o, "memory");
 	put_entry(o, "usage", &usage);
 	put_entry(o, "swap", &swap);

@@ -27,6 +27,7 @@
 #include <time.h>
 
 #include "lib/log.h"
+#include "lib/num.h"
 #include "lib/proc.h"
 #include "runtime/supervisor/supervisor.h"
 
@@ -35,12 +36,6 @@
 #define GROW_POLL_NS 10000000
 
 #define PERIOD_US 100000
-
-/* Limits are an engine's numbers: their sums may not wrap. */
-static uint64_t sum(uint64_t a, uint64_t b)
-{
-	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
 
 /* Thousandths of a processor. */
 static uint64_t milli(const struct spec_limits *l)
@@ -62,8 +57,8 @@ static uint64_t processors(uint64_t thousandths)
  */
 void grow_add(struct grow_need *n, const struct spec_limits *l, bool infra)
 {
-	n->memory_bytes = sum(n->memory_bytes, l->memory_bytes);
-	n->milli = sum(n->milli, milli(l));
+	n->memory_bytes = num_sum(n->memory_bytes, l->memory_bytes);
+	n->milli = num_sum(n->milli, milli(l));
 	n->rest_memory |= !l->memory_bytes && !infra;
 	n->rest_vcpus |= !l->quota_us && !infra;
 }
@@ -76,11 +71,11 @@ void grow_add(struct grow_need *n, const struct spec_limits *l, bool infra)
  */
 void grow_plan(const struct grow_base *b, const struct grow_need *n, struct grow_plan *ret)
 {
-	uint64_t memory = sum(b->overhead_bytes, n->memory_bytes), vcpus;
+	uint64_t memory = num_sum(b->overhead_bytes, n->memory_bytes), vcpus;
 
 	if (n->rest_memory)
-		memory = sum(memory, b->rest_bytes);
-	vcpus = processors(sum(n->milli, n->rest_vcpus ? b->rest_vcpus * 1000ull : 0));
+		memory = num_sum(memory, b->rest_bytes);
+	vcpus = processors(num_sum(n->milli, n->rest_vcpus ? b->rest_vcpus * 1000ull : 0));
 	if (memory > b->memory_max)
 		memory = b->memory_max;
 	if (vcpus > b->vcpus_max)
