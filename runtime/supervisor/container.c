@@ -262,6 +262,17 @@ static void take_back(struct pod *p, struct container *c)
 	drop(p, c);
 }
 
+/* Of the host; NULL stays where the container has the image's own. */
+static int keep_resolv_conf(struct container *c, const struct spec *spec, struct err *e)
+{
+	const char *path = spec_resolv_conf(spec);
+
+	if (!path)
+		return 0;
+	c->resolv_conf = strdup(path);
+	return c->resolv_conf ? 0 : err_set(e, ENOMEM, "out of memory");
+}
+
 static int make(struct pod *p, struct container *c, const struct spec_source *src, bool systemd,
 		struct err *e)
 {
@@ -282,8 +293,8 @@ static int make(struct pod *p, struct container *c, const struct spec_source *sr
 	c->infra = spec->role == SPEC_ROLE_SANDBOX;
 	if (!rc)
 		rc = pod_resize_for(p, c, &spec->limits, e);
-	if (!rc && spec_resolv_conf(spec) && !(c->resolv_conf = strdup(spec_resolv_conf(spec))))
-		rc = err_set(e, ENOMEM, "out of memory");
+	if (!rc)
+		rc = keep_resolv_conf(c, spec, e);
 	if (!rc)
 		relayd_container(p, c);
 	if (!rc)
