@@ -199,19 +199,11 @@ static int start(struct shell *s, char **args, size_t n, struct err *e)
 	return agent_call(&s->agent, &rq, SHIM_ANSWER_MS, NULL, e);
 }
 
-/* What copies our input is left to our end. */
 static int join_streams(struct shell *s, struct err *e)
 {
-	struct relay *in;
-	int rc;
-
 	if (!s->terminal)
 		return shim_streams_join(s->control, s->id, s->exec_id, &s->streams, e);
-	rc = shim_stream_open(s->control, s->id, s->exec_id, PODVM__STREAM_OPEN__KIND__TERMINAL,
-			      &s->streams.in, e);
-	if (!rc)
-		rc = relay_start(0, s->streams.in, false, &in, e);
-	return rc < 0 ? rc : relay_start(s->streams.in, 1, false, &s->streams.relay_out, e);
+	return shim_terminal_join(s->control, s->id, s->exec_id, 0, 1, false, &s->streams, e);
 }
 
 static void resize(struct shell *s)

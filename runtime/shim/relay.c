@@ -76,16 +76,9 @@ static void *copy(void *arg)
 	return NULL;
 }
 
-/**
- * shim_stream_open() - a stream of a process in the guest
- * @control: connection to the pod's supervisor, borrowed
- * @exec_id: empty: the container's init
- * @ret_fd:  owned by the caller
- *
- * Return: 0 or minus errno
- */
-int shim_stream_open(int control, const char *id, const char *exec_id, Podvm__StreamOpen__Kind kind,
-		     int *ret_fd, struct err *e)
+/* A stream of a process in the guest. @ret_fd: owned by the caller */
+static int stream_open(int control, const char *id, const char *exec_id, Podvm__StreamOpen__Kind kind,
+		       int *ret_fd, struct err *e)
 {
 	Podvm__StreamOpen open = PODVM__STREAM_OPEN__INIT;
 	Podvm__Request rq = AGENT_REQUEST(stream_open = &open, STREAM_OPEN);
@@ -106,8 +99,9 @@ int shim_stream_open(int control, const char *id, const char *exec_id, Podvm__St
 
 /**
  * shim_streams_join() - join a process without a terminal to our standard streams
- * @control, @id, @exec_id: as shim_stream_open()
- * @s: nothing is open
+ * @control: connection to the pod's supervisor, borrowed
+ * @exec_id: empty: the container's init
+ * @s:       nothing is open
  *
  * What copies our input is left to our end.
  *
@@ -117,17 +111,39 @@ int shim_streams_join(int control, const char *id, const char *exec_id, struct s
 		      struct err *e)
 {
 	struct relay *in;
-	int rc = shim_stream_open(control, id, exec_id, PODVM__STREAM_OPEN__KIND__STDIN, &s->in, e);
+	int rc = stream_open(control, id, exec_id, PODVM__STREAM_OPEN__KIND__STDIN, &s->in, e);
 
 	if (!rc)
-		rc = shim_stream_open(control, id, exec_id, PODVM__STREAM_OPEN__KIND__STDOUT, &s->out, e);
+		rc = stream_open(control, id, exec_id, PODVM__STREAM_OPEN__KIND__STDOUT, &s->out, e);
 	if (!rc)
-		rc = shim_stream_open(control, id, exec_id, PODVM__STREAM_OPEN__KIND__STDERR, &s->err, e);
+		rc = stream_open(control, id, exec_id, PODVM__STREAM_OPEN__KIND__STDERR, &s->err, e);
 	if (!rc)
 		rc = relay_start(0, s->in, true, &in, e);
 	if (!rc)
 		rc = relay_start(s->out, 1, false, &s->relay_out, e);
 	return rc ? rc : relay_start(s->err, 2, false, &s->relay_err, e);
+}
+
+/**
+ * shim_terminal_join() - join a process with a terminal to ours
+ * @control, @id, @exec_id: as shim_streams_join()
+ * @from, @to:  what is read and written of our terminal
+ * @half_close: the process is told when @from has come to its end
+ * @s:          nothing is open
+ *
+ * What copies our input is left to our end.
+ *
+ * Return: 0 or minus errno; what is open by then is @s's
+ */
+int shim_terminal_join(int control, const char *id, const char *exec_id, int from, int to,
+		       bool half_close, struct shim_streams *s, struct err *e)
+{
+	struct relay *in;
+	int rc = stream_open(control, id, exec_id, PODVM__STREAM_OPEN__KIND__TERMINAL, &s->in, e);
+
+	if (!rc)
+		rc = relay_start(from, s->in, half_close, &in, e);
+	return rc ? rc : relay_start(s->in, to, false, &s->relay_out, e);
 }
 
 /**

@@ -149,16 +149,10 @@ static int open_terminal(struct shim *s, struct err *e)
 
 static int join_streams(struct shim *s, struct err *e)
 {
-	int rc, to = s->tty ? s->tty : 1;
-	struct relay *in;
-
 	if (!s->terminal)
 		return shim_streams_join(SHIM_CONTROL_FD, s->id, s->exec_id, &s->streams, e);
-	rc = shim_stream_open(SHIM_CONTROL_FD, s->id, s->exec_id, PODVM__STREAM_OPEN__KIND__TERMINAL,
-			      &s->streams.in, e);
-	if (!rc)
-		rc = relay_start(s->tty, s->streams.in, true, &in, e);
-	return rc ? rc : relay_start(s->streams.in, to, false, &s->streams.relay_out, e);
+	return shim_terminal_join(SHIM_CONTROL_FD, s->id, s->exec_id, s->tty, s->tty ? s->tty : 1, true,
+				  &s->streams, e);
 }
 
 /*

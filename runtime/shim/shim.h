@@ -79,10 +79,10 @@ struct shim_streams {
 #define SHIM_STREAMS_NONE { .in = -1, .out = -1, .err = -1 }
 
 /* Of relay.c. */
+int shim_terminal_join(int control, const char *id, const char *exec_id, int from, int to,
+		       bool half_close, struct shim_streams *s, struct err *e);
 int shim_streams_join(int control, const char *id, const char *exec_id, struct shim_streams *s,
 		      struct err *e);
-int shim_stream_open(int control, const char *id, const char *exec_id, Podvm__StreamOpen__Kind kind,
-		     int *ret_fd, struct err *e);
 int relay_start(int from, int to, bool half_close, struct relay **ret,
 		struct err *e);
 void relay_finish(struct relay *r, uint32_t quiet_ms);
