@@ -471,6 +471,30 @@ START_TEST(vectors)
 }
 END_TEST
 
+/* A device that interrupts seldom offers two, as many queues as it may have. */
+START_TEST(one_vector)
+{
+	struct virtio_ops ops = dev_ops;
+
+	ops.one_vector = true;
+	vpci_free(v);
+	pci_done(&bus);
+	memset(&dev, 0, sizeof(dev));
+	ck_assert_int_eq(pci_init(&bus, NULL), 0);
+	ck_assert_int_eq(virtio_init(&dev.d, &ops, 0x3, &mem, loop), 0);
+	virtio_set_queues(&dev.d, 5);
+	ck_assert_int_eq(vpci_new(&dev.d, &host, &v, NULL), 0);
+	ck_assert_int_eq(pci_add(&bus, &v->fn, NULL), 0);
+	ck_assert_uint_eq(cfg(MSIX + 2, 2), 1);	/* two vectors */
+	wr(22, 2, 4);
+	wr(26, 2, 1);
+	ck_assert_uint_eq(rd(26, 2), 1);
+	wr(26, 2, 2);
+	ck_assert_uint_eq(rd(26, 2), VIRTQ_NO_VECTOR);
+	dev.d.ops = &dev_ops;
+}
+END_TEST
+
 static void raise_queue(void)
 {
 	dev.d.interrupt(dev.d.transport, dev.d.q[0].s.vector);
@@ -803,6 +827,7 @@ Suite *vmm_virtio_pci_suite(void)
 	tcase_add_test(t, locked);
 	tcase_add_test(t, enable_early);
 	tcase_add_test(t, vectors);
+	tcase_add_test(t, one_vector);
 	tcase_add_test(t, interrupts);
 	tcase_add_test(t, stray_address);
 	tcase_add_test(t, broken_interrupts);

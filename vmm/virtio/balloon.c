@@ -388,6 +388,7 @@ static const struct virtio_ops balloon_ops = {
 	.device_id = VIRTIO_ID_BALLOON,
 	.pci_class = PCI_CLASS,
 	.n_queues = QUEUES,
+	.one_vector = true,
 	.config_read = balloon_config_read,
 	.config_write = balloon_config_write,
 	.start = balloon_start,

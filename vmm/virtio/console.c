@@ -169,6 +169,7 @@ static const struct virtio_ops ops = {
 	.name = "console",
 	.device_id = DEVICE_ID,
 	.pci_class = PCI_CLASS,
+	.one_vector = true,
 	.config_read = config_read,
 	.config_write = config_write,
 	.start = start,

@@ -54,7 +54,7 @@ static void queues_init(struct virtio_dev *d)
 void virtio_set_queues(struct virtio_dev *d, uint16_t n)
 {
 	d->n_queues = n;
-	d->vectors = (uint16_t)(n + 1);
+	d->vectors = d->ops->one_vector ? 2 : (uint16_t)(n + 1);
 	queues_init(d);
 }
 

@@ -23,6 +23,8 @@ struct vmm_set_limit;
  * @pci_class:    24-bit PCI class code
  * @n_queues:     how many; 0: the device sets virtio_dev.n_queues itself, after
  *                virtio_init() with virtio_set_queues()
+ * @one_vector:   of MSI-X for all queues: for a device that interrupts seldom. A vector
+ *                costs a guest 16 exits at boot
  * @config_read:  fill @len bytes from @offset of the device configuration; bytes
  *                behind its end read as zero; any vCPU thread, @lock held
  * @config_write: as above; NULL: writes are ignored
@@ -44,6 +46,7 @@ struct virtio_ops {
 	uint16_t device_id;
 	uint32_t pci_class;
 	uint16_t n_queues;
+	bool one_vector;
 	void (*config_read)(struct virtio_dev *d, uint32_t offset, void *buf,
 			    uint32_t len);
 	void (*config_write)(struct virtio_dev *d, uint32_t offset,

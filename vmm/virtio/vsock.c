@@ -401,6 +401,7 @@ static const struct virtio_ops vsock_ops = {
 	.device_id = VIRTIO_ID_VSOCK,
 	.pci_class = 0x078000,
 	.n_queues = 3,
+	.one_vector = true,
 	.config_read = vsock_config_read,
 	.start = vsock_start,
 	.stop = vsock_stop,
