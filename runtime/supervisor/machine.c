@@ -39,10 +39,12 @@
  * No look for what the machine does not have: noearly spares 64 reads of ports by
  * which it has no PCI configuration, nr_uarts 24 to probe the debugging port
  * (earlyprintk and earlycon reach it all the same). numdummies: or each pod would have an
- * interface dummy0.
+ * interface dummy0. noreplace-smp: a guest that begins with one processor would take the
+ * lock prefixes out of its text, one by one at 2700 places by a mapping of its own for
+ * each, and put them back when the second one comes.
  */
 #define GUEST_CMDLINE \
-	"console=hvc0 quiet panic=-1 reboot=t tsc=reliable no_timer_check pci=noearly 8250.nr_uarts=0 dummy.numdummies=0"
+	"console=hvc0 quiet panic=-1 reboot=t tsc=reliable no_timer_check pci=noearly 8250.nr_uarts=0 dummy.numdummies=0 noreplace-smp"
 
 /* One of the pod's own; with a name where hooks may put interfaces into it. */
 static int own_netns(struct pod *p, const struct spec *spec, struct err *e)
