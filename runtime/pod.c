@@ -449,6 +449,7 @@ int pod_recover_all(int rootfd, struct err *e)
 	containers = state_containers_open(rootfd, e);
 	if (containers < 0)
 		return containers;
+	state_sweep(containers);
 	return state_each(containers, recover_container, &rootfd, e);
 }
 

@@ -21,6 +21,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -502,4 +503,33 @@ int state_each(int dirfd, state_fn *fn, void *arg, struct err *e)
 	}
 	free(list);
 	return rc;
+}
+
+/* Whether a name is that of a record's new text, of a process that has gone. */
+static bool is_orphan(const char *name)
+{
+	const char *at = NULL, *next;
+	int pid, len = 0;
+
+	for (next = strstr(name, ".json."); next; next = strstr(next + 1, ".json."))
+		at = next;
+	return at && sscanf(at, ".json.%9d.tmp%n", &pid, &len) == 1 && len && !at[len] &&
+	       pid > 0 && kill(pid, 0) < 0 && errno == ESRCH;
+}
+
+/**
+ * state_sweep() - remove what processes have left that were killed as they wrote a record
+ * @containers: folder, borrowed
+ */
+void state_sweep(int containers)
+{
+	struct dirent **list = NULL;
+	int i, n = scandirat(containers, ".", &list, NULL, NULL);
+
+	for (i = 0; i < n; i++) {
+		if (is_orphan(list[i]->d_name))
+			unlinkat(containers, list[i]->d_name, 0);
+		free(list[i]);
+	}
+	free(list);
 }

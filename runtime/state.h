@@ -57,6 +57,7 @@ int state_new(const char *id, const char *pod, const char *bundle,
 int state_load(int rootfd, const char *id, struct state **ret, struct err *e);
 int state_save(int rootfd, const struct state *s, struct err *e);
 int state_remove(int rootfd, const char *id, struct err *e);
+void state_sweep(int containers);
 int state_each(int dirfd, state_fn *fn, void *arg, struct err *e);
 int state_json(const struct state *s, char **ret, struct err *e);
 int state_hook_json(const struct state *s, const char *status, char **ret, struct err *e);

@@ -194,6 +194,26 @@ START_TEST(shims_are_ended)
 }
 END_TEST
 
+/* Who was killed as he wrote a record has left what he had of it; who lives goes on. */
+START_TEST(half_a_record)
+{
+	char dead[60], ours[60];
+	struct err e = { 0 };
+
+	spawn_child();
+	end_child();
+	snprintf(dead, sizeof(dead), "containers/a.json.b.json.%d.tmp", child);
+	snprintf(ours, sizeof(ours), "containers/a.json.%d.tmp", getpid());
+	kit_put(dead, "{");
+	kit_put(ours, "{");
+	kit_put("containers/x.tmp", "{");
+	kit_put("containers/a.json.0.tmp", "{");
+	ck_assert_msg(!pod_recover_all(root, &e), "%s", e.text);
+	ck_assert(access(dead, F_OK) < 0 && !access(ours, F_OK));
+	ck_assert_uint_eq(kit_count("containers"), 3);
+}
+END_TEST
+
 /* A cgroup of ours with the child in it. */
 static void put_place(char dir[100])
 {
@@ -631,6 +651,7 @@ Suite *runtime_pod_suite(void)
 	tcase_add_test(t, shims_are_ended);
 	tcase_add_test(t, place_of_a_shim);
 	tcase_add_test(t, place_in_use);
+	tcase_add_test(t, half_a_record);
 	tcase_add_test(t, other_boot);
 	tcase_add_test(t, same_boot);
 	tcase_add_loop_test(t, garbage_record, 0, ARRAY_LEN(garbage));
