@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/mem.h"
 #include "lib/opt.h"
 #include "vmm/alone.h"
 #include "vmm/control.h"
@@ -55,10 +56,15 @@ static bool is_control_socket(int fd)
 /* Return: exit status */
 static int serve(bool weak)
 {
+	/* Of these the supervisor gets its own, and ends us when the guest has ended. */
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+	size_t i;
 	struct err e = { 0 }, refuse = { 0 };
 	bool refused;
 	int rc;
 
+	for (i = 0; i < ARRAY_LEN(ends); i++)
+		signal(ends[i], SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);	/* a write beyond RLIMIT_FSIZE fails, and that is all */
 	syscall(SYS_close_range, VMM_CONTROL_FD + 1, ~0u, 0);

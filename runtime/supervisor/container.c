@@ -534,6 +534,16 @@ void container_settle(struct pod *p, struct container *c)
 		container_stopped(p, c);
 }
 
+/* Its end was the pod's: for its record and the engine's log. */
+static void say_end(const struct pod *p, struct container *c)
+{
+	state_end(c->state, c->state->exit_code, p->end_text, NULL);
+	if (c->back.text[0])
+		return;
+	snprintf(c->back.text, sizeof(c->back.text), "its pod's machine has ended: %s",
+		 p->end_text);
+}
+
 /**
  * container_stopped() - a container has ended, and all that it was lent is back
  */
@@ -541,10 +551,13 @@ void container_stopped(struct pod *p, struct container *c)
 {
 	struct err e;
 
+	if (p->end)
+		say_end(p, c);
 	c->state->status = STATE_STOPPED;
 	if (c->committed && state_save(p->rootfd, c->state, &e) < 0)
 		log_error("container %s: %s", c->id, e.text);
 	wayback_end(p, c);
+	ending_settled(p);
 }
 
 /* A shim ends by itself when its process has ended; one that hangs is killed. */
@@ -618,16 +631,12 @@ void container_abandon(struct pod *p, const void *owner)
 /* Its machine is gone: what had not ended before has ended with it. */
 static void lose(struct pod *p, struct container *c)
 {
-	int code = c->ended ? c->state->exit_code : life_end_code(p->end);
-
 	if (c->state->status == STATE_STOPPED)
 		return;
-	if (p->end && !c->ended) {
-		state_end(c->state, code, p->end_text, NULL);
-		snprintf(c->back.text, sizeof(c->back.text), "its pod's machine has ended: %s",
-			 p->end_text);
-	}
-	c->state->exit_code = code;
+	if (!c->ended)
+		c->state->exit_code = life_end_code(p->end);
+	if (p->end && !c->ended)
+		say_end(p, c);
 	c->state->status = STATE_STOPPED;
 	state_save(p->rootfd, c->state, NULL);
 }

@@ -297,7 +297,7 @@ static int create(struct conn *c, const Podvm__Pod__Create *rq, int given, struc
 	int rc;
 
 	/* Its last container has gone in this round: a new pod can have this one. */
-	if (p->ending || p->dead)
+	if (p->ending || p->end)
 		return err_set(e, ESHUTDOWN, "pod %s is ending", p->id);
 	rc = spec_source_take(rq->bundle, given, &src, e);
 	return rc < 0 ? rc : container_create(p, rq->id, &src, rq->systemd, c, e);

@@ -13,12 +13,20 @@
  * off. What the kernel said last on the console tells a panic from the rest, and the death
  * of PID 1, which is the agent, from other panics. These are the guest's own words: they are
  * cut, masked, and decide nothing but the wording.
+ *
+ * A signal to us (systemctl stop, a host that goes down) is the one end that is not there
+ * yet: containers are told by TERM, what they changed goes back, and the machine ends when
+ * all have stopped. Who takes too long is killed; a second signal does not wait. An infra
+ * container is not told: others may be in its pid namespace, which ends with it.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,11 +39,28 @@
 /* What a panic has to say: its reason, registers, a stack. */
 #define CONSOLE_TAIL_BYTES 16384
 
+/*
+ * What containers have for an end of their own, as engines give them by default, and then
+ * for what goes back to the host: together less than systemd gives a unit (90 s).
+ */
+#define TOLD_TERM_MS 10000
+#define TOLD_KILL_MS 60000
+
 /* How soon the monitor tells of an end of which the agent's connection told first. */
 #define MONITOR_TELLS_MS 2000
 
 static const char panic_words[] = "Kernel panic - not syncing: ";
 static const char init_words[] = "Attempted to kill init!";
+
+/* Why the pod ends, of which the first word counts. */
+static void because(struct pod *p, enum life_end how, const char *why)
+{
+	if (p->end)
+		return;
+	p->end = how;
+	snprintf(p->end_text, sizeof(p->end_text), "%s: %s", life_end_name(how), why);
+	str_mask(p->end_text);
+}
 
 /**
  * pod_die() - the machine has come to its end, which leads to the way down
@@ -46,10 +71,77 @@ void pod_die(struct pod *p, enum life_end how, const char *why)
 	if (p->dead)
 		return;
 	p->dead = true;
-	p->end = how;
-	snprintf(p->end_text, sizeof(p->end_text), "%s: %s", life_end_name(how), why);
-	str_mask(p->end_text);
+	because(p, how, why);
 	log_error("pod %s: machine ended: %s", p->id, p->end_text);
+}
+
+/* Whether a container has something to end in order. */
+static bool has_work(const struct container *c)
+{
+	return c->committed && !c->infra && c->state->status != STATE_CREATED &&
+	       c->state->status != STATE_STOPPED;
+}
+
+static void tell(struct pod *p, uint32_t sig)
+{
+	struct container *c;
+	struct err e;
+
+	for (c = p->containers; c; c = c->next)
+		if (has_work(c) && container_signal(p, c->id, sig, false, &e) < 0)
+			log_warn("container %s: signal %" PRIu32 ": %s", c->id, sig, e.text);
+}
+
+static void on_told(void *arg, uint32_t events)
+{
+	struct pod *p = arg;
+	struct err e;
+
+	(void)events;
+	timer_ack(p->told_fd);
+	if (p->told_kill || timer_set(p->told_fd, TOLD_KILL_MS, &e) < 0) {
+		pod_die(p, LIFE_END_TOLD, "");
+		return;
+	}
+	p->told_kill = true;
+	tell(p, SIGKILL);
+}
+
+/**
+ * ending_told() - we got a signal: the pod ends in order, or at once at the second one
+ */
+void ending_told(struct pod *p)
+{
+	struct loop_src *src;
+	struct err e;
+
+	if (p->end) {
+		pod_die(p, LIFE_END_TOLD, "");
+		return;
+	}
+	because(p, LIFE_END_TOLD, "the supervisor got a signal");
+	log_warn("pod %s: %s: its containers are told by TERM", p->id, p->end_text);
+	p->told_fd = timer_new(&e);
+	if (p->told_fd < 0 || timer_set(p->told_fd, TOLD_TERM_MS, &e) < 0 ||
+	    loop_add(p->loop, p->told_fd, EPOLLIN, on_told, p, &src, &e) < 0) {
+		pod_die(p, LIFE_END_TOLD, "");
+		return;
+	}
+	tell(p, SIGTERM);
+	ending_settled(p);
+}
+
+/**
+ * ending_settled() - a container has stopped, which may be what the end has waited for
+ */
+void ending_settled(struct pod *p)
+{
+	const struct container *c;
+
+	for (c = p->containers; c && !has_work(c); c = c->next)
+		;
+	if (p->end && !c)
+		pod_die(p, p->end, "");
 }
 
 /**

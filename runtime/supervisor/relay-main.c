@@ -237,6 +237,7 @@ int relayd_main(void)
 	tzset(); /* reads a file, which is not possible later */
 	prctl(PR_SET_NAME, "podvm-relay", 0, 0, 0);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGTERM, SIG_IGN); /* the supervisor gets its own, and needs us until the end */
 	rc = relayd_isolate(RELAYD_NETNS_FD, &e);
 	if (!rc)
 		rc = relayd_new(RELAYD_SUP_FD, &d, &e);

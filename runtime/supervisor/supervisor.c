@@ -109,7 +109,7 @@ static void on_signal(void *arg, uint32_t events)
 
 	(void)events;
 	if (read(p->signal_fd, &si, sizeof(si)) == sizeof(si))
-		pod_die(p, LIFE_END_TOLD, "the supervisor got a signal");
+		ending_told(p);
 }
 
 static void on_empty(void *arg, uint32_t events)
@@ -255,7 +255,7 @@ int supervisor_main(const char *root, const char *pod, const char *bundle, bool 
 	p.root = root;
 	p.systemd = systemd;
 	p.rootfd = p.podsfd = p.dirfd = p.netns_fd = p.cgroup_fd = p.listen_fd = p.signal_fd = -1;
-	p.back_fd = -1;
+	p.back_fd = p.told_fd = -1;
 	p.settle_event = p.uevent_fd = -1;
 	p.vmm.sock = p.vmm.pidfd = p.agent.fd = p.broker.sock = -1;
 	p.relay.sock = p.relay.pidfd = -1;

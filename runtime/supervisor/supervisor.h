@@ -192,6 +192,7 @@ struct pod {
 	char *netns_path;		/* owned; that the engine gave, or ours, or NULL */
 	struct cgroup_host cgroups;
 	struct cgroup cgroup;		/* its place on the host (place.c) */
+	char *cgroup_home;		/* owned; that we were in before; NULL: not known */
 	int cgroup_fd;			/* owned; where the monitor starts; -1: it is moved */
 	bool systemd;			/* the pod's place is a scope of systemd's */
 	int listen_fd;			/* owned */
@@ -227,7 +228,9 @@ struct pod {
 	uint32_t by_hand_vcpus;
 	struct watchdog *watchdog;	/* owned; NULL: there is none */
 	bool dead;			/* the machine has ended: @end, @end_text */
-	enum life_end end;
+	int told_fd;			/* owned; a timer of ending_told() */
+	bool told_kill;			/* it has gone off once */
+	enum life_end end;		/* with @end_text before @dead: it ends in order */
 	char end_text[200];		/* its name and what is known of it; masked */
 	bool ending;			/* the last container was deleted */
 	uint64_t began_ns;		/* CLOCK_MONOTONIC */
@@ -243,6 +246,8 @@ void pod_stamp(struct pod *p, uint64_t ns, const char *fmt, ...)
 uint64_t pod_now_ns(void);
 
 void pod_die(struct pod *p, enum life_end how, const char *why);
+void ending_told(struct pod *p);
+void ending_settled(struct pod *p);
 void ending_monitor(struct pod *p);
 void ending_agent(struct pod *p, int rc, const char *why);
 void ending_console(const struct pod *p, char *dst, size_t room);

@@ -83,6 +83,7 @@ at_once() {
 
 echo "# SEED=$SEED"
 bundle one . sleep 100
+bundle stubborn . stubborn
 bundle quick . true
 bundle said . exit 7
 snap > "$WORK/before"
@@ -126,6 +127,32 @@ ok 'the supervisor is killed' dies supervisor KILL "supervisor-lost: the pod's s
 	'the machine is lost under its process'
 ok 'the supervisor is told to end' dies supervisor TERM 'told-to-end: the supervisor got a signal' \
 	"its pod's machine has ended: told-to-end"
+# told TIMES NAME: the exit status of its engine's shim, and how long it took in seconds
+told() {
+	podvm run --keep --bundle "$WORK/disk/$2" "$2" < /dev/null > /dev/null 2>> "$WORK/log" &
+	shim=$!
+	wait_for 20 sh -c "'$BIN/podvm' --root '$ROOT' state $2 | grep -q '\"running\"'"
+	sup=$(victim supervisor)
+	began=$(ms)
+	for i in $(seq "$1"); do
+		kill -TERM "$sup"
+		sleep 0.2
+	done
+	status=0
+	wait $shim || status=$?
+	took=$((($(ms) - began) / 1000))
+	why=$(podvm state "$2" | jq -r '.annotations["io.podvm.ended"]')
+	down "$2"
+}
+told 1 one
+ok 'told so, containers are told by TERM and end as they do' is "$status, $why" \
+	'143, told-to-end: the supervisor got a signal'
+told 1 stubborn
+ok 'one that does not is killed' is "$status, $why" '137, told-to-end: the supervisor got a signal'
+ok 'after ten seconds' [ $took -ge 10 ]
+told 2 stubborn
+ok 'a second signal does not wait for it' [ $took -lt 10 ]
+ok 'and leaves its status unknown' is "$status, $why" '255, told-to-end: the supervisor got a signal'
 ok 'the shim is killed' dies shim KILL '' ''
 snap > "$WORK/after"
 ok 'nothing is left of them' diff "$WORK/before" "$WORK/after"

@@ -6,7 +6,8 @@
  * supervisors and shims, thousands of them) is tested on this machine, in seconds. The
  * control socket is answered as vmm/vmm.h says, with no machine behind it; the agent is one
  * that has containers without processes: "true" ends at once, with 0, "exit N" with N, and
- * everything else runs until a signal ends it. Output is the arguments, on one line.
+ * everything else runs until a signal ends it, "stubborn"
+ * until KILL does. Output is the arguments, on one line.
  */
 #include <errno.h>
 #include <poll.h>
@@ -181,7 +182,8 @@ static void on_signal(int conn, const Podvm__ProcessSignal *m)
 		return;
 	}
 	answer(conn, 0, "");
-	if (m->signal == SIGKILL || m->signal == SIGTERM || m->signal == SIGINT)
+	if (m->signal == SIGKILL ||
+	    ((m->signal == SIGTERM || m->signal == SIGINT) && strcmp(t->said, "stubborn\n")))
 		end(t, 0, m->signal);
 }
 

@@ -51,10 +51,31 @@ static int short_poll(struct pollfd *f, nfds_t n, int ms)
 	return poll(f, n, ms > 100 ? 100 : ms);
 }
 
+/* What containers were told: "a15 b9 ". */
+static char signals[64];
+
+static int fake_signal(struct pod *p, const char *id, uint32_t sig, bool all, struct err *e)
+{
+	size_t len = strlen(signals);
+
+	ck_assert(p == &pod && !all);
+	snprintf(signals + len, sizeof(signals) - len, "%.8s%u ", id, sig);
+	return *id == 'x' ? err_set(e, ESRCH, "it has gone") : 0;
+}
+
+/* Ten seconds are one of these, and a minute is six. */
+static int short_timer(int fd, uint64_t ms, struct err *e)
+{
+	return timer_set(fd, ms / 500, e);
+}
+
 #define machine_connect fake_connect
 #include "runtime/supervisor/watchdog.c"
 #define poll short_poll
+#define container_signal fake_signal
+#define timer_set short_timer
 #include "runtime/supervisor/ending.c"
+#undef timer_set
 #undef poll
 
 static void setup(void)
@@ -67,7 +88,8 @@ static void setup(void)
 	memset(&pod, 0, sizeof(pod));
 	strcpy(pod.id, "p");
 	pod.dirfd = AT_FDCWD;
-	pod.cgroup_fd = pod.vmm.pidfd = -1;
+	pod.cgroup_fd = pod.vmm.pidfd = pod.told_fd = -1;
+	signals[0] = 0;
 	pod.vmm.pid = getpid();
 	pod.config.watchdog_period_ms = PERIOD_MS;
 	pod.config.watchdog_limit_ms = LIMIT_MS;
@@ -86,6 +108,7 @@ static void teardown(void)
 	watchdog_stop(&pod);
 	agent_done(&pod.agent);
 	loop_free(pod.loop);
+	fd_close(&pod.told_fd);
 	fd_close(&pod.vmm.sock);
 	fd_close(&pod.vmm.pidfd);
 	fd_close(&guest);
@@ -383,6 +406,110 @@ START_TEST(monitor_dies)
 }
 END_TEST
 
+/* ---- told to end ------------------------------------------------------------------------- */
+
+static struct state states[6];
+static struct container containers[ARRAY_LEN(states)] = {
+	{ .id = "pause", .committed = true, .infra = true },
+	{ .id = "new" },
+	{ .id = "made", .committed = true },
+	{ .id = "a", .committed = true },
+	{ .id = "b", .committed = true },
+	{ .id = "old", .committed = true },
+};
+static struct container *const a = &containers[3], *const b = &containers[4];
+
+static void populate(void)
+{
+	static const enum state_status statuses[] = {
+		STATE_RUNNING, STATE_CREATED, STATE_CREATED, STATE_RUNNING, STATE_PAUSED, STATE_STOPPED,
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(states); i++) {
+		states[i].status = statuses[i];
+		containers[i].state = &states[i];
+		containers[i].next = pod.containers;
+		pod.containers = &containers[i];
+	}
+}
+
+static void stops(struct container *c)
+{
+	c->state->status = STATE_STOPPED;
+	ending_settled(&pod);
+}
+
+/* Those that run or are paused are told, and waited for. */
+START_TEST(told_in_order)
+{
+	populate();
+	stops(&containers[5]);
+	ck_assert_msg(!pod.dead, "nobody has told it to end");
+	ending_told(&pod);
+	ck_assert_str_eq(signals, "b15 a15 ");
+	ck_assert(pod.end == LIFE_END_TOLD && !pod.dead);
+	stops(a);
+	ck_assert(!pod.dead);
+	stops(b);
+	ck_assert(pod.dead && pod.end == LIFE_END_TOLD);
+	ck_assert_str_eq(pod.end_text, "told-to-end: the supervisor got a signal");
+}
+END_TEST
+
+START_TEST(told_without_work)
+{
+	populate();
+	stops(a);
+	stops(b);
+	ending_told(&pod);
+	ck_assert_str_eq(signals, "");
+	ck_assert(pod.dead);
+}
+END_TEST
+
+START_TEST(told_twice)
+{
+	populate();
+	ending_told(&pod);
+	ending_told(&pod);
+	ck_assert(pod.dead && pod.end == LIFE_END_TOLD);
+	ck_assert_str_eq(signals, "b15 a15 ");
+}
+END_TEST
+
+/* @_i: whether the one that is left stops when it is killed, or never. */
+START_TEST(told_in_vain)
+{
+	struct err e = { 0 };
+
+	populate();
+	strcpy(a->id, "x");
+	ending_told(&pod);
+	stops(b);
+	ck_assert_int_ge(loop_step(pod.loop, 1000, &e), 0);
+	ck_assert_str_eq(signals, "b15 x15 x9 ");
+	ck_assert(!pod.dead);
+	if (_i)
+		stops(a);
+	else
+		ck_assert_int_ge(loop_step(pod.loop, 1000, &e), 0);
+	ck_assert(pod.dead && pod.end == LIFE_END_TOLD);
+	strcpy(a->id, "a");
+}
+END_TEST
+
+/* The machine goes meanwhile, which only follows from it. */
+START_TEST(told_and_lost)
+{
+	populate();
+	ending_told(&pod);
+	pod_die(&pod, LIFE_END_MONITOR, "it went");
+	ck_assert(pod.dead && pod.end == LIFE_END_TOLD);
+	ck_assert_str_eq(pod.end_text, "told-to-end: the supervisor got a signal");
+}
+END_TEST
+
 Suite *runtime_life_suite(void)
 {
 	Suite *s = suite_create("runtime_life");
@@ -400,6 +527,11 @@ Suite *runtime_life_suite(void)
 	tcase_add_loop_test(t, agent_goes_alone, 0, 2);
 	tcase_add_test(t, long_console);
 	tcase_add_loop_test(t, monitor_dies, 0, (int)ARRAY_LEN(deaths));
+	tcase_add_test(t, told_in_order);
+	tcase_add_test(t, told_without_work);
+	tcase_add_test(t, told_twice);
+	tcase_add_loop_test(t, told_in_vain, 0, 2);
+	tcase_add_test(t, told_and_lost);
 	suite_add_tcase(s, t);
 	return s;
 }
