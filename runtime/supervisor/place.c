@@ -19,6 +19,8 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -47,9 +49,11 @@ static int leaf(const struct pod *p, const char *name, char path[PATH_MAX], stru
  */
 int place_pod(struct pod *p, const struct spec *spec, struct err *e)
 {
-	char own[PATH_MAX], monitor[PATH_MAX], text[STATE_ID_BYTES + 16];
+	char own[PATH_MAX], monitor[PATH_MAX], home[PATH_MAX], text[STATE_ID_BYTES + 16];
 	int rc;
 
+	if (!cgroup_self(home, e))
+		p->cgroup_home = strdup(home); /* without it, place_leave() has the root only */
 	snprintf(text, sizeof(text), "podvm: pod %s", p->id);
 	if ((rc = cgroup_host_read(&p->cgroups, e)) < 0 ||
 	    (rc = cgroup_of_pod(spec->cgroups_path, p->id, p->systemd, &p->cgroup, e)) < 0 ||
@@ -124,9 +128,17 @@ void place_container_end(struct pod *p, struct container *c)
 
 /**
  * place_leave() - we leave the pod's place, so that it can be removed
+ *
+ * To the root, which is there as long as we are; or, where that is one of a namespace and
+ * takes no processes since its children have controllers, to where we came from.
  */
 void place_leave(struct pod *p)
 {
-	if (p->cgroups.n)
-		cgroup_enter(&p->cgroups, "", 0, NULL);
+	struct err e;
+
+	if (p->cgroups.n && cgroup_enter(&p->cgroups, "", 0, &e) < 0 &&
+	    (!p->cgroup_home || cgroup_enter(&p->cgroups, p->cgroup_home, 0, &e) < 0))
+		log_warn("pod %s: its cgroup stays: %s", p->id, e.text);
+	free(p->cgroup_home);
+	p->cgroup_home = NULL;
 }
