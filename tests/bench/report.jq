@@ -27,7 +27,7 @@ def against($name; f; $what; $target):
 {
 	machine: {node: $node, kernel: $release, processors: $cpus,
 		load_outside: $host, load_before: $before, load_after: $after,
-		qemu: $qemu, crun: $crun, guest_append: $append, guest_ram_mib: $ram},
+		qemu: $qemu, crun: $crun, guest_append: $append, guest_ram_mib: $ram, sweep_mib: $sweep},
 	runs: $runs,
 	compared: [
 		against("start to hello"; .hello_ms; "ms"; 0.5),

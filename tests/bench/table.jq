@@ -15,6 +15,7 @@ def yes: if . == null then "" elif . then "met" else "NOT MET" end;
 "load: outside before \(.machine.load_outside); where it was measured \(.machine.load_before) before, \(.machine.load_after) after; nothing was pinned",
 "opponents: \(.machine.qemu); \(.machine.crun)",
 "guest: 1 vCPU, \(.machine.guest_ram_mib) MiB, the same kernel, initramfs and command line: \(.machine.guest_append)",
+"before each boot \(.machine.sweep_mib) MiB of memory were written and freed",
 "devices: vsock, rng, console on virtio; QEMU: microvm, qboot, acpi, no PIT, PIC, RTC, serial; mmio or PCI",
 "",
 "\("monitor" | left(34))\("podvm-vmm" | right(25))\("QEMU mmio" | right(26))\("QEMU PCI" | right(26))\("ratio*" | right(8))",
