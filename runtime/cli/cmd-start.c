@@ -1,11 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
+/*
+ * DOC: Theory of operation
+ *
+ * start: the hooks in the guest, the container's program, the hooks on the host. When one of
+ * these fails, the container ends, and who is told of the failure deletes it at once. An
+ * engine that has not seen the process end by then takes the container for one that lives,
+ * is told that it cannot be deleted, and does not come again (containerd's shim, under
+ * docker): its pod would live for ever. So a start that fails returns when the shim has
+ * ended.
+ */
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 
 #include "lib/fd.h"
 #include "lib/mem.h"
+#include "lib/proc.h"
 #include "runtime/cli/cli.h"
 #include "runtime/hooks.h"
+
+/* How long the shim of a container may take to end whose start has failed. */
+#define SHIM_END_MS 10000
+
+static void await_end(const struct state *s)
+{
+	_cleanup_close_ int pidfd = s->pid > 0 && s->pid_start ?
+				    proc_pidfd(s->pid, s->pid_start, NULL) : -1;
+	struct pollfd f = { .fd = pidfd, .events = POLLIN };
+
+	if (pidfd >= 0)
+		poll(&f, 1, SHIM_END_MS);
+}
+
+/* Another command has started it, or it was not to be started: its shim does not end. */
+static bool runs(int rootfd, const char *id)
+{
+	struct state *s;
+	bool yes;
+
+	if (state_load(rootfd, id, &s, NULL) < 0)
+		return false;
+	yes = s->status == STATE_RUNNING || s->status == STATE_PAUSED;
+	state_free(s);
+	return yes;
+}
 
 static void end(int sock, char *id)
 {
@@ -33,8 +71,10 @@ static int start_with_hooks(struct state *s, int sock, const struct spec *spec, 
 	if (rc < 0 || !spec)
 		return rc;
 	rc = hooks_run(&spec->poststart, "poststart", s, "running", e);
-	if (rc < 0)
+	if (rc < 0) {
 		end(sock, s->id);
+		await_end(s);
+	}
 	return rc;
 }
 
@@ -56,6 +96,8 @@ int start_container(struct cli *c, const char *id, struct err *e)
 	if (spec_load_hooks(s->bundle, &spec, NULL) < 0)
 		spec = NULL;
 	rc = start_with_hooks(s, sock, spec, e);
+	if (rc < 0 && !runs(c->rootfd, id))
+		await_end(s);
 	spec_free(spec);
 	state_free(s);
 	return rc;

@@ -86,6 +86,7 @@ bundle one . sleep 100
 bundle stubborn . stubborn
 bundle quick . true
 bundle said . exit 7
+bundle fail . fail
 snap > "$WORK/before"
 
 # ---- one of each, to know that the stand-in stands -----------------------------------------
@@ -156,6 +157,20 @@ ok 'and leaves its status unknown' is "$status, $why" '255, told-to-end: the sup
 ok 'the shim is killed' dies shim KILL '' ''
 snap > "$WORK/after"
 ok 'nothing is left of them' diff "$WORK/before" "$WORK/after"
+
+# An engine deletes at once what could not be started, and has to see by then that it has ended.
+start_fails() {
+	podvm create --bundle "$WORK/disk/fail" fail < /dev/null > /dev/null 2>> "$WORK/log" || return
+	shim=$(victim shim)
+	kill -STOP "$shim"
+	{ sleep 1; kill -CONT "$shim"; } &
+	! podvm start fail 2>> "$WORK/log" || return
+	is "$(victim shim)" ''
+}
+ok 'a start that fails returns behind the end of its shim' start_fails
+podvm delete fail
+snap > "$WORK/after"
+ok 'and leaves nothing' diff "$WORK/before" "$WORK/after"
 
 # Somebody else's process in a container's cgroup keeps nothing but that, until its end.
 up one

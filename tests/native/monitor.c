@@ -5,9 +5,9 @@
  * Stands for podvm-vmm and for the guest behind it, so that the life of pods (podvm, its
  * supervisors and shims, thousands of them) is tested on this machine, in seconds. The
  * control socket is answered as vmm/vmm.h says, with no machine behind it; the agent is one
- * that has containers without processes: "true" ends at once, with 0, "exit N" with N, and
- * everything else runs until a signal ends it, "stubborn"
- * until KILL does. Output is the arguments, on one line.
+ * that has containers without processes: "true" ends at once, with 0, "exit N" with N, "fail"
+ * cannot be executed, and everything else runs until a signal ends it, "stubborn" until
+ * KILL does. Output is the arguments, on one line.
  */
 #include <errno.h>
 #include <poll.h>
@@ -37,7 +37,7 @@ struct task {
 	struct task *next;
 	char id[160], exec_id[80];
 	char said[200];
-	bool runs, ended;
+	bool runs, ended, fails;
 	uint32_t code, sig, oneshot, oneshot_code;
 	int owner, streams[3], n_streams;
 };
@@ -165,6 +165,7 @@ static struct task *add(const char *id, const char *exec_id, const Podvm__Proces
 		snprintf(t->said + strlen(t->said), sizeof(t->said) - strlen(t->said), "%s%s",
 			 i ? " " : "", p->args[i]);
 	t->oneshot = p->n_args && (!strcmp(p->args[0], "true") || !strcmp(p->args[0], "exit"));
+	t->fails = p->n_args && !strcmp(p->args[0], "fail");
 	if (t->oneshot && p->n_args > 1)
 		t->oneshot_code = (uint32_t)strtoul(p->args[1], NULL, 10);
 	strncat(t->said, "\n", sizeof(t->said) - strlen(t->said) - 1);
@@ -253,7 +254,9 @@ static bool serve(int conn, const Podvm__Request *rq)
 		break;
 	case PODVM__REQUEST__BODY_CONTAINER_START:
 		t = find(rq->container_start->id, "");
-		answer(conn, t && !t->ended ? 0 : ESRCH, "no such process");
+		answer(conn, t && t->fails ? ENOENT : t && !t->ended ? 0 : ESRCH, "no such process");
+		if (t && t->fails)
+			end(t, 255, 0);
 		if (t)
 			t->runs = true;
 		if (t)
