@@ -17,7 +17,8 @@ ON_PTY=$TOP/tests/e2e/on-pty.py
 
 story_begin
 make_layers
-ROOT=/run/docker/runtime-podvm/moby
+# It is that of its own runtime, whatever runtime a container has.
+ROOT=/run/docker/runtime-runc/moby
 DOCKER_HOST=unix://$WORK/docker.sock
 export DOCKER_HOST
 
