@@ -316,6 +316,25 @@ int cgroup_undo(const struct journal_rec *r, bool *busy, struct err *e)
 	return rc < 0 ? rc : rc && *busy;
 }
 
+/**
+ * cgroup_weigh() - give a place its CPU weight; a host without that controller is fine
+ * @cpu_shares: not 0
+ *
+ * Return: 0 or minus errno
+ */
+int cgroup_weigh(const struct cgroup_host *h, const struct cgroup *c, uint64_t cpu_shares,
+		 struct err *e)
+{
+	int rc;
+
+	if (c->unit[0])
+		return systemd_scope_weight(c->unit, cgroup_weight(cpu_shares), SYSTEMD_MS, e);
+	cgroup_enable(h, c->path, true);
+	rc = cgroup_set(h, c->path, "cpu.weight", "cpu.shares",
+			h->unified ? cgroup_weight(cpu_shares) : cpu_shares, e);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 static int begin_scope(struct cgroup *c, const char *description, pid_t pid, uint64_t cpu_shares,
 		       struct journal *j, struct err *e)
 {
@@ -355,12 +374,7 @@ int cgroup_begin(const struct cgroup_host *h, struct cgroup *c, const char *desc
 	/* Of version 1 systemd makes it where it accounts, and we make the rest. */
 	rc = cgroup_make(h, c->path, j, &c->from, e);
 	c->to = journal_mark(j);
-	if (rc < 0 || c->unit[0] || !cpu_shares)
-		return rc;
-	cgroup_enable(h, c->path, true);
-	rc = cgroup_set(h, c->path, "cpu.weight", "cpu.shares",
-			h->unified ? cgroup_weight(cpu_shares) : cpu_shares, e);
-	return rc == -ENOENT ? 0 : rc;
+	return rc < 0 || c->unit[0] || !cpu_shares ? rc : cgroup_weigh(h, c, cpu_shares, e);
 }
 
 static int undo(void *arg, const struct journal_rec *r, struct err *e)

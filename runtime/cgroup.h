@@ -80,6 +80,8 @@ int cgroup_open(const struct cgroup_host *h, const char *path, int *ret_fd, stru
 void cgroup_enable(const struct cgroup_host *h, const char *path, bool parents);
 int cgroup_set(const struct cgroup_host *h, const char *path, const char *v2_file,
 	       const char *v1_file, uint64_t value, struct err *e);
+int cgroup_weigh(const struct cgroup_host *h, const struct cgroup *c, uint64_t cpu_shares,
+		 struct err *e);
 int cgroup_remove(const char *dir, bool wait, struct err *e);
 int cgroup_undo(const struct journal_rec *r, bool *busy, struct err *e);
 int cgroup_begin(const struct cgroup_host *h, struct cgroup *c, const char *description,

@@ -262,6 +262,37 @@ int systemd_scope_start(const struct systemd_scope *s, struct err *e)
 }
 
 /**
+ * systemd_scope_weight() - change a scope's CPU weight, as long as it lives
+ * @weight: 1 to 10000
+ *
+ * Return: 0; -EHOSTDOWN without the bus, minus errno
+ * Context: blocks, @timeout_ms at most
+ */
+int systemd_scope_weight(const char *unit, uint64_t weight, uint32_t timeout_ms, struct err *e)
+{
+	struct call c = { .timeout_ms = timeout_ms };
+	sd_bus_error why = SD_BUS_ERROR_NULL;
+	sd_bus_message *m = NULL, *reply = NULL;
+	int rc = call_open(&c, e);
+
+	if (!rc)
+		rc = method(&c, "SetUnitProperties", &m, e);
+	if (!rc) {
+		rc = sd.sd_bus_message_append(m, "sba(sv)", unit, 1, 1, "CPUWeight", "t", weight);
+		if (rc >= 0)
+			rc = sd.sd_bus_call(c.bus, m, c.timeout_ms * 1000ull, &why, &reply);
+		if (rc < 0)
+			err_set(e, -rc, "systemd: %s: %s", unit,
+				why.message ? why.message : strerror(-rc));
+		sd.sd_bus_message_unref(reply);
+		sd.sd_bus_message_unref(m);
+		sd.sd_bus_error_free(&why);
+	}
+	call_close(&c);
+	return rc < 0 ? rc : 0;
+}
+
+/**
  * systemd_scope_stop() - end a scope, and forget it
  *
  * Return: 0, also when there is none; 1 when there is no systemd to ask, with @e set: the

@@ -24,6 +24,7 @@ struct systemd_scope {
 };
 
 int systemd_scope_start(const struct systemd_scope *s, struct err *e);
+int systemd_scope_weight(const char *unit, uint64_t weight, uint32_t timeout_ms, struct err *e);
 int systemd_scope_stop(const char *unit, uint32_t timeout_ms, struct err *e);
 
 #endif

@@ -100,6 +100,20 @@ void place_limit(struct pod *p, uint64_t bytes)
 }
 
 /**
+ * place_weight() - the pod's weight follows its only container's shares
+ * @c: in a pod of its own, or nothing is done: what a whole pod may use is its engine's to say
+ */
+void place_weight(struct pod *p, const struct container *c)
+{
+	struct err e;
+
+	if (c->infra || strcmp(c->id, p->id) || !c->limits.shares || !p->cgroup.begun)
+		return;
+	if (cgroup_weigh(&p->cgroups, &p->cgroup, c->limits.shares, &e) < 0)
+		log_warn("pod %s: its weight stays as it is: %s", p->id, e.text);
+}
+
+/**
  * place_shim() - a shim into its container's place, which begins with the first one
  *
  * Return: 0 or minus errno

@@ -281,6 +281,7 @@ void oom_tell(const struct container *c);
 int place_pod(struct pod *p, const struct spec *spec, struct err *e);
 int place_monitor(struct pod *p, struct err *e);
 void place_limit(struct pod *p, uint64_t bytes);
+void place_weight(struct pod *p, const struct container *c);
 int place_shim(struct pod *p, struct container *c, pid_t pid, struct err *e);
 void place_container_end(struct pod *p, struct container *c);
 void place_leave(struct pod *p);

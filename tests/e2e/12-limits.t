@@ -5,7 +5,7 @@
 # shellcheck disable=SC2016 # $ is for the shell in the container
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 15
+plan 16
 
 story_begin
 make_layers
@@ -23,6 +23,8 @@ ok 'update with an object, from standard input' sh -c \
 	"echo '{\"memory\":{\"limit\":50331648},\"cpu\":{\"quota\":20000,\"shares\":1024}}' | podvm --root $ROOT update --resources - one"
 new='memory.max 50331648 cpu.max 20000 200000 pids.max 40 cpu.weight 39'
 ok 'the guest has them, and what was not given stayed' is "$(has)" "$new"
+ok 'the pod on the host has the weight of its only container' is \
+	"$(cat /sys/fs/cgroup/podvm/podvm-one/cpu.weight)" 39
 podvm state one | jq -c '.resources | [.memory.limit, .cpu.quota, .cpu.period, .pids.limit]' > "$WORK/limits"
 ok 'state has them' is "$(cat "$WORK/limits")" '[50331648,20000,200000,40]'
 # Memory is written before the processors, which the guest does not have.

@@ -9,7 +9,7 @@ set -eu
 . "$(dirname "$0")/lib.sh"
 . "$TOP/tests/e2e/systemd.sh"
 systemd_begin "$0"
-plan 29
+plan 30
 
 story_begin
 make_layers
@@ -49,6 +49,8 @@ ok 'and keeps it when systemd reads its files again' is \
 	"$(cat /sys/fs/cgroup/machine.slice/podvmpod-a.scope/cpu.weight)" 20
 ok 'as the monitor its limit' is "$(cat $LIMIT)" "$limit"
 ok 'which is one' [ "$limit" -gt 0 ]
+podvm update --cpu-share 256 a
+ok 'update changes it' is "$(show podvmpod-a.scope CPUWeight)" 10
 ok 'exec' podvm exec a true
 podvm kill a TERM
 ok 'it ends' wait_for 20 has_status a stopped

@@ -152,6 +152,16 @@ static int on_call(sd_bus_message *m, void *arg, sd_bus_error *e)
 		fake.reset = true;
 		return sd_bus_reply_method_return(m, "");
 	}
+	if (sd_bus_message_is_method_call(m, MANAGER, "SetUnitProperties") > 0) {
+		const char *name = "";
+		uint64_t value = 0;
+		int runtime = 0;
+
+		sd_bus_message_read(m, "sba(sv)", &text, &runtime, 1, &name, "t", &value);
+		note("set %s %d %s=%" PRIu64 " ", text, runtime, name, value);
+		return fake.mode == DONE ? sd_bus_reply_method_return(m, "") :
+		       sd_bus_reply_method_errorf(m, SD_BUS_ERROR_ACCESS_DENIED, "You may not.");
+	}
 	if (sd_bus_message_is_method_call(m, MANAGER, "StartTransientUnit") > 0) {
 		note_start(m);
 	} else if (sd_bus_message_is_method_call(m, MANAGER, "StopUnit") > 0) {
@@ -312,6 +322,18 @@ START_TEST(stop)
 }
 END_TEST
 
+START_TEST(weight)
+{
+	struct err e = { 0 };
+
+	ck_assert_msg(!systemd_scope_weight("cri-c.scope", 77, 5000, &e), "%s", e.text);
+	ck_assert_str_eq(fake.asked, "set cri-c.scope 1 CPUWeight=77 ");
+	fake.mode = REFUSED;
+	ck_assert_int_eq(systemd_scope_weight("cri-c.scope", 78, 5000, &e), -EACCES);
+	ck_assert_str_eq(e.text, "systemd: cri-c.scope: You may not.");
+}
+END_TEST
+
 /* No bus, and a bus without systemd: one clear error; nobody can be asked to stop. */
 START_TEST(no_systemd)
 {
@@ -320,6 +342,7 @@ START_TEST(no_systemd)
 	setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1);
 	ck_assert_int_eq(systemd_scope_start(&scope, &e), -EHOSTDOWN);
 	ck_assert_str_eq(e.text, "--systemd-cgroup: the system bus, by which systemd is reached, does not answer (No such file or directory); use the engine's cgroupfs manager on a host without systemd");
+	ck_assert_int_eq(systemd_scope_weight("a.scope", 1, 1000, &e), -EHOSTDOWN);
 	ck_assert_int_eq(systemd_scope_stop("a.scope", 1000, &e), 1);
 }
 END_TEST
@@ -431,6 +454,7 @@ Suite *runtime_systemd_suite(void)
 	tcase_add_loop_test(t, start, 0, ARRAY_LEN(rows));
 	tcase_add_loop_test(t, stop, 0, ARRAY_LEN(rows));
 	tcase_add_test(t, no_systemd);
+	tcase_add_test(t, weight);
 	tcase_add_test(t, place_comes_and_goes);
 	tcase_add_loop_test(t, place_is_undone, 0, 2);
 	tcase_add_test(t, place_is_taken);
