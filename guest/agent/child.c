@@ -6,7 +6,8 @@
  * one thread, in the new namespaces and in the container's cgroup. It talks to
  * the agent over one socket: READY, a terminal with its descriptor, or one
  * FAILED with a text; that socket closes with the exec, which is how the agent
- * knows that it succeeded. Stages of a container's first process:
+ * knows that it succeeded (and with that of a container's program which the kernel
+ * refuses, for that is its end, not a start that failed). Stages of a container's first process:
  * 1. in the agent's root: namespaces that clone3() cannot give, host name,
  *    loopback, sysctls, root file system with all mounts;
  * 2. in the container's root: terminal, working directory, program;
@@ -24,6 +25,7 @@
  *
  * Sources: OCI runtime-spec runtime.md "Lifecycle"; namespaces(7); seccomp(2).
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -312,14 +314,30 @@ static int become(const Podvm__Process *p, struct err *e)
 	return rc;
 }
 
-__attribute__((noreturn)) static void run(struct program *g, struct err *e)
+/*
+ * A container's program is there, and the kernel does not run it: it is another
+ * architecture's, or its interpreter is missing. By then the start of other runtimes has
+ * succeeded, so that engines see a container that ended, and its log has the reason, in
+ * runc's words.
+ */
+__attribute__((noreturn)) static void not_run(const char *path, int code)
 {
-	int rc = become(g->p, e);
+	const char *why = strerror(code);
 
-	if (rc >= 0) {
-		execve(g->path, g->argv, g->env);
-		err_sys(e, "exec %s", g->path);
-	}
+	close(REPORT_FD);
+	dprintf(STDERR_FILENO, "exec %s: %c%s\n", path, tolower(*why), why + 1);
+	_exit(1);
+}
+
+/* @init: of the container, not of an exec in it, whose engine is told */
+__attribute__((noreturn)) static void run(struct program *g, bool init, struct err *e)
+{
+	if (become(g->p, e) < 0)
+		fail(e);
+	execve(g->path, g->argv, g->env);
+	if (init)
+		not_run(g->path, errno);
+	err_sys(e, "exec %s", g->path);
 	fail(e);
 }
 
@@ -417,7 +435,7 @@ void child_container(const Podvm__ContainerCreate *c, const int std[3], int repo
 	send_report(REPORT_READY, NULL, -1);
 	if (await_start(&g, c, &e) < 0)
 		fail(&e);
-	run(&g, &e);
+	run(&g, true, &e);
 }
 
 /**
@@ -453,7 +471,7 @@ void child_exec(const Podvm__Process *p, const struct container *ctr, const int 
 		rc = traits_cpus(p, true, &e);
 	if (rc < 0)
 		fail(&e);
-	run(&g, &e);
+	run(&g, false, &e);
 }
 
 static char **env_of(const Podvm__Process *p)

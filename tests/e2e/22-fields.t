@@ -6,7 +6,7 @@
 # shellcheck disable=SC2016 # $ is for the shells of hooks and containers
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 30
+plan 32
 
 story_begin
 make_layers
@@ -104,6 +104,16 @@ podvm create --bundle "$BUNDLE" h < /dev/null > /dev/null 2>&1
 ok 'and so does one behind it' sh -c "! podvm --root $ROOT start h 2> $WORK/err &&
 	grep -q '/hooks/poststart/0: /bin/sh: exit status 5' $WORK/err"
 wait_for 10 sh -c "podvm --root $ROOT state h | grep -q stopped"
+podvm delete h
+
+# A program that is there, and that the kernel refuses
+printf '#!/no/interpreter\n' > "$told/refused"
+chmod 755 "$told/refused"
+bundle_config h "$IN_NETNS | $MEMBER | $TOLD" /told/refused
+podvm create --bundle "$BUNDLE" h < /dev/null > "$WORK/out" 2>&1
+ok 'a program that the kernel refuses is started' podvm start h
+wait_for 10 sh -c "podvm --root $ROOT state h | grep -q stopped"
+ok 'and its end says why' is "$(cat "$WORK/out")" 'exec /told/refused: no such file or directory'
 podvm delete h
 rm -f "$told"/*
 

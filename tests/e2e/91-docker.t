@@ -57,6 +57,8 @@ state() { docker inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.Stat
 
 runs() {
 	section run || return 0
+	printf '#!/no/interpreter\n' > "$WORK/disk/refused"
+	chmod 755 "$WORK/disk/refused"
 	step 'run: what it was given' run --rm --network none --hostname inside --user 1000:1000 --group-add 7 --env A=b \
 		--workdir /home --cap-drop ALL --cap-add CHOWN --read-only --tmpfs /scratch:size=1m,mode=1777 --memory 64m \
 		--cpus 0.5 --pids-limit 50 --ulimit nofile=100:200 --shm-size 2m --security-opt no-new-privileges \
@@ -71,6 +73,7 @@ runs() {
 	step 'run: standard input' feed hello docker run --runtime "$RUNTIME" --rm -i --network none base sh -c 'read x; echo "got $x"'
 	step 'run: no such program' reason run --rm --network none base no-such-program
 	step 'run: not a program' reason run --rm --network none base /etc/passwd
+	step 'run: no interpreter' run --rm --network none -v "$WORK/disk/refused:/refused" base /refused
 	step 'run: a signal of its own' run --rm --network none base sh -c 'kill -9 $$; echo alive'
 	step 'run: out of memory' sh -c 'docker run --runtime "$1" --name one --network none --memory 16m base sh -c "x=x; while :; do x=\$x\$x; done"; docker inspect --format "{{.State.ExitCode}} {{.State.OOMKilled}}" one; docker rm one' - "$RUNTIME"
 	step 'run -it' "$ON_PTY" 40x100 'ready\r\n' 'hello\r' -- docker run --runtime "$RUNTIME" --rm -it --network none base \
