@@ -31,7 +31,8 @@ if ! grep -q . /sys/fs/cgroup/cgroup.controllers 2> /dev/null &&
 fi
 
 native_begin
-trap 'umount -R -l "$WORK/disk"; native_end' EXIT
+# With the status that it had, which native_end gives back.
+trap 'rc=$?; set +e; umount -R -l "$WORK/disk"; rmdir "/sys/fs/cgroup/${LIFE:-}" 2> /dev/null; (exit $rc); native_end' EXIT
 ROOT=$WORK/state
 mkdir "$WORK/disk"
 mount -t tmpfs podvm-life "$WORK/disk"
@@ -42,7 +43,8 @@ cat > "$WORK/podvm.json" <<-END
 	  "layerCache": "off", "relay": "off", "writeBack": "off", "bootTimeoutMs": 20000 }
 END
 export PODVM_CONFIG="$WORK/podvm.json"
-# Of the cgroups ours alone are compared: others of this machine come and go.
+# Of the cgroups ours alone are compared: others of this machine come and go. The pods'
+# common parent is nobody's: who finds it in use leaves it, so we remove it.
 LIFE=podvm-life.${WORK##*.}
 export LIFE
 CG='.root.readonly = true | .linux.cgroupsPath = "/" + $ENV.LIFE + "/" + $ENV.ID'
