@@ -32,9 +32,9 @@ section() {
 
 # What is different each time and says nothing: ids, times, the runtime's own name.
 normal() {
-	sed -E -e 's/\<[0-9a-f]{64}\>/ID/g; s/\<[0-9a-f]{12}\>/SHORT-ID/g' \
+	sed -E -e 's/\<[0-9a-f]{63,64}\>/ID/g; s/\<[0-9a-f]{12}\>/SHORT-ID/g' \
 		-e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?( ?[-+][0-9:]{4,5}( UTC)?|Z)?/TIME/g' \
-		-e "s|\\<$RUNTIME\\>|RUNTIME|g" "$@"
+		-e "s|$WORK|WORK|g; s|\\<$RUNTIME\\>|RUNTIME|g" "$@"
 }
 
 # step NAME COMMAND... - one command of the script, without standard input
@@ -77,10 +77,23 @@ compare() {
 	done
 }
 
-# explanation STEP - of the list of differences
+# explanation STEP - of the list of differences: of the line that names this step, and not
+# one with a longer name ("stats" and "stats: limit")
 explanation() {
-	[ ! -e "$DIFFERENCES" ] || awk -v step="$1: " \
-		'index($0, step) == 1 { print substr($0, length(step) + 1); exit }' "$DIFFERENCES"
+	[ ! -e "$DIFFERENCES" ] || head -qn 1 -- "$WORK/steps/$REFERENCE"/* |
+		awk -v step="$1" -v list="$DIFFERENCES" '
+			length($0) > length(step) && index($0, step) == 1 { longer[$0] }
+			END {
+				while ((getline line < list) > 0) {
+					found = index(line, step ": ") == 1
+					for (name in longer)
+						found = found && index(line, name ": ") != 1
+					if (found) {
+						print substr(line, length(step) + 3)
+						exit
+					}
+				}
+			}'
 }
 
 # compared - one point for each step

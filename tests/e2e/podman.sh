@@ -29,8 +29,12 @@ podman_begin() {
 	podman_image base
 }
 
-# podman_image NAME - a layer of make_layers
-podman_image() { tar -C "$WORK/disk/layers/$1" -c . | podman import - "$1" > /dev/null 2>&1; }
+# podman_image NAME [OPTION...] - a layer of make_layers; options of podman import
+podman_image() {
+	podman_name=$1
+	shift
+	tar -C "$WORK/disk/layers/$podman_name" -c . | podman import "$@" - "$podman_name" > /dev/null 2>&1
+}
 
 podman_end() {
 	umount "$WORK/disk/graph/overlay" 2> /dev/null || :
