@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -252,6 +253,7 @@ int supervisor_main(const char *root, const char *pod, const char *bundle, bool 
 
 	log_open(2, LOG_LEVEL_INFO, false);
 	signal(SIGPIPE, SIG_IGN); /* who started us may be gone */
+	prctl(PR_SET_NAME, "podvm-pod", 0, 0, 0); /* not "exe", by which it was started */
 	p.root = root;
 	p.systemd = systemd;
 	p.rootfd = p.podsfd = p.dirfd = p.netns_fd = p.cgroup_fd = p.listen_fd = p.signal_fd = -1;

@@ -95,6 +95,7 @@ snap > "$WORK/before"
 ok 'a container runs, and its end is its own' exits 7 podvm run --bundle "$WORK/disk/said" said < /dev/null
 up one
 ok "ps(1) and engines call its process by its name" is "$(cat "/proc/$(podvm state one | jq .pid)/comm")" podvm-shim
+ok "and the pod's" is "$(cat "/proc/$(pgrep -f '^podvm.*superviso[r]')/comm")" podvm-pod
 ok 'exec' podvm exec one true
 ok 'exec, with its exit status' exits 3 podvm exec one exit 3
 podvm kill one TERM
