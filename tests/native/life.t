@@ -119,7 +119,10 @@ dies() {
 	: > "$WORK/engine.log"
 	podvm --log "$WORK/engine.log" create --bundle "$WORK/disk/one" one < /dev/null > /dev/null 2>&1
 	podvm start one
+	shim=$(podvm state one | jq .pid)
 	kill "-$2" "$(victim "$1")"
+	# By itself, with its word: a command that finds a dead supervisor would end it.
+	wait_for 20 sh -c "! kill -0 $shim" || return
 	wait_for 20 stopped one || return
 	is "$(podvm state one | jq -r '.annotations["io.podvm.ended"] // ""')" "$3" || return
 	[ -z "$4" ] || wait_for 20 grep -q "container one: $4" "$WORK/engine.log" || return
