@@ -41,13 +41,14 @@ clean() {
 	diff "$WORK/before" "$WORK/after"
 }
 
+life # the first one reads programs and kernel, which those below find in memory
 start=$(ms)
 life
 span=$(($(ms) - start))
 echo "# an undisturbed life takes $span ms"
 
 # A moment before the victim's birth waits for the birth; one after its end
-# misses, and is drawn again.
+# misses, and is drawn again: lives are shorter than that.
 killed=0
 draws=0
 while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 4)) ]; do
@@ -69,6 +70,7 @@ while [ $killed -lt "$ROUNDS" ] && [ $draws -lt $((ROUNDS * 4)) ]; do
 	else
 		wait $life
 		echo "# $who had gone after $delay ms"
+		span=$delay
 	fi
 done
 tap_end
