@@ -412,12 +412,15 @@ static struct {
 static void run_row(size_t i, const char *place)
 {
 	struct netpod t;
+	int status;
 
 	netpod_start(&t, place);
 	/* Neighbours are known, as on a pod that has been working. */
 	kit_run("ping -q -c 1 -W 5 10.1.0.2 >&2 && ping -q -c 1 -W 5 2001:db8::2 >&2");
 	break_it(&t, rows[i].where, rows[i].command);
-	_exit(netpod_status(trace(&t, rows[i].args)));
+	status = netpod_status(trace(&t, rows[i].args));
+	netpod_end(&t);
+	_exit(status);
 }
 
 static void run_rows(void)
