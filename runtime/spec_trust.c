@@ -30,6 +30,7 @@
 #include <sys/stat.h>
 
 #include "lib/mem.h"
+#include "lib/str.h"
 #include "runtime/spec_impl.h"
 #include "runtime/trust.h"
 
@@ -53,7 +54,7 @@ static bool is_own(const char *own, const char *path)
 /* Whether @path leads to the host's namespace @own and not to a pod's. */
 static bool is_host(const char *own, bool member, const char *path)
 {
-	if (member && !strncmp(path, "/proc/", strlen("/proc/")))
+	if (member && str_starts(path, "/proc/"))
 		return false;
 	return is_own(own, path);
 }
