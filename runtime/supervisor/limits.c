@@ -95,7 +95,7 @@ static int carry_out(struct pod *p, struct container *c, const struct spec_updat
 	rc = send_files(p, c, u, e);
 	if (rc < 0)
 		c->limits = before;
-	else
+	else if (c->limits.shares != before.shares)
 		place_weight(p, c);
 	pod_resize_shrink(p);
 	return rc;
