@@ -100,7 +100,7 @@ class Pod:
         self.create(name, *command, **config)
         self.start(name)
 
-    def exec(self, name, *command, timeout=600):
+    def exec(self, name, *command, timeout=0):
         r = cri.call("ExecSync", container_id=self.ids[name], cmd=list(command), timeout=timeout)
         return f"out: {r['stdout'].decode()}err: {r['stderr'].decode()}code: {r['exit_code']}"
 
