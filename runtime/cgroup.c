@@ -172,25 +172,23 @@ int cgroup_open(const struct cgroup_host *h, const char *path, int *ret_fd, stru
 	return 0;
 }
 
-static void enable_one(const char *dir)
+static void enable_one(const char *dir, const char *controller)
 {
-	static const char *const controllers[] = { "+cpu", "+memory" };
-	char file[DIR_BYTES + 32];
-	size_t i;
+	char file[DIR_BYTES + 32], text[32];
 
 	snprintf(file, sizeof(file), "%s/cgroup.subtree_control", dir);
-	/* One that cannot be had must not keep the other off; cgroup_set() tells. */
-	for (i = 0; i < ARRAY_LEN(controllers); i++)
-		file_write(AT_FDCWD, file, controllers[i], NULL);
+	snprintf(text, sizeof(text), "+%s", controller);
+	file_write(AT_FDCWD, file, text, NULL);
 }
 
 /**
- * cgroup_enable() - let what is below a cgroup have limits; of version 1 it has
+ * cgroup_enable() - let what is below a cgroup have limits of a controller; of version 1 it has
  * @parents: also what is beside it and its parents
  *
  * Where the host does not let us, cgroup_set() finds no file.
  */
-void cgroup_enable(const struct cgroup_host *h, const char *path, bool parents)
+void cgroup_enable(const struct cgroup_host *h, const char *path, const char *controller,
+		   bool parents)
 {
 	char dir[DIR_BYTES];
 	char *s;
@@ -199,10 +197,25 @@ void cgroup_enable(const struct cgroup_host *h, const char *path, bool parents)
 		return;
 	for (s = dir + strlen(h->h[0].dir); parents && s; s = strchr(s + 1, '/')) {
 		*s = 0;
-		enable_one(dir);
+		enable_one(dir, controller);
 		*s = '/';
 	}
-	enable_one(dir);
+	enable_one(dir, controller);
+}
+
+/* The path of a controller's file: "memory.max". */
+static int file_of(const struct cgroup_host *h, const char *path, const char *name,
+		   char ret[DIR_BYTES + 32], struct err *e)
+{
+	const struct cgroup_hierarchy *in;
+	char controller[24];
+
+	snprintf(controller, sizeof(controller), "%.*s", (int)strcspn(name, "."), name);
+	in = cgroup_host_find(h, controller);
+	if (!in)
+		return err_set(e, ENOENT, "cgroup: no controller %s on this host", controller);
+	snprintf(ret, DIR_BYTES + 32, "%s%s/%s", in->dir, path, name);
+	return 0;
 }
 
 /**
@@ -214,18 +227,40 @@ void cgroup_enable(const struct cgroup_host *h, const char *path, bool parents)
 int cgroup_set(const struct cgroup_host *h, const char *path, const char *v2_file,
 	       const char *v1_file, uint64_t value, struct err *e)
 {
-	const char *name = h->unified ? v2_file : v1_file;
-	const struct cgroup_hierarchy *in;
-	char file[DIR_BYTES + 32], controller[24], text[24];
-	int rc;
+	char file[DIR_BYTES + 32], text[24];
+	int rc = file_of(h, path, h->unified ? v2_file : v1_file, file, e);
 
-	snprintf(controller, sizeof(controller), "%.*s", (int)strcspn(name, "."), name);
-	in = cgroup_host_find(h, controller);
-	if (!in)
-		return err_set(e, ENOENT, "cgroup: no controller %s on this host", controller);
-	snprintf(file, sizeof(file), "%s%s/%s", in->dir, path, name);
+	if (rc < 0)
+		return rc;
 	snprintf(text, sizeof(text), "%" PRIu64, value);
 	rc = file_write(AT_FDCWD, file, text, e);
+	return rc < 0 ? err_wrap(e, "cgroup") : 0;
+}
+
+/**
+ * cgroup_set_list() - set what a cgroup may use of processors or memory nodes
+ * @file: "cpuset.cpus" or "cpuset.mems"; both versions name them so
+ * @list: "": all that its parent has
+ *
+ * Return: 0; -ENOENT where the controller is not to be had; minus errno: the kernel does not
+ * know one of them, or the parent has none of them
+ */
+int cgroup_set_list(const struct cgroup_host *h, const char *path, const char *file,
+		    const char *list, struct err *e)
+{
+	char name[DIR_BYTES + 32], above[DIR_BYTES + 64];
+	_cleanup_free_ char *all = NULL;
+	int rc = file_of(h, path, file, name, e);
+
+	if (rc < 0)
+		return rc;
+	if (!*list && !h->unified) {
+		snprintf(above, sizeof(above), "%.*s/../%s", (int)(strrchr(name, '/') - name), name,
+			 file);
+		rc = file_read(AT_FDCWD, above, 4096, &all, NULL, e);
+	}
+	if (!rc)
+		rc = file_write(AT_FDCWD, name, *list ? list : all ? all : "\n", e);
 	return rc < 0 ? err_wrap(e, "cgroup") : 0;
 }
 
@@ -329,7 +364,7 @@ int cgroup_weigh(const struct cgroup_host *h, const struct cgroup *c, uint64_t c
 
 	if (c->unit[0])
 		return systemd_scope_weight(c->unit, cgroup_weight(cpu_shares), SYSTEMD_MS, e);
-	cgroup_enable(h, c->path, true);
+	cgroup_enable(h, c->path, "cpu", true);
 	rc = cgroup_set(h, c->path, "cpu.weight", "cpu.shares",
 			h->unified ? cgroup_weight(cpu_shares) : cpu_shares, e);
 	return rc == -ENOENT ? 0 : rc;

@@ -77,9 +77,12 @@ int cgroup_make(const struct cgroup_host *h, const char *path, struct journal *j
 		size_t *ret_from, struct err *e);
 int cgroup_enter(const struct cgroup_host *h, const char *path, pid_t pid, struct err *e);
 int cgroup_open(const struct cgroup_host *h, const char *path, int *ret_fd, struct err *e);
-void cgroup_enable(const struct cgroup_host *h, const char *path, bool parents);
+void cgroup_enable(const struct cgroup_host *h, const char *path, const char *controller,
+		   bool parents);
 int cgroup_set(const struct cgroup_host *h, const char *path, const char *v2_file,
 	       const char *v1_file, uint64_t value, struct err *e);
+int cgroup_set_list(const struct cgroup_host *h, const char *path, const char *file,
+		    const char *list, struct err *e);
 int cgroup_weigh(const struct cgroup_host *h, const struct cgroup *c, uint64_t cpu_shares,
 		 struct err *e);
 int cgroup_remove(const char *dir, bool wait, struct err *e);

@@ -2,6 +2,7 @@
 #ifndef RUNTIME_SPEC_H
 #define RUNTIME_SPEC_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -73,12 +74,14 @@ struct spec_hooks {
  * struct spec_limits - what the container's own limits say about the VM's size
  * @memory_bytes: linux.resources.memory.limit; 0: none
  * @quota_us, @period_us, @shares: of linux.resources.cpu; 0: none
+ * @cpus, @mems: of linux.resources.cpu: processors and memory nodes of the host; none: all
  */
 struct spec_limits {
 	uint64_t memory_bytes;
 	uint64_t quota_us;
 	uint64_t period_us;
 	uint64_t shares;
+	cpu_set_t cpus, mems;
 };
 
 /**

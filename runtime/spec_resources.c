@@ -11,6 +11,10 @@
  * Huge pages: the guest's kernel reserves none, so the limit 0, which kubelet
  * always sends, holds by itself; another one cannot be given.
  *
+ * Processors and memory nodes (cpus, mems) are the host's, as engines and kubelet's CPU
+ * manager number them; the guest has none of these numbers. The machine runs on what its
+ * containers may use together (supervisor/grow.c).
+ *
  * Sources: OCI runtime-spec 1.2, config-linux.md "Control groups"; Kubernetes
  * KEP-2254 (conversions of cpu.shares and blkio.weight); Linux
  * Documentation/admin-guide/cgroup-v2.rst.
@@ -21,6 +25,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/cpus.h"
 #include "lib/mem.h"
 #include "runtime/spec_impl.h"
 
@@ -164,19 +169,22 @@ static int cpu_max(Podvm__ContainerCreate *c, const struct jnode *cpu,
 	return rc;
 }
 
-/* A list of numbers and ranges: what the kernel parses for cpuset files. */
-static int cpuset(Podvm__ContainerCreate *c, const struct jnode *cpu,
-		  const char *key, const char *file, struct err *e)
+/* Of the host, so that the guest is not told. */
+static int set_of(const struct jnode *n, const char *key, const char *list, cpu_set_t *ret,
+		  struct err *e)
+{
+	if (*list && cpus_parse(list, ret) < 0)
+		return json_fail(n, key, e, "%s: must be a list such as 0-3,8, below %d",
+				 SPEC_Q(list), CPU_SETSIZE);
+	return 0;
+}
+
+static int cpuset(const struct jnode *cpu, const char *key, cpu_set_t *ret, struct err *e)
 {
 	const char *list;
 	int rc = json_str(cpu, key, &list, e);
 
-	if (rc <= 0 || !*list)
-		return rc < 0 ? rc : 0;
-	if (list[strspn(list, "0123456789,-")] || strlen(list) > 4000)
-		return json_fail(cpu, key, e, "%s: must be a list such as 0-3,8",
-				 SPEC_Q(list));
-	return spec_kv(&c->cgroup, &c->n_cgroup, file, list, e);
+	return rc <= 0 ? rc : set_of(cpu, key, list, ret, e);
 }
 
 static int cpu(Podvm__ContainerCreate *c, const struct jnode *n,
@@ -213,8 +221,8 @@ static int cpu(Podvm__ContainerCreate *c, const struct jnode *n,
 	if (!rc)
 		rc = cpu_max(c, &m, l, e);
 	if (!rc)
-		rc = cpuset(c, &m, "cpus", "cpuset.cpus", e);
-	return rc ? rc : cpuset(c, &m, "mems", "cpuset.mems", e);
+		rc = cpuset(&m, "cpus", &l->cpus, e);
+	return rc ? rc : cpuset(&m, "mems", &l->mems, e);
 }
 
 static int pids(Podvm__ContainerCreate *c, const struct jnode *n,
@@ -305,7 +313,23 @@ static int network(const struct jnode *n, struct err *e)
 	return rc ? rc : spec_refuse(&net, priorities, 1, e);
 }
 
-static int unified(Podvm__ContainerCreate *c, const struct jnode *n,
+static int unified_one(Podvm__ContainerCreate *c, const struct jnode *n, const char *value,
+		       struct spec_limits *l, struct err *e)
+{
+	if (!strcmp(n->key, "cpuset.cpus"))
+		return set_of(n, NULL, value, &l->cpus, e);
+	if (!strcmp(n->key, "cpuset.mems"))
+		return set_of(n, NULL, value, &l->mems, e);
+	if (str_starts(n->key, "cpuset."))
+		return json_fail(n, NULL, e, "not supported: the host's processors are the whole "
+				 "pod's; leave it out");
+	if (str_starts(n->key, "cgroup."))
+		return json_fail(n, NULL, e, "not supported: the pod's agent owns this file; leave "
+				 "it out");
+	return spec_kv(&c->cgroup, &c->n_cgroup, n->key, value, e);
+}
+
+static int unified(Podvm__ContainerCreate *c, const struct jnode *n, struct spec_limits *l,
 		   struct err *e)
 {
 	struct jnode map, el;
@@ -328,10 +352,7 @@ static int unified(Podvm__ContainerCreate *c, const struct jnode *n,
 		if (el.key[len] || !strchr(el.key, '.') || el.key[0] == '.')
 			return json_fail(&el, NULL, e, "not the name of a cgroup v2 "
 					 "file");
-		if (str_starts(el.key, "cgroup."))
-			return json_fail(&el, NULL, e, "not supported: the pod's "
-					 "agent owns this file; leave it out");
-		rc = spec_kv(&c->cgroup, &c->n_cgroup, el.key, value, e);
+		rc = unified_one(c, &el, value, l, e);
 		if (rc < 0)
 			return rc;
 	}
@@ -516,7 +537,7 @@ static int limits(Podvm__ContainerCreate *c, const struct jnode *n,
 		rc = network(&r, e);
 	if (!rc)
 		rc = rules(c, &r, e);
-	return rc ? rc : unified(c, &r, e);
+	return rc ? rc : unified(c, &r, l, e);
 }
 
 /**

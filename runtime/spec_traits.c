@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/personality.h>
 
+#include "lib/cpus.h"
 #include "lib/mem.h"
 #include "runtime/spec_impl.h"
 
@@ -25,8 +26,6 @@
 #define PRIORITY_MAX 99
 #define IO_LEVEL_MAX 7
 
-/* What a set of processors has room for in the agent (CPU_SETSIZE). */
-#define CPUS_MAX 1024
 
 struct word {
 	const char *name;
@@ -210,54 +209,24 @@ static int io_priority(const struct jnode *n, Podvm__Process *p, struct err *e)
 	return 0;
 }
 
-static int add_cpus(const char *from, const char *to, bool seen[CPUS_MAX])
-{
-	char first[8], last[8];
-	uint64_t a, b;
-	size_t dash = strcspn(from, "-");
-	size_t len = (size_t)(to - from), n = dash < len ? dash : len;
-
-	if (n >= sizeof(first) || len - n >= sizeof(last))
-		return -EINVAL;
-	memcpy(first, from, n);
-	first[n] = 0;
-	memcpy(last, from + n, len - n);
-	last[len - n] = 0;
-	if (parse_u64(first, &a) < 0 || (len > n && parse_u64(last + 1, &b) < 0))
-		return -EINVAL;
-	if (len == n)
-		b = a;
-	if (a > b || b >= CPUS_MAX)
-		return -EINVAL;
-	for (; a <= b; a++)
-		seen[a] = true;
-	return 0;
-}
-
-/* A list as cpuset(7) has it. */
 static int cpu_list(const struct jnode *n, const char *key, uint32_t **ret, size_t *ret_n,
 		    struct err *e)
 {
-	bool seen[CPUS_MAX] = { false };
-	const char *text, *end;
+	const char *text;
+	cpu_set_t set;
 	uint32_t i;
 	int rc = json_str(n, key, &text, e);
 
 	if (rc <= 0 || !*text)
 		return rc < 0 ? rc : 0;
-	for (;; text = end + 1) {
-		end = strchrnul(text, ',');
-		if (add_cpus(text, end, seen) < 0)
-			return json_fail(n, key, e, "must be a list such as 0-3,7 of processors of "
-					 "the pod's machine, below %d", CPUS_MAX);
-		if (!*end)
-			break;
-	}
-	*ret = mem_new_n(uint32_t, CPUS_MAX);
+	if (cpus_parse(text, &set) < 0)
+		return json_fail(n, key, e, "must be a list such as 0-3,7 of processors of "
+				 "the pod's machine, below %d", CPU_SETSIZE);
+	*ret = mem_new_n(uint32_t, CPU_SETSIZE);
 	if (!*ret)
 		return err_set(e, ENOMEM, "out of memory");
-	for (i = 0; i < CPUS_MAX; i++)
-		if (seen[i])
+	for (i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &set))
 			(*ret)[(*ret_n)++] = i;
 	return 0;
 }

@@ -13,6 +13,9 @@
  * that asks for nothing. A pod that says how large it is has counted them already, and
  * its infra container needs nothing. Containers that have ended count no more.
  *
+ * It runs on the host's processors and memory nodes that its containers name together (cpus,
+ * mems), and on all when one of them names none.
+ *
  * Limits are no reservations, so their sum may be more than the machine can have, as it
  * may on a host: it has the most that it can, then. A limit that is by itself beyond
  * that could never be reached and is refused.
@@ -50,6 +53,12 @@ static uint64_t processors(uint64_t thousandths)
 	return thousandths / 1000 + (thousandths % 1000 != 0);
 }
 
+static void add_set(cpu_set_t *all, bool *any, const cpu_set_t *set)
+{
+	*any |= !CPU_COUNT(set);
+	CPU_OR(all, all, set);
+}
+
 /**
  * grow_add() - one more container that needs something
  * @l:     its limits
@@ -61,6 +70,10 @@ void grow_add(struct grow_need *n, const struct spec_limits *l, bool infra)
 	n->milli = num_sum(n->milli, milli(l));
 	n->rest_memory |= !l->memory_bytes && !infra;
 	n->rest_vcpus |= !l->quota_us && !infra;
+	if (infra)
+		return;
+	add_set(&n->cpus, &n->any_cpu, &l->cpus);
+	add_set(&n->mems, &n->any_mem, &l->mems);
 }
 
 /**
@@ -82,6 +95,11 @@ void grow_plan(const struct grow_base *b, const struct grow_need *n, struct grow
 		vcpus = b->vcpus_max;
 	ret->memory_bytes = memory > b->memory_bytes ? memory : b->memory_bytes;
 	ret->vcpus = vcpus > b->vcpus ? (uint32_t)vcpus : b->vcpus;
+	ret->cpus = ret->mems = (cpu_set_t){ 0 };
+	if (!n->any_cpu)
+		ret->cpus = n->cpus;
+	if (!n->any_mem)
+		ret->mems = n->mems;
 }
 
 /**
@@ -159,8 +177,10 @@ static int wait_plugged(struct pod *p, struct err *e)
 static int grow(struct pod *p, const struct grow_plan *want, struct err *e)
 {
 	uint32_t online = 0;
-	int rc = 0;
+	int rc = place_cpus(p, &want->cpus, &want->mems, e);
 
+	if (rc < 0)
+		return rc;
 	if (want->memory_bytes > p->memory_bytes) {
 		rc = machine_set_memory(p, want->memory_bytes, e);
 		if (!rc)
@@ -227,6 +247,8 @@ void pod_resize_shrink(struct pod *p)
 	if (p->dead || p->vmm.sock < 0 || !p->containers)
 		return;
 	plan(p, &want);
+	if (place_cpus(p, &want.cpus, &want.mems, &e) < 0)
+		log_warn("pod %s: shrink: %s", p->id, e.text);
 	if (want.memory_bytes < p->memory_bytes && machine_set_memory(p, want.memory_bytes, &e) < 0)
 		log_warn("pod %s: shrink: %s", p->id, e.text);
 	if (want.vcpus < p->vcpus_now && machine_set_vcpus(p, want.vcpus, &online, &e) < 0)

@@ -26,15 +26,23 @@ struct grow_base {
  * @memory_bytes: their limits
  * @milli:        their quotas, thousandths of a processor
  * @rest_memory, @rest_vcpus: one has no limit
+ * @cpus, @mems: the host's, of those that name some; @any_cpu, @any_mem: one names none
  */
 struct grow_need {
 	uint64_t memory_bytes, milli;
 	bool rest_memory, rest_vcpus;
+	cpu_set_t cpus, mems;
+	bool any_cpu, any_mem;
 };
 
+/**
+ * struct grow_plan - what a machine shall have
+ * @cpus, @mems: the host's that it may run on; empty: all
+ */
 struct grow_plan {
 	uint64_t memory_bytes;
 	uint32_t vcpus;
+	cpu_set_t cpus, mems;
 };
 
 void grow_add(struct grow_need *n, const struct spec_limits *l, bool infra);

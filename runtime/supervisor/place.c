@@ -6,7 +6,8 @@
  *
  *	the pod's place      CPU weight by the pod's shares, or those of its only container
  *	  supervisor
- *	  vmm                memory: what the machine has, and the monitor's own
+ *	  vmm                memory: what the machine has, and the monitor's own; processors
+ *	                     and memory nodes that its containers name
  *	a container's place  shims of it and of its execs; no limits: the guest has them
  *
  * The monitor's memory is limited so that one that was taken over cannot use up the
@@ -23,6 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/cpus.h"
 #include "lib/log.h"
 #include "runtime/supervisor/supervisor.h"
 
@@ -65,7 +67,8 @@ int place_pod(struct pod *p, const struct spec *spec, struct err *e)
 	    (rc = cgroup_make(&p->cgroups, monitor, p->journal, NULL, e)) < 0)
 		return rc;
 	/* What is above a scope is systemd's to set. */
-	cgroup_enable(&p->cgroups, p->cgroup.path, !p->systemd);
+	cgroup_enable(&p->cgroups, p->cgroup.path, "cpu", !p->systemd);
+	cgroup_enable(&p->cgroups, p->cgroup.path, "memory", !p->systemd);
 	return p->cgroups.unified ? cgroup_open(&p->cgroups, monitor, &p->cgroup_fd, e) : 0;
 }
 
@@ -97,6 +100,40 @@ void place_limit(struct pod *p, uint64_t bytes)
 	if (cgroup_set(&p->cgroups, monitor, "memory.max", "memory.limit_in_bytes",
 		       bytes + MONITOR_BYTES + bytes / MONITOR_SHARE, &e) < 0)
 		log_info("pod %s: the monitor's memory is not limited: %s", p->id, e.text);
+}
+
+static int place_list(struct pod *p, const char *file, const cpu_set_t *set, cpu_set_t *now,
+		      struct err *e)
+{
+	char monitor[PATH_MAX], text[CPUS_TEXT_BYTES];
+	int rc;
+
+	if (CPU_EQUAL(set, now) || !p->cgroup.begun)
+		return 0;
+	rc = leaf(p, "vmm", monitor, e);
+	if (rc < 0)
+		return rc;
+	cpus_text(set, text);
+	cgroup_enable(&p->cgroups, p->cgroup.path, "cpuset", !p->systemd);
+	rc = cgroup_set_list(&p->cgroups, monitor, file, text, e);
+	if (rc < 0)
+		return err_wrap(e, "/linux/resources/cpu/%s: %s", file + strlen("cpuset."), text);
+	*now = *set;
+	pod_stamp(p, 0, "%s of the monitor: %.200s", file, *text ? text : "all");
+	return 0;
+}
+
+/**
+ * place_cpus() - the host's processors and memory nodes that the machine runs on
+ * @cpus, @mems: empty: all that the pod's place has
+ *
+ * Return: 0; minus errno, naming the field: one of them may have been set
+ */
+int place_cpus(struct pod *p, const cpu_set_t *cpus, const cpu_set_t *mems, struct err *e)
+{
+	int rc = place_list(p, "cpuset.cpus", cpus, &p->cpus_now, e);
+
+	return rc < 0 ? rc : place_list(p, "cpuset.mems", mems, &p->mems_now, e);
 }
 
 /**

@@ -224,6 +224,7 @@ struct pod {
 	uint64_t overhead_bytes;	/* of its memory, what is for the guest itself */
 	uint64_t rest_bytes;		/* for all containers without a limit; as rest_vcpus */
 	uint32_t rest_vcpus;
+	cpu_set_t cpus_now, mems_now;	/* of the host, that the monitor may use; none: all */
 	uint64_t by_hand_bytes;		/* an operator's word; 0: none; as by_hand_vcpus */
 	uint32_t by_hand_vcpus;
 	struct watchdog *watchdog;	/* owned; NULL: there is none */
@@ -281,6 +282,7 @@ void oom_tell(const struct container *c);
 int place_pod(struct pod *p, const struct spec *spec, struct err *e);
 int place_monitor(struct pod *p, struct err *e);
 void place_limit(struct pod *p, uint64_t bytes);
+int place_cpus(struct pod *p, const cpu_set_t *cpus, const cpu_set_t *mems, struct err *e);
 void place_weight(struct pod *p, const struct container *c);
 int place_shim(struct pod *p, struct container *c, pid_t pid, struct err *e);
 void place_container_end(struct pod *p, struct container *c);

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2016 # $ is for the shell in the container
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 16
+plan 20
 
 story_begin
 make_layers
@@ -27,10 +27,20 @@ ok 'the pod on the host has the weight of its only container' is \
 	"$(cat /sys/fs/cgroup/podvm/podvm-one/cpu.weight)" 39
 podvm state one | jq -c '.resources | [.memory.limit, .cpu.quota, .cpu.period, .pids.limit]' > "$WORK/limits"
 ok 'state has them' is "$(cat "$WORK/limits")" '[50331648,20000,200000,40]'
-# Memory is written before the processors, which the guest does not have.
-podvm update --memory 64M --cpuset-cpus 4000 one 2> "$WORK/err" || echo refused >> "$WORK/err"
-ok 'what the guest refuses is told' grep -q 'cpuset.cpus' "$WORK/err"
+# The guest takes the memory before it finds that it has no such file.
+podvm update --resources - one 2> "$WORK/err" << 'X' || echo refused >> "$WORK/err"
+{"memory":{"limit":67108864},"unified":{"nothing.max":"1"}}
+X
+ok 'what the guest refuses is told' grep -q 'nothing.max' "$WORK/err"
 ok 'and leaves all as it was' is "$(has) $(podvm state one | jq -c .resources.memory.limit)" "$new 50331648"
+
+# Processors are the host's: the machine runs on those that its containers name together.
+vmm=/sys/fs/cgroup/podvm/podvm-one/vmm
+ok 'update names processors of the host' podvm update --cpuset-cpus 0 --cpuset-mems 0 one
+ok 'the machine runs on them' is "$(cat $vmm/cpuset.cpus $vmm/cpuset.mems | xargs)" '0 0'
+podvm update --cpuset-cpus 1000 one 2> "$WORK/err" || echo refused >> "$WORK/err"
+ok 'those that the host does not have are told' grep -q '/linux/resources/cpu/cpus: 1000: ' "$WORK/err"
+ok 'and leave all as it was' is "$(cat $vmm/cpuset.cpus) $(podvm state one | jq -r .resources.cpu.cpus)" '0 0'
 
 # What it uses, and that it ran out of memory. Its own process is not the one to go.
 podvm update --cpu-quota -1 one

@@ -48,7 +48,7 @@ settings() {
 	section settings || return 0
 	step 'run: what it was given' run --hostname inside --user 1000:1000 --group-add 7 --env A=b --workdir /home \
 		--cap-drop ALL --cap-add CHOWN --read-only --tmpfs /scratch:size=1m,mode=1777 --memory 64m --cpus 0.5 \
-		--pids-limit 50 --ulimit nofile=100:200 --shm-size 2m --security-opt no-new-privileges --oom-score-adj 100 \
+		--pids-limit 50 --cpuset-cpus 0 --ulimit nofile=100:200 --shm-size 2m --security-opt no-new-privileges --oom-score-adj 100 \
 		--sysctl net.ipv4.ip_unprivileged_port_start=0 --add-host a.example:10.9.8.7 --dns 10.9.8.1 --umask 0027 \
 		base sh -c "$inside"
 	step 'run: its world' run base sh -c "$world"

@@ -61,7 +61,7 @@ runs() {
 	chmod 755 "$WORK/disk/refused"
 	step 'run: what it was given' run --rm --network none --hostname inside --user 1000:1000 --group-add 7 --env A=b \
 		--workdir /home --cap-drop ALL --cap-add CHOWN --read-only --tmpfs /scratch:size=1m,mode=1777 --memory 64m \
-		--cpus 0.5 --pids-limit 50 --ulimit nofile=100:200 --shm-size 2m --security-opt no-new-privileges \
+		--cpus 0.5 --cpuset-cpus 0 --pids-limit 50 --ulimit nofile=100:200 --shm-size 2m --security-opt no-new-privileges \
 		--oom-score-adj 100 --sysctl net.ipv4.ip_unprivileged_port_start=0 base sh -c 'id; hostname; pwd; echo "$A $HOME"
 			umask; ulimit -n; ulimit -Hn; grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status
 			for f in memory.max pids.max cpu.max; do echo "$f $(cat /sys/fs/cgroup/$f)"; done

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/cpus.h"
 #include "lib/err.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -380,6 +381,74 @@ START_TEST(log_on_a_full_disk)
 }
 END_TEST
 
+static const struct {
+	const char *list, *text;	/* NULL: none */
+} cpu_lists[] = {
+	{ "0", "0" },
+	{ "1023", "1023" },
+	{ "0-3,8", "0-3,8" },
+	{ "8,3,1-2,0,2", "0-3,8" },
+	{ "4-5", "4-5" },
+	{ "0-1023", "0-1023" },
+	{ "00-01", "0-1" },
+	{ "", NULL },
+	{ ",", NULL },
+	{ "0,", NULL },
+	{ ",0", NULL },
+	{ "-", NULL },
+	{ "1-", NULL },
+	{ "-1", NULL },
+	{ "2-1", NULL },
+	{ "1-2-3", NULL },
+	{ "1024", NULL },
+	{ "0-1024", NULL },
+	{ "18446744073709551616", NULL },
+	{ "0-18446744073709551615", NULL },
+	{ "0 1", NULL },
+	{ "all", NULL },
+	{ "0x1", NULL },
+	{ "1\n", NULL },
+};
+
+START_TEST(lists_of_processors)
+{
+	const cpu_set_t before = { { 5 } };
+	char text[CPUS_TEXT_BYTES];
+	cpu_set_t set = before;
+	int rc = cpus_parse(cpu_lists[_i].list, &set);
+
+	if (!cpu_lists[_i].text) {
+		ck_assert_int_eq(rc, -EINVAL);
+		ck_assert(CPU_EQUAL(&set, &before));
+		return;
+	}
+	ck_assert_int_eq(rc, 0);
+	cpus_text(&set, text);
+	ck_assert_str_eq(text, cpu_lists[_i].text);
+}
+END_TEST
+
+/* The longest text of all sets has its room. */
+START_TEST(lists_have_room)
+{
+	char text[CPUS_TEXT_BYTES];
+	cpu_set_t set, again;
+	int i;
+
+	CPU_ZERO(&set);
+	cpus_text(&set, text);
+	ck_assert_str_eq(text, "");
+	for (i = 0; i < CPU_SETSIZE; i++)
+		if (i % 3)
+			CPU_SET(i, &set);
+		else
+			CPU_CLR(i, &set);
+	cpus_text(&set, text);
+	ck_assert_int_eq(cpus_parse(text, &again), 0);
+	ck_assert(CPU_EQUAL(&set, &again));
+}
+END_TEST
+
 Suite *lib_err_str_suite(void)
 {
 	Suite *s = suite_create("lib_err_str");
@@ -397,6 +466,8 @@ Suite *lib_err_str_suite(void)
 	tcase_add_loop_test(t, mask, 0, ARRAY_LEN(masks));
 	tcase_add_test(t, copy);
 	tcase_add_test(t, listed);
+	tcase_add_loop_test(t, lists_of_processors, 0, ARRAY_LEN(cpu_lists));
+	tcase_add_test(t, lists_have_room);
 	tcase_add_test(t, buffer);
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(l, kit_dir_enter, kit_dir_leave);

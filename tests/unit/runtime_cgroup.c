@@ -520,17 +520,23 @@ START_TEST(cut_in_the_middle)
 }
 END_TEST
 
-static void read_limit(const struct cgroup_host *h, const char *controller, const char *file,
-		       char text[64])
+static void read_file(const struct cgroup_host *h, const char *controller, const char *path,
+		      const char *file, char text[64])
 {
 	const struct cgroup_hierarchy *in = cgroup_host_find(h, controller);
 	char name[PATH_MAX + 128];
 	char *all;
 
-	snprintf(name, sizeof(name), "%s%s/%s", in->dir, name_here("/a"), file);
+	snprintf(name, sizeof(name), "%s%s/%s", in->dir, path, file);
 	all = kit_get(name);
 	snprintf(text, 64, "%s", all);
 	free(all);
+}
+
+static void read_limit(const struct cgroup_host *h, const char *controller, const char *file,
+		       char text[64])
+{
+	read_file(h, controller, name_here("/a"), file, text);
 }
 
 /* Version 1, whose controllers are here if it is. */
@@ -579,6 +585,41 @@ START_TEST(limits_unified)
 	ck_assert_msg(!cgroup_end(&c, j, &e), "%s", e.text);
 	ck_assert_int_eq(journal_undo(j, undo, NULL, &e), 0);
 	ck_assert_uint_eq(places(h, name_here("")), 0);
+	journal_free(j);
+}
+END_TEST
+
+/* Processors: those of the parent until some are set, and again when none are. */
+START_TEST(lists)
+{
+	const struct cgroup_host *h = &hosts[_i];
+	struct cgroup c = { 0 };
+	char before[64], text[64];
+	struct journal *j = NULL;
+	struct err e = { 0 };
+	int rc;
+
+	ck_assert_int_eq(journal_open(AT_FDCWD, "j", &j, &e), 0);
+	ck_assert_int_eq(cgroup_of_container(name_here("/a"), "id", false, &c, &e), 0);
+	ck_assert_msg(!cgroup_begin(h, &c, "x", 1, 0, j, &e), "%s", e.text);
+	cgroup_enable(h, name_here(""), "cpuset", true);
+	rc = cgroup_set_list(h, c.path, "cpuset.cpus", "0", &e);
+	/* A controller that is another hierarchy's cannot be had here. */
+	ck_assert_msg(!rc || rc == -ENOENT, "%s", e.text);
+	if (!rc) {
+		read_limit(h, "cpuset", "cpuset.cpus", text);
+		ck_assert_str_eq(text, "0\n");
+		ck_assert_int_lt(cgroup_set_list(h, c.path, "cpuset.cpus", "1023", &e), 0);
+		read_limit(h, "cpuset", "cpuset.cpus", text);
+		ck_assert_str_eq(text, "0\n");
+		ck_assert_msg(!cgroup_set_list(h, c.path, "cpuset.cpus", "", &e), "%s", e.text);
+		read_limit(h, "cpuset", "cpuset.cpus", text);
+		read_file(h, "cpuset", name_here(""), "cpuset.cpus", before);
+		ck_assert_str_eq(text, h->unified ? "\n" : before);
+	}
+	ck_assert_int_eq(cgroup_set_list(h, c.path, "x.cpus", "0", &e), -ENOENT);
+	ck_assert_msg(!cgroup_end(&c, j, &e), "%s", e.text);
+	ck_assert_int_eq(journal_undo(j, undo, NULL, &e), 0);
 	journal_free(j);
 }
 END_TEST
@@ -677,6 +718,7 @@ Suite *runtime_cgroup_suite(void)
 		tcase_add_loop_test(t, ends_busy, i, i + 1);
 		tcase_add_loop_test(t, dying, i, i + 1);
 		tcase_add_loop_test(t, cut_in_the_middle, i, i + 1);
+		tcase_add_loop_test(t, lists, i, i + 1);
 	}
 	if (hosts[0].n)
 		tcase_add_test(t, limits);

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/cpus.h"
 #include "lib/fd.h"
 #include "lib/mem.h"
 #include "lib/str.h"
@@ -310,8 +311,8 @@ static const struct row honoured[] = {
 	{ "linux.resources.cpu.quota", RES("'cpu':{'quota':50000}"), "cgroup.cpu.max=50000 100000", NULL, NULL },
 	{ "linux.resources.cpu.period", RES("'cpu':{'period':50000}"), "cgroup.cpu.max=20000 50000", NULL, NULL },
 	{ "linux.resources.cpu.burst", RES("'cpu':{'burst':2000}"), "cgroup.cpu.max.burst=2000", NULL, NULL },
-	{ "linux.resources.cpu.cpus", RES("'cpu':{'cpus':'0'}"), "cgroup.cpuset.cpus=0", NULL, NULL },
-	{ "linux.resources.cpu.mems", RES("'cpu':{'mems':'0-0'}"), "cgroup.cpuset.mems=0-0", NULL, NULL },
+	{ "linux.resources.cpu.cpus", RES("'cpu':{'cpus':'0'}"), "cpus=0", NULL, NULL },
+	{ "linux.resources.cpu.mems", RES("'cpu':{'mems':'0-0'}"), "mems=0", NULL, NULL },
 	{ "linux.resources.cpu.idle", RES("'cpu':{'idle':1}"), "cgroup.cpu.idle=1", NULL, NULL },
 	{ "linux.resources.pids.limit", RES("'pids':{'limit':77}"), "cgroup.pids.max=77", NULL, NULL },
 	{ "linux.resources.blockIO.weight", RES("'blockIO':{'weight':1000}"), "cgroup.io.weight=10000", NULL, NULL },
@@ -319,6 +320,8 @@ static const struct row honoured[] = {
 	  RES("'hugepageLimits':[{'pageSize':'2MB','limit':0}],'pids':{'limit':3}"),
 	  "cgroup.pids.max=3", NULL, NULL },
 	{ "linux.resources.unified", RES("'unified':{'pids.max':'88'}"), "cgroup.pids.max=88", NULL, NULL },
+	{ "linux.resources.unified", RES("'unified':{'cpuset.cpus':'4,2-3'}"), "cpus=2-4", NULL, NULL },
+	{ "linux.resources.unified", RES("'unified':{'cpuset.mems':'1'}"), "mems=1", NULL, NULL },
 	{ "linux.sysctl", LINUX("'sysctl':{'net.core.somaxconn':'9'}"),
 	  "sysctl.net.core.somaxconn=9", NULL, NULL },
 	{ "linux.seccomp.defaultAction", SECCOMP("'defaultAction':'SCMP_ACT_LOG'"),
@@ -565,6 +568,15 @@ static const struct row refused[] = {
 	{ "linux.resources.rdma", RES("'rdma':{'mlx5':{'hcaHandles':1}}"),
 	  "/linux/resources/rdma: not supported: the host's RDMA devices are not in the pod's virtual machine; "
 	  "leave it out", "/linux/cgroup/rdma", NULL },
+	{ "linux.resources.cpu.cpus", RES("'cpu':{'cpus':'0-1024'}"),
+	  "/linux/resources/cpu/cpus: \"0-1024\": must be a list such as 0-3,8, below 1024", NULL, NULL },
+	{ "linux.resources.cpu.mems", RES("'cpu':{'mems':'x'}"),
+	  "/linux/resources/cpu/mems: \"x\": must be a list such as 0-3,8, below 1024", NULL, NULL },
+	{ "linux.resources.unified", RES("'unified':{'cpuset.cpus':'1-0'}"),
+	  "/linux/resources/unified/cpuset.cpus: \"1-0\": must be a list such as 0-3,8, below 1024", NULL, NULL },
+	{ "linux.resources.unified", RES("'unified':{'cpuset.cpus.partition':'root'}"),
+	  "/linux/resources/unified/cpuset.cpus.partition: not supported: the host's processors are the whole pod's; leave it out",
+	  NULL, NULL },
 	{ "linux.resources.unified", RES("'unified':{'cgroup.freeze':'1'}"),
 	  "/linux/resources/unified/cgroup.freeze: not supported: the pod's agent owns this file; leave it out",
 	  NULL, NULL },
@@ -676,9 +688,13 @@ static void add_pairs(struct strbuf *b, const char *name, Podvm__KeyValue **v, s
 static char *flat(const struct spec *s)
 {
 	const Podvm__ContainerCreate *c = s->create;
+	char cpus[CPUS_TEXT_BYTES], mems[CPUS_TEXT_BYTES];
 	struct strbuf b = { 0 };
 	size_t i;
 
+	cpus_text(&s->limits.cpus, cpus);
+	cpus_text(&s->limits.mems, mems);
+	strbuf_add(&b, "\ncpus=%s\nmems=%s", cpus, mems);
 	strbuf_add(&b, "\noci_version=%s\nrootfs=%s\ncgroups_path=%s\nnetns_path=%s\n",
 		   s->oci_version, s->rootfs, s->cgroups_path ? s->cgroups_path : "",
 		   s->netns_path ? s->netns_path : "");

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/cpus.h"
 #include "lib/mem.h"
 #include "runtime/supervisor/grow.h"
 #include "runtime/supervisor/supervisor.h"
@@ -89,6 +90,43 @@ START_TEST(plan)
 	ck_assert_msg(p.memory_bytes == plans[_i].mib * MIB, "%s: %llu MiB", plans[_i].what,
 		      (unsigned long long)p.memory_bytes >> 20);
 	ck_assert_msg(p.vcpus == plans[_i].vcpus, "%s: %u processors", plans[_i].what, p.vcpus);
+}
+END_TEST
+
+/* Processors of the host; "": one that names none. */
+static const struct {
+	const char *what, *c[3], *cpus;
+} sets[] = {
+	{ "no container", { NULL }, "" },
+	{ "one", { "1-2" }, "1-2" },
+	{ "what they name together", { "0", "4-5", "1,5" }, "0-1,4-5" },
+	{ "one names none", { "0", "" }, "" },
+};
+
+START_TEST(host_processors)
+{
+	const struct grow_base b = in_bytes((struct grow_base){ 256, 1024, 96, 160, 1, 4, 1 });
+	struct spec_limits infra = { 0 };
+	struct grow_need need = { 0 };
+	char text[CPUS_TEXT_BYTES];
+	struct grow_plan p;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_LEN(sets[_i].c) && sets[_i].c[i]; i++) {
+		struct spec_limits l = { 0 };
+
+		if (*sets[_i].c[i])
+			ck_assert(!cpus_parse(sets[_i].c[i], &l.cpus));
+		grow_add(&need, &l, false);
+	}
+	/* The pod's infra container says nothing of what the others may use. */
+	grow_add(&need, &infra, true);
+	CPU_SET(7, &infra.cpus);
+	grow_add(&need, &infra, true);
+	grow_plan(&b, &need, &p);
+	cpus_text(&p.cpus, text);
+	ck_assert_msg(!strcmp(text, sets[_i].cpus), "%s: %s", sets[_i].what, text);
+	ck_assert_int_eq(CPU_COUNT(&p.mems), 0);
 }
 END_TEST
 
@@ -343,6 +381,7 @@ Suite *runtime_size_suite(void)
 	TCase *t = tcase_create("plan");
 
 	tcase_add_loop_test(t, plan, 0, ARRAY_LEN(plans));
+	tcase_add_loop_test(t, host_processors, 0, ARRAY_LEN(sets));
 	tcase_add_loop_test(t, check, 0, ARRAY_LEN(checks));
 	suite_add_tcase(s, t);
 	t = tcase_create("machine");

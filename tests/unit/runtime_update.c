@@ -97,7 +97,11 @@ static const struct {
 	  "cpu.idle=0 cpu.weight=39", NULL },
 	{ "{\"cpu\":{\"idle\":1}}", "{\"cpu\":{\"idle\":0}}", "cpu.idle=0", NULL },
 	{ "{}", "{\"blockIO\":{\"weight\":500}}", "io.weight=4950", NULL },
-	{ "{}", "{\"cpu\":{\"cpus\":\"0-1\",\"mems\":\"0\"}}", "cpuset.cpus=0-1 cpuset.mems=0", NULL },
+	/* The host's: the guest has no file of them. */
+	{ "{}", "{\"cpu\":{\"cpus\":\"0-1\",\"mems\":\"0\"}}", "",
+	  "{\"cpu\":{\"cpus\":\"0-1\",\"mems\":\"0\"}}" },
+	{ "{\"unified\":{\"cpuset.cpus\":\"3\"}}", "{\"cpu\":{\"cpus\":\"0-1\"}}", "",
+	  "{\"unified\":{},\"cpu\":{\"cpus\":\"0-1\"}}" },
 	/* What is said by its name takes the place of an older file. */
 	{ "{\"memory\":{\"limit\":1048576},\"unified\":{\"memory.max\":\"2097152\",\"memory.high\":\"9\"}}",
 	  "{\"memory\":{\"limit\":4194304}}", "memory.max=4194304",
