@@ -323,6 +323,24 @@ static int note_boot(int dir, struct err *e)
 	return rc < 0 ? rc : file_replace(dir, "boot", boot, strlen(boot), 0600, e);
 }
 
+/* A pod that has a directory. Return: as pod_recover(), -ENOENT when it has none */
+static int recover(int rootfd, const char *pod, struct err *e)
+{
+	_cleanup_close_ int pods = -1, dir = -1, lock = -1;
+	int rc;
+
+	pods = state_pods_open(rootfd, e);
+	if (pods < 0)
+		return pods;
+	rc = take_lock(pods, pod, false, &dir, &lock, e);
+	if (rc <= 0)
+		return rc < 0 ? rc : 1;
+	rc = bury(rootfd, dir, pod, e);
+	if (!rc)
+		rc = dir_remove(pods, pod, e);
+	return rc < 0 ? rc : 0;
+}
+
 /**
  * pod_recover() - if a pod's supervisor is dead, undo what it left behind
  * @pod: id; one that never was is fine
@@ -332,28 +350,16 @@ static int note_boot(int dir, struct err *e)
  */
 int pod_recover(int rootfd, const char *pod, struct err *e)
 {
-	_cleanup_close_ int pods = -1, dir = -1, lock = -1, containers = -1;
+	_cleanup_close_ int containers = -1;
 	struct bury b;
-	int rc;
+	int rc = recover(rootfd, pod, e);
 
-	pods = state_pods_open(rootfd, e);
-	if (pods < 0)
-		return pods;
-	rc = take_lock(pods, pod, false, &dir, &lock, e);
-	if (rc == 0)
-		return 1;
-	if (rc == -ENOENT) {
-		bury_init(&b, rootfd, pod);
-		containers = state_containers_open(rootfd, e);
-		rc = containers < 0 ? containers : state_each(containers, end_shim, &b, e);
-		return rc < 0 ? rc : state_each(containers, bury_container, &b, e);
-	}
-	if (rc < 0)
+	if (rc != -ENOENT)
 		return rc;
-	rc = bury(rootfd, dir, pod, e);
-	if (!rc)
-		rc = dir_remove(pods, pod, e);
-	return rc < 0 ? rc : 0;
+	bury_init(&b, rootfd, pod);
+	containers = state_containers_open(rootfd, e);
+	rc = containers < 0 ? containers : state_each(containers, end_shim, &b, e);
+	return rc < 0 ? rc : state_each(containers, bury_container, &b, e);
 }
 
 /**
@@ -361,7 +367,9 @@ int pod_recover(int rootfd, const char *pod, struct err *e)
  *
  * The kernel closes what a dead supervisor had open one by one: its connections
  * may break before its lock is free, and a lock that is held may be that of a
- * new pod with the same id. So who holds it gets POD_SUCCESSOR_MS.
+ * new pod with the same id. So who holds it gets POD_SUCCESSOR_MS. A pod whose
+ * directory has gone ended in order: no record is left of it that would have to be
+ * looked for among those of all others.
  *
  * @sock: connection to its supervisor, borrowed
  *
@@ -380,9 +388,9 @@ int pod_wait_end(int rootfd, const char *pod, int sock, struct err *e)
 		return err_set(e, ETIMEDOUT, "pod %s does not end", pod);
 	end = clock_ms() + POD_SUCCESSOR_MS;
 	/* Its clean-up may have failed in the middle: then this goes on. */
-	while ((rc = pod_recover(rootfd, pod, e)) == 1 && clock_ms() < end)
+	while ((rc = recover(rootfd, pod, e)) == 1 && clock_ms() < end)
 		nanosleep(&pause, NULL);
-	return rc < 0 ? rc : 0;
+	return rc < 0 && rc != -ENOENT ? rc : 0;
 }
 
 /**
