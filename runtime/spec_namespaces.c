@@ -13,6 +13,9 @@
  *	  container   new; not network       the pod's own
  *
  * The sandbox's pid, ipc and uts are the pod's, since its containers join them.
+ * A container of a pod joins the pod's processes, which engines name by the sandbox's process.
+ * CRI-O names those of one other container (kubectl debug --target) by a file that holds the
+ * namespace of its process on the host, the shim's: that does not tell which container it is.
  * A path is not opened but for the network, whose interfaces become the VM's: it
  * must be a network namespace, and not the one that the engine runs in.
  *
@@ -20,7 +23,8 @@
  * virtual machine, but for cgroup, where the container sees the VM's hierarchy, and for
  * user and time, where it is the machine's. User and time are always new (spec_userns.c).
  *
- * Sources: OCI runtime-spec 1.2, config-linux.md "Namespaces"; ioctl_ns(2).
+ * Sources: OCI runtime-spec 1.2, config-linux.md "Namespaces"; ioctl_ns(2); CRI-O 1.13 to 1.32,
+ * SpecAddNamespaces().
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -148,6 +152,11 @@ static int sharing(struct spec *s, const struct jnode *n,
 		return json_fail(n, "path", e, "not supported: joining the %s "
 				 "namespace %s: only containers of one pod share "
 				 "namespaces", t->name, SPEC_Q(path));
+	if (path && pid && !str_starts(path, "/proc/"))
+		return json_fail(n, "path", e, "not supported: joining the processes that %s keeps, "
+				 "of one other container (kubectl debug --target): leave the target "
+				 "out, or have the pod's containers share all processes "
+				 "(shareProcessNamespace)", SPEC_Q(path));
 	if (path && t->type == PODVM__NAMESPACE__TYPE__TIME)
 		return json_fail(n, "path", e, "not supported: joining the time namespace %s: each "
 				 "container has its own; leave the path out", SPEC_Q(path));

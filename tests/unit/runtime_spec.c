@@ -865,6 +865,32 @@ START_TEST(test_pod_namespaces)
 }
 END_TEST
 
+/* The pod's processes are joined by the sandbox's; those that CRI-O keeps are one container's. */
+START_TEST(test_target)
+{
+	pid_t pid = netns_child();
+	struct json_object *o = asset(ASSETS "ok-spec-crio-container/config.json");
+	char netns[64];
+	struct err e = { 0 };
+	struct spec *s = NULL;
+
+	snprintf(netns, sizeof(netns), "\"/proc/%d/ns/net\"", pid);
+	patch(o, "/linux/namespaces/1/path", netns);
+	patch(o, "/linux/namespaces/0/path", "\"/var/run/pidns/pid2458162720\"");
+	ck_assert_int_eq(load(o, &s, &e), -EINVAL);
+	ck_assert_msg(str_starts(e.text, "config.json: /linux/namespaces/0/path: not supported: joining "
+				 "the processes that \"/var/run/pidns/pid2458162720\" keeps, of one other "
+				 "container (kubectl debug --target): leave"), "%s", e.text);
+	o = asset(ASSETS "ok-spec-crio-container/config.json");
+	patch(o, "/linux/namespaces/1/path", netns);
+	patch(o, "/linux/namespaces/0/path", "\"/proc/4242/ns/pid\"");
+	ck_assert_msg(!load(o, &s, &e), "%s", e.text);
+	ck_assert_int_eq(shared(s, PODVM__NAMESPACE__TYPE__PID), 1);
+	spec_free(s);
+	netns_end(pid);
+}
+END_TEST
+
 /* ---- bundle and file trouble -------------------------------------------------- */
 
 START_TEST(test_bundle)
@@ -1337,6 +1363,7 @@ Suite *runtime_spec_suite(void)
 	tcase_add_test(t, test_crio_no_size);
 	tcase_add_test(t, test_empty_passes);
 	tcase_add_test(t, test_pod_namespaces);
+	tcase_add_test(t, test_target);
 	tcase_add_test(t, test_hooks_only);
 	tcase_add_test(t, test_process_file);
 	tcase_add_test(t, test_signal);
