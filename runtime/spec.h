@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "lib/agent.pb-c.h"
 #include "lib/err.h"
@@ -90,6 +91,7 @@ struct spec_limits {
  * @sandbox_id:   pod that it belongs to; NULL for SPEC_ROLE_SINGLE
  * @rootfs:       absolute path of root.path, inside the file system as it was resolved
  * @netns_path:   of linux.namespaces; NULL: a new, empty one
+ * @pid_of:       process on the host whose pid namespace it joins; 0: none is named
  * @cgroups_path: linux.cgroupsPath; NULL: none given
  * @create:       for the agent: all but @id and the serials of @rootfs
  * @prestart, @create_runtime, @poststart, @poststop: hooks that run on the host
@@ -113,6 +115,7 @@ struct spec {
 	char *sandbox_id;
 	char *rootfs;
 	char *netns_path;
+	pid_t pid_of;
 	char *cgroups_path;
 	Podvm__ContainerCreate *create;
 	struct spec_hooks prestart, create_runtime, poststart, poststop;

@@ -13,9 +13,9 @@
  *	  container   new; not network       the pod's own
  *
  * The sandbox's pid, ipc and uts are the pod's, since its containers join them.
- * A container of a pod joins the pod's processes, which engines name by the sandbox's process.
- * CRI-O names those of one other container (kubectl debug --target) by a file that holds the
- * namespace of its process on the host, the shim's: that does not tell which container it is.
+ * A container of a pod joins the pod's processes, which engines name by the sandbox's process,
+ * or those of one other container (kubectl debug --target), by that one's: its shim. CRI-O
+ * keeps the latter by a file, which holds the shim's namespace and does not tell whose it is.
  * A path is not opened but for the network, whose interfaces become the VM's: it
  * must be a network namespace, and not the one that the engine runs in.
  *
@@ -133,6 +133,14 @@ static int network(struct spec *s, const struct jnode *n, const char *path,
 	return rc ? rc : spec_strdup(path, &s->netns_path, e);
 }
 
+/* The process that a path into /proc names; 0: none. */
+static pid_t pid_of(const char *path)
+{
+	int pid, len = 0;
+
+	return sscanf(path, "/proc/%9d/ns/pid%n", &pid, &len) == 1 && len && !path[len] ? pid : 0;
+}
+
 static int sharing(struct spec *s, const struct jnode *n,
 		   const struct ns_type *t, const char *path, bool *ret,
 		   struct err *e)
@@ -160,6 +168,8 @@ static int sharing(struct spec *s, const struct jnode *n,
 	if (path && t->type == PODVM__NAMESPACE__TYPE__TIME)
 		return json_fail(n, "path", e, "not supported: joining the time namespace %s: each "
 				 "container has its own; leave the path out", SPEC_Q(path));
+	if (path && pid)
+		s->pid_of = pid_of(path);
 	/* Of a pod's user namespace each container has one with its mappings. */
 	if (t->type == PODVM__NAMESPACE__TYPE__USER)
 		return 0;

@@ -334,16 +334,42 @@ static int aim_pidns(const struct agent *a, int target, struct err *e)
 	return 0;
 }
 
+/*
+ * Whose pid namespace a container is born in: that of one other, the pod's, or with -1 the
+ * agent's, in which it gets a new one.
+ */
+static int pidns_of(struct agent *a, const Podvm__ContainerCreate *m, int *ret, struct err *e)
+{
+	size_t i;
+
+	*ret = clone_flags(m) & CLONE_NEWPID ? -1 : a->pause_pidfd;
+	for (i = 0; i < m->n_namespaces; i++) {
+		const Podvm__Namespace *n = m->namespaces[i];
+		struct task *t;
+
+		if (n->type != PODVM__NAMESPACE__TYPE__PID || !n->shared || !*n->of)
+			continue;
+		t = task_find(a, n->of, "", e);
+		if (!t)
+			return -ESRCH;
+		if (t->pidfd < 0)
+			return err_set(e, ESRCH, "container %s is not running", n->of);
+		*ret = t->pidfd;
+	}
+	return 0;
+}
+
 static int spawn(struct task *t, const Podvm__ContainerCreate *create,
 		 const Podvm__ProcessExec *exec, struct ends *x, struct err *e)
 {
 	struct agent *a = t->ctr->agent;
 	uint64_t flags = create ? clone_flags(create) : 0;
-	int target = exec ? t->ctr->init->pidfd
-			  : flags & CLONE_NEWPID ? -1 : a->pause_pidfd;
-	int rc, back = -1;
+	int target = exec ? t->ctr->init->pidfd : -1;
+	int rc = create ? pidns_of(a, create, &target, e) : 0, back = -1;
 	long pid;
 
+	if (rc < 0)
+		return rc;
 	rc = aim_pidns(a, target, e);
 	if (rc < 0)
 		return exec ? err_set(e, ESRCH, "container not running") : rc;

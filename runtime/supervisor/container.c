@@ -273,6 +273,28 @@ static int keep_resolv_conf(struct container *c, const struct spec *spec, struct
 	return c->resolv_conf ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 
+/* Has it join the processes of another container of the pod, if it names that one's shim. */
+static int join_pids(struct pod *p, struct spec *spec, struct err *e)
+{
+	struct container *o = p->containers;
+	size_t i;
+
+	while (o && (!o->committed || o->infra || o->state->pid != spec->pid_of))
+		o = o->next;
+	if (!o || !spec->pid_of)
+		return 0;
+	for (i = 0; i < spec->create->n_namespaces; i++) {
+		Podvm__Namespace *n = spec->create->namespaces[i];
+
+		if (n->type != PODVM__NAMESPACE__TYPE__PID)
+			continue;
+		n->of = strdup(o->id);
+		if (!n->of)
+			return err_set(e, ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
 static int make(struct pod *p, struct container *c, const struct spec_source *src, bool systemd,
 		struct err *e)
 {
@@ -291,6 +313,8 @@ static int make(struct pod *p, struct container *c, const struct spec_source *sr
 	if (!rc)
 		oom_forget(c);
 	c->infra = spec->role == SPEC_ROLE_SANDBOX;
+	if (!rc)
+		rc = join_pids(p, spec, e);
 	if (!rc)
 		rc = pod_resize_for(p, c, &spec->limits, e);
 	if (!rc)

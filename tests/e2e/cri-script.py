@@ -86,8 +86,9 @@ class Pod:
         s = cri.call("PodSandboxStatus", pod_sandbox_id=self.id)["status"]
         return f"state {s['state']}, address {re.sub(r'[0-9]+$', 'N', s['network']['ip'])}"
 
-    def create(self, name, *command, attempt=0, **config):
-        config.setdefault("linux", {}).setdefault("security_context", {})["namespace_options"] = {"pid": 1}
+    def create(self, name, *command, attempt=0, target=None, **config):
+        config.setdefault("linux", {}).setdefault("security_context", {})["namespace_options"] = \
+            {"pid": 3, "target_id": self.ids[target]} if target else {"pid": 1}
         self.ids[name] = cri.call(
             "CreateContainer", pod_sandbox_id=self.id, sandbox_config=SANDBOX,
             config={"metadata": {"name": name, "attempt": attempt}, "image": {"image": "podvm.test/base:1"},
@@ -229,6 +230,13 @@ def script():
         step("exec", pod.stream_exec, "ticker", "echo out; echo err >&2; exit 5")
         step("exec: standard input", pod.stream_exec, "ticker", "read x; echo \"got $x\"", stdin=b"hello\n")
         step("exec: terminal", pod.stream_exec, "ticker", "sleep 1; stty size; tty", tty=True, size=(90, 30))
+        step("a container that sees another's processes", pod.create_start, "debug", "sh", "-c", "while :; do sleep 0.3; done",
+             target="ticker")
+        step("it sees them", pod.shell, "debug", "tr '\\0' '\\n' < /proc/1/cmdline; ps -o args | grep -c '[w]hile :; do echo tick'; hostname")
+        step("its exec sees them, too", pod.shell, "debug", "kill -0 1 && echo 1 lives")
+        step("it ends", pod.stop, "debug", 0)
+        step("and leaves the other one", pod.ended, "ticker")
+        step("its remove", pod.remove, "debug")
         step("a container that listens", pod.create_start, "talker", "sh", "-c",
              "while read x; do echo \"got $x\"; done", stdin=True)
         step("attach", pod.attach, "talker", b"attached")

@@ -26,7 +26,7 @@ PodSandboxMetadata: 1 name string, 2 uid string, 3 namespace string, 4 attempt i
 DNSConfig: 1 servers *string, 2 searches *string, 3 options *string
 LinuxPodSandboxConfig: 1 cgroup_parent string, 2 security_context LinuxSandboxSecurityContext, 3 sysctls map, 5 resources LinuxContainerResources
 LinuxSandboxSecurityContext: 1 namespace_options NamespaceOption, 6 privileged int
-NamespaceOption: 1 network int, 2 pid int, 3 ipc int
+NamespaceOption: 1 network int, 2 pid int, 3 ipc int, 4 target_id string
 LinuxContainerResources: 1 cpu_period int, 2 cpu_quota int, 3 cpu_shares int, 4 memory_limit_in_bytes int, 5 oom_score_adj int
 PodSandboxIdRequest: 1 pod_sandbox_id string
 PodSandboxStatusResponse: 1 status PodSandboxStatus

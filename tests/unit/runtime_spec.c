@@ -886,6 +886,7 @@ START_TEST(test_target)
 	patch(o, "/linux/namespaces/0/path", "\"/proc/4242/ns/pid\"");
 	ck_assert_msg(!load(o, &s, &e), "%s", e.text);
 	ck_assert_int_eq(shared(s, PODVM__NAMESPACE__TYPE__PID), 1);
+	ck_assert_int_eq(s->pid_of, 4242);
 	spec_free(s);
 	netns_end(pid);
 }
