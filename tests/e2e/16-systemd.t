@@ -9,7 +9,7 @@ set -eu
 . "$(dirname "$0")/lib.sh"
 . "$TOP/tests/e2e/systemd.sh"
 systemd_begin "$0"
-plan 30
+plan 31
 
 story_begin
 make_layers
@@ -51,6 +51,9 @@ ok 'as the monitor its limit' is "$(cat $LIMIT)" "$limit"
 ok 'which is one' [ "$limit" -gt 0 ]
 podvm update --cpu-share 256 a
 ok 'update changes it' is "$(show podvmpod-a.scope CPUWeight)" 10
+podvm update --cpuset-cpus 0 a
+ok 'and on which processors of the host the machine runs' is \
+	"$(cat /sys/fs/cgroup/machine.slice/podvmpod-a.scope/vmm/cpuset.cpus)" 0
 ok 'exec' podvm exec a true
 podvm kill a TERM
 ok 'it ends' wait_for 20 has_status a stopped
