@@ -30,7 +30,18 @@ $(B)/tests/bench-delay: $(B)/obj/tests/bench/delay.o
 	$(Q)mkdir -p $(@D)
 	$(call link)
 
-.PHONY: bench bench-programs
+$(B)/tests/bench-counted: tests/bench/counted.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(WARN) -std=gnu17 -D_GNU_SOURCE -static $< -o $@
+
+$(B)/counted.cpio: $(B)/tests/bench-counted guest/initramfs guest/initramfs.list
+	$(call say,CPIO,$@)
+	$(Q)guest/initramfs guest/initramfs.list $< $@
+
+.PHONY: bench bench-programs bench-counted
+bench-counted: $(B)/counted.cpio
+
 bench-programs: $(BENCH_TESTS)
 
 bench:
