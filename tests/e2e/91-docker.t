@@ -78,7 +78,8 @@ runs() {
 	step 'run: out of memory' sh -c 'docker run --runtime "$1" --name one --network none --memory 16m base sh -c "x=x; while :; do x=\$x\$x; done"; docker inspect --format "{{.State.ExitCode}} {{.State.OOMKilled}}" one; docker rm one' - "$RUNTIME"
 	step 'run -it' "$ON_PTY" 40x100 'ready\r\n' 'hello\r' -- docker run --runtime "$RUNTIME" --rm -it --network none base \
 		sh -c "$(sized 40 100)"'; tty; echo ready; read x; echo "got $x"; exit 5'
-	step 'run --init' run --rm --init --network none base sh -c 'ps -o pid,comm | grep -v ps'
+	# A runtime may have used up numbers of the container's before its program runs.
+	step 'run --init' run --rm --init --network none base sh -c 'ps -o pid,comm | sed -E "/ ps\$/d; s/^ *([2-9]|[0-9]{2,}) /N /"'
 }
 
 execs() {
