@@ -323,7 +323,10 @@ static int note_boot(int dir, struct err *e)
 	return rc < 0 ? rc : file_replace(dir, "boot", boot, strlen(boot), 0600, e);
 }
 
-/* A pod that has a directory. Return: as pod_recover(), -ENOENT when it has none */
+/* Of recover(): not even a directory. */
+#define NO_DIRECTORY 2
+
+/* A pod that has a directory. Return: as pod_recover(), NO_DIRECTORY when it has none */
 static int recover(int rootfd, const char *pod, struct err *e)
 {
 	_cleanup_close_ int pods = -1, dir = -1, lock = -1;
@@ -333,6 +336,8 @@ static int recover(int rootfd, const char *pod, struct err *e)
 	if (pods < 0)
 		return pods;
 	rc = take_lock(pods, pod, false, &dir, &lock, e);
+	if (rc == -ENOENT)
+		return NO_DIRECTORY;
 	if (rc <= 0)
 		return rc < 0 ? rc : 1;
 	rc = bury(rootfd, dir, pod, e);
@@ -354,7 +359,7 @@ int pod_recover(int rootfd, const char *pod, struct err *e)
 	struct bury b;
 	int rc = recover(rootfd, pod, e);
 
-	if (rc != -ENOENT)
+	if (rc != NO_DIRECTORY)
 		return rc;
 	bury_init(&b, rootfd, pod);
 	containers = state_containers_open(rootfd, e);
@@ -390,7 +395,7 @@ int pod_wait_end(int rootfd, const char *pod, int sock, struct err *e)
 	/* Its clean-up may have failed in the middle: then this goes on. */
 	while ((rc = recover(rootfd, pod, e)) == 1 && clock_ms() < end)
 		nanosleep(&pause, NULL);
-	return rc < 0 && rc != -ENOENT ? rc : 0;
+	return rc < 0 ? rc : 0;
 }
 
 /**
