@@ -49,6 +49,26 @@
 /* Room for a path below a hierarchy and a file in it. */
 #define DIR_BYTES (PATH_MAX + 96)
 
+static int write_in(const char *dir, const char *name, const char *text, struct err *e)
+{
+	char file[DIR_BYTES + 32];
+
+	snprintf(file, sizeof(file), "%s/%s", dir, name);
+	return file_write(AT_FDCWD, file, text, e);
+}
+
+/* Has a file of version 1 say what its parent's does. */
+static int inherit(const char *dir, const char *file, struct err *e)
+{
+	_cleanup_free_ char *above = NULL;
+	char path[DIR_BYTES + 32];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/../%s", dir, file);
+	rc = file_read(AT_FDCWD, path, 4096, &above, NULL, e);
+	return rc < 0 ? rc : write_in(dir, file, above, e);
+}
+
 /* An empty cpuset takes no process: a new one gets what its parent has. */
 static int inherit_cpuset(const char *dir, struct err *e)
 {
@@ -57,18 +77,13 @@ static int inherit_cpuset(const char *dir, struct err *e)
 	int rc = 0;
 
 	for (i = 0; i < ARRAY_LEN(files) && !rc; i++) {
-		_cleanup_free_ char *own = NULL, *above = NULL;
+		_cleanup_free_ char *own = NULL;
 		char path[DIR_BYTES + 32];
 
 		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
 		rc = file_read(AT_FDCWD, path, 4096, &own, NULL, e);
-		if (rc < 0 || own[strspn(own, " \n")])
-			continue;
-		snprintf(path, sizeof(path), "%s/../%s", dir, files[i]);
-		rc = file_read(AT_FDCWD, path, 4096, &above, NULL, e);
-		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
-		if (!rc)
-			rc = file_write(AT_FDCWD, path, above, e);
+		if (!rc && !own[strspn(own, " \n")])
+			rc = inherit(dir, files[i], e);
 	}
 	return rc < 0 ? err_wrap(e, "cgroup %s", dir) : 0;
 }
@@ -203,9 +218,9 @@ void cgroup_enable(const struct cgroup_host *h, const char *path, const char *co
 	enable_one(dir, controller);
 }
 
-/* The path of a controller's file: "memory.max". */
-static int file_of(const struct cgroup_host *h, const char *path, const char *name,
-		   char ret[DIR_BYTES + 32], struct err *e)
+/* The directory of the controller that has a file: "memory.max". */
+static int dir_of(const struct cgroup_host *h, const char *path, const char *name,
+		  char ret[DIR_BYTES], struct err *e)
 {
 	const struct cgroup_hierarchy *in;
 	char controller[24];
@@ -214,7 +229,7 @@ static int file_of(const struct cgroup_host *h, const char *path, const char *na
 	in = cgroup_host_find(h, controller);
 	if (!in)
 		return err_set(e, ENOENT, "cgroup: no controller %s on this host", controller);
-	snprintf(ret, DIR_BYTES + 32, "%s%s/%s", in->dir, path, name);
+	snprintf(ret, DIR_BYTES, "%s%s", in->dir, path);
 	return 0;
 }
 
@@ -227,13 +242,14 @@ static int file_of(const struct cgroup_host *h, const char *path, const char *na
 int cgroup_set(const struct cgroup_host *h, const char *path, const char *v2_file,
 	       const char *v1_file, uint64_t value, struct err *e)
 {
-	char file[DIR_BYTES + 32], text[24];
-	int rc = file_of(h, path, h->unified ? v2_file : v1_file, file, e);
+	const char *name = h->unified ? v2_file : v1_file;
+	char dir[DIR_BYTES], text[24];
+	int rc = dir_of(h, path, name, dir, e);
 
 	if (rc < 0)
 		return rc;
 	snprintf(text, sizeof(text), "%" PRIu64, value);
-	rc = file_write(AT_FDCWD, file, text, e);
+	rc = write_in(dir, name, text, e);
 	return rc < 0 ? err_wrap(e, "cgroup") : 0;
 }
 
@@ -248,19 +264,15 @@ int cgroup_set(const struct cgroup_host *h, const char *path, const char *v2_fil
 int cgroup_set_list(const struct cgroup_host *h, const char *path, const char *file,
 		    const char *list, struct err *e)
 {
-	char name[DIR_BYTES + 32], above[DIR_BYTES + 64];
-	_cleanup_free_ char *all = NULL;
-	int rc = file_of(h, path, file, name, e);
+	char dir[DIR_BYTES];
+	int rc = dir_of(h, path, file, dir, e);
 
 	if (rc < 0)
 		return rc;
-	if (!*list && !h->unified) {
-		snprintf(above, sizeof(above), "%.*s/../%s", (int)(strrchr(name, '/') - name), name,
-			 file);
-		rc = file_read(AT_FDCWD, above, 4096, &all, NULL, e);
-	}
-	if (!rc)
-		rc = file_write(AT_FDCWD, name, *list ? list : all ? all : "\n", e);
+	if (*list || h->unified)
+		rc = write_in(dir, file, *list ? list : "\n", e);
+	else
+		rc = inherit(dir, file, e);
 	return rc < 0 ? err_wrap(e, "cgroup") : 0;
 }
 

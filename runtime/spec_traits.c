@@ -26,7 +26,6 @@
 #define PRIORITY_MAX 99
 #define IO_LEVEL_MAX 7
 
-
 struct word {
 	const char *name;
 	uint64_t value;
