@@ -44,6 +44,21 @@ static int serve_config(struct control *c, const struct vmm_request *rq, int *fd
 	return machine_config(&c->m, &rq->config, fds, e);
 }
 
+static int serve_restore(struct control *c, const struct vmm_request *rq, int *fds,
+			 struct vmm_reply *rp, struct err *e)
+{
+	(void)rp;
+	return machine_restore(&c->m, &rq->config, fds, e);
+}
+
+static int serve_save(struct control *c, const struct vmm_request *rq, int *fds,
+		      struct vmm_reply *rp, struct err *e)
+{
+	(void)rq;
+	(void)rp;
+	return machine_save(&c->m, fds[0], e);
+}
+
 static int serve_disk(struct control *c, const struct vmm_request *rq, int *fds,
 		      struct vmm_reply *rp, struct err *e)
 {
@@ -233,7 +248,10 @@ static const struct request {
 	size_t max_fds;
 } requests[] = {
 	[VMM_CONFIG] = { "CONFIG", serve_config, MACHINE_FDS, AT(MACHINE_NEW),
-			 "send it once, first of all" },
+			 "send it once, first of all", MACHINE_FDS_MAX },
+	[VMM_RESTORE] = { "RESTORE", serve_restore, MACHINE_FDS, AT(MACHINE_NEW),
+			  "send it once, first of all, in the place of CONFIG" },
+	[VMM_SAVE] = { "SAVE", serve_save, 1, AT(MACHINE_PAUSED), "send it after PAUSE" },
 	[VMM_DISK] = { "DISK", serve_disk, 1, ALIVE,
 		       "send it after CONFIG and before the guest's end" },
 	[VMM_NET] = { "NET", serve_net, 1, ALIVE,

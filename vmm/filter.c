@@ -106,6 +106,18 @@ static const uint32_t ioctls_io[] = {
 	KVM_SET_USER_MEMORY_REGION,
 };
 
+/* What a machine that becomes a template is asked for (vmm/kvm-state.c). */
+static const uint32_t ioctls_save[] = {
+	KVM_GET_MSR_INDEX_LIST, KVM_CHECK_EXTENSION, KVM_GET_CLOCK, KVM_GET_MP_STATE,
+	KVM_GET_REGS, KVM_GET_SREGS, KVM_GET_VCPU_EVENTS, KVM_GET_DEBUGREGS, KVM_GET_XCRS,
+	KVM_GET_XSAVE, KVM_GET_XSAVE2, KVM_GET_MSRS, KVM_GET_LAPIC,
+};
+
+static bool is_io(enum sandbox_kind kind)
+{
+	return kind == SANDBOX_IO || kind == SANDBOX_IO_SAVE;
+}
+
 /* Room for all checks of the longer list. */
 #define CODE_MAX 256
 
@@ -191,8 +203,10 @@ static void emit_ioctl(struct code *c, enum sandbox_kind kind)
 		emit_allow(c, ioctls_fs, ARRAY_LEN(ioctls_fs));
 	else
 		emit_allow(c, ioctls_both, ARRAY_LEN(ioctls_both));
-	if (kind == SANDBOX_IO)
+	if (is_io(kind))
 		emit_allow(c, ioctls_io, ARRAY_LEN(ioctls_io));
+	if (kind == SANDBOX_IO_SAVE)
+		emit_allow(c, ioctls_save, ARRAY_LEN(ioctls_save));
 	emit_return(c, SECCOMP_RET_KILL_PROCESS);
 	end_block(c, from);
 }
@@ -232,7 +246,7 @@ int sandbox_compile(enum sandbox_kind kind, struct sandbox_filter *ret, struct e
 	} else {
 		emit_allow(&c, calls_both, ARRAY_LEN(calls_both));
 	}
-	if (kind == SANDBOX_IO)
+	if (is_io(kind))
 		emit_allow(&c, calls_io, ARRAY_LEN(calls_io));
 	emit_return(&c, SECCOMP_RET_KILL_PROCESS);
 	if (c.failed)

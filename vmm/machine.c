@@ -7,6 +7,10 @@
  *   memory -> KVM -> vCPUs -> kernel, ACPI, boot information -> devices ->
  *   threads -> filter
  *
+ * or, from a template (vmm/template.c),
+ *
+ *   memory -> KVM -> vCPUs -> their state -> devices -> their state -> threads -> filter
+ *
  * With the last step, at the end of CONFIG, the process is confined
  * (vmm/sandbox.c stage 2); the guest enters at START. Devices that come later are
  * made under the filter.
@@ -35,6 +39,7 @@
 #include "vmm/boot.h"
 #include "vmm/metrics.h"
 #include "vmm/sandbox.h"
+#include "vmm/template.h"
 #include "vmm/virtio/fs.h"
 
 /* How long the end of a guest waits for its disks. */
@@ -71,8 +76,7 @@ int machine_init(struct machine *m, struct err *e)
 	return loop_new(&m->loop, e);
 }
 
-static int load(struct machine *m, const struct vmm_config *cfg, const int *fds,
-		struct err *e)
+static int load_kernel(struct machine *m, const int *fds, struct err *e)
 {
 	struct boot b;
 	uint64_t rsdp;
@@ -81,8 +85,8 @@ static int load(struct machine *m, const struct vmm_config *cfg, const int *fds,
 	if ((rc = boot_load_kernel(&m->mem, fds[MACHINE_KERNEL], &b, e)) < 0 ||
 	    (rc = boot_load_initramfs(&m->mem, fds[MACHINE_INITRAMFS], &b, e)) < 0 ||
 	    (rc = acpi_write(&m->mem, BOOT_ACPI_GPA, BOOT_ACPI_END - BOOT_ACPI_GPA,
-			     cfg->vcpus, &rsdp, e)) < 0 ||
-	    (rc = boot_write_info(&m->mem, &b, cfg->cmdline, rsdp, e)) < 0)
+			     m->config.vcpus, &rsdp, e)) < 0 ||
+	    (rc = boot_write_info(&m->mem, &b, m->config.cmdline, rsdp, e)) < 0)
 		return rc;
 	if (b.how == BOOT_LINUX)
 		return kvm_vcpu_boot64(m->cpus.v[0].fd, b.entry, BOOT_INFO_GPA, BOOT_PAGES_GPA,
@@ -139,10 +143,10 @@ static int plug(struct machine *m, struct virtio_dev *d, const char *name, struc
 }
 
 /* Free pages go back to the host, unless it gave them for good (vmm/gmem.c). */
-static int plug_memory(struct machine *m, const struct vmm_config *cfg, struct err *e)
+static int plug_memory(struct machine *m, struct err *e)
 {
 	struct virtio_dev *d;
-	int rc = balloon_new(!m->mem.reserved && !cfg->prefault, &m->mem, m->loop, &d, e);
+	int rc = balloon_new(!m->mem.reserved && !m->config.prefault, &m->mem, m->loop, &d, e);
 
 	if (rc < 0 || (rc = plug(m, d, "", e)) < 0)
 		return rc;
@@ -156,8 +160,7 @@ static int plug_memory(struct machine *m, const struct vmm_config *cfg, struct e
 	return 0;
 }
 
-static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *console,
-		       struct err *e)
+static int plug_basics(struct machine *m, int *console, struct err *e)
 {
 	struct virtio_dev *d;
 	int rc;
@@ -168,21 +171,31 @@ static int plug_basics(struct machine *m, const struct vmm_config *cfg, int *con
 	*console = -1;
 	if ((rc = rng_new(&m->mem, m->loop, &d, e)) < 0 ||
 	    (rc = plug(m, d, "", e)) < 0 ||
-	    (rc = vsock_new(cfg->guest_cid, &m->mem, m->loop, &d, e)) < 0 ||
+	    (rc = vsock_new(m->config.guest_cid, &m->mem, m->loop, &d, e)) < 0 ||
 	    (rc = plug(m, d, "", e)) < 0)
 		return rc;
 	m->vsock = d;
-	return plug_memory(m, cfg, e);
+	return plug_memory(m, e);
+}
+
+/* Before it is on the bus, it can still get ports. */
+static int plug_console(struct machine *m, struct err *e)
+{
+	struct virtio_dev *console = m->console;
+
+	m->console = NULL;
+	return plug(m, console, "", e);
 }
 
 static int confine(struct machine *m, struct err *e)
 {
+	enum sandbox_kind kind = m->mem.source == GMEM_SHARED ? SANDBOX_IO_SAVE : SANDBOX_IO;
 	struct sandbox_filter vcpu = { 0 }, io = { 0 }, fs = { 0 };
 	struct err late;
 	int rc;
 
 	if ((rc = sandbox_compile(SANDBOX_VCPU, &vcpu, e)) >= 0 &&
-	    (rc = sandbox_compile(SANDBOX_IO, &io, e)) >= 0 &&
+	    (rc = sandbox_compile(kind, &io, e)) >= 0 &&
 	    (rc = sandbox_compile(SANDBOX_FS, &fs, e)) >= 0 &&
 	    (rc = fs_pool_new(&m->shares, e)) >= 0 &&
 	    (rc = fs_pool_start(m->shares, &fs, e)) >= 0 &&
@@ -209,15 +222,9 @@ static int check_config(const struct vmm_config *cfg, struct err *e)
 	return 0;
 }
 
-/**
- * machine_config() - make the machine and confine the process
- * @fds: those that are kept become -1
- *
- * Return: 0 or minus errno; after a failure only machine_done() is left
- * Context: I/O thread, the only thread so far
- */
-int machine_config(struct machine *m, const struct vmm_config *cfg,
-		   int fds[MACHINE_FDS], struct err *e)
+/* Everything that needs no processor's state: memory, KVM, processors. */
+static int make(struct machine *m, const struct vmm_config *cfg, int fds[MACHINE_FDS],
+		enum gmem_source source, int memory, struct err *e)
 {
 	int rc, serial;
 
@@ -225,6 +232,7 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 	rc = check_config(cfg, e);
 	if (rc < 0)
 		return rc;
+	m->config = *cfg;
 	m->host = (struct vpci_host){ .irq = &kvm_irq_ops, .bind = kvm_bind,
 				      .arg = &m->kvm };
 	m->bus.event = on_event;
@@ -236,21 +244,95 @@ int machine_config(struct machine *m, const struct vmm_config *cfg,
 	if (rc < 0)
 		return err_set(e, -rc, "serial port");
 	if ((rc = pci_init(&m->bus.pci, e)) < 0 ||
-	    (rc = machine_make_memory(m, cfg, e)) < 0 ||
+	    (rc = machine_make_memory(m, source, memory, e)) < 0 ||
 	    (rc = kvm_init(&m->kvm, fds[MACHINE_KVM], cfg->vcpus, e)) < 0)
 		return rc;
 	fds[MACHINE_KVM] = -1;
 	if ((rc = kvm_set_memory(&m->kvm, &m->mem, e)) < 0 ||
 	    (rc = kvm_set_readonly(&m->kvm, PCI_ECAM_BASE, m->bus.pci.space, PCI_ECAM_BYTES,
-				   e)) < 0 ||
-	    (rc = vcpus_init(&m->cpus, &m->kvm, &m->bus, cfg->vcpus, e)) < 0 ||
-	    (rc = load(m, cfg, fds, e)) < 0 || (rc = aio_new(m->loop, true, &m->aio, e)) < 0 ||
-	    (rc = plug_basics(m, cfg, &fds[MACHINE_CONSOLE], e)) < 0 ||
-	    (rc = confine(m, e)) < 0)
+				   e)) < 0)
+		return rc;
+	return vcpus_init(&m->cpus, &m->kvm, &m->bus, cfg->vcpus, e);
+}
+
+/* The last step of both ways to a machine. */
+static int made(struct machine *m, struct err *e)
+{
+	int rc = confine(m, e);
+
+	if (rc < 0)
 		return rc;
 	m->stage = MACHINE_CONFIGURED;
 	metrics_stamp(METRICS_CONFIG);
 	return 0;
+}
+
+/**
+ * machine_config() - make the machine and confine the process
+ * @fds: those that are kept become -1; the last one -1 unless the machine is to become
+ *       a template
+ *
+ * Return: 0 or minus errno; after a failure only machine_done() is left
+ * Context: I/O thread, the only thread so far
+ */
+int machine_config(struct machine *m, const struct vmm_config *cfg,
+		   int fds[MACHINE_FDS_MAX], struct err *e)
+{
+	int shared = fds[MACHINE_SHARED];
+	int rc = make(m, cfg, fds, shared < 0 ? GMEM_ANONYMOUS : GMEM_SHARED, shared, e);
+
+	if (rc < 0 || (rc = load_kernel(m, fds, e)) < 0 ||
+	    (rc = aio_new(m->loop, true, &m->aio, e)) < 0 ||
+	    (rc = plug_basics(m, &fds[MACHINE_CONSOLE], e)) < 0)
+		return rc;
+	return made(m, e);
+}
+
+/**
+ * machine_restore() - as machine_config(), from a template of the same configuration
+ * @fds: of VMM_RESTORE; those that are kept become -1
+ *
+ * Its console can get no further ports.
+ *
+ * Return, Context: as machine_config()
+ */
+int machine_restore(struct machine *m, const struct vmm_config *cfg, int fds[MACHINE_FDS],
+		    struct err *e)
+{
+	struct template t;
+	int rc = make(m, cfg, fds, GMEM_CLONE, fds[MACHINE_CLONE], e);
+
+	if (rc < 0)
+		return rc;
+	if ((rc = template_read(fds[MACHINE_STATE], &t, e)) >= 0 &&
+	    (rc = template_load_cpus(m, &t, e)) >= 0 &&
+	    (rc = aio_new(m->loop, true, &m->aio, e)) >= 0 &&
+	    (rc = plug_basics(m, &fds[MACHINE_CONSOLE], e)) >= 0 &&
+	    (rc = plug_console(m, e)) >= 0 && (rc = template_load_devices(m, &t, e)) >= 0)
+		rc = made(m, e);
+	template_done(&t);
+	return rc;
+}
+
+/**
+ * machine_save() - write the state of a paused machine that was made as a template
+ * @fd: an empty file, borrowed
+ *
+ * Return: 0; -EINVAL for a machine whose memory is no file; -EBUSY; minus errno
+ * Context: I/O thread
+ */
+int machine_save(struct machine *m, int fd, struct err *e)
+{
+	struct template t;
+	int rc;
+
+	if (m->mem.source != GMEM_SHARED)
+		return err_set(e, EINVAL, "the machine's memory is no file: give CONFIG one to make a template");
+	rc = template_save(m, &t, e);
+	if (!rc)
+		rc = template_write(fd, &t, e);
+	template_done(&t);
+	return rc;
 }
 
 /* Whether as many disks as shall have a vector for each queue have them (vmm/vmm.h). */
@@ -444,12 +526,14 @@ int machine_limit(struct machine *m, const struct vmm_set_limit *cfg, struct err
  * @name: VMM_NAME_BYTES of room
  * @fd:   -1 when it was taken over
  *
- * Return: 0 or minus errno
+ * Return: 0; -ENOTSUP for a copy of a template; minus errno
  * Context: I/O thread
  */
 int machine_console_port(struct machine *m, const char *name, int *fd, struct err *e)
 {
-	int rc = console_add_port(m->console, name, *fd, e);
+	int rc = m->console ? console_add_port(m->console, name, *fd, e)
+			    : err_set(e, ENOTSUP, "console port %s: a machine that comes from a template can have none",
+				      name);
 
 	if (!rc)
 		*fd = -1;
@@ -466,12 +550,10 @@ int machine_console_port(struct machine *m, const char *name, int *fd, struct er
  */
 int machine_start(struct machine *m, struct err *e)
 {
-	struct virtio_dev *console = m->console;
 	int rc;
 
 	m->stage = MACHINE_ENDED;
-	m->console = NULL;
-	rc = plug(m, console, "", e);
+	rc = m->console ? plug_console(m, e) : 0;
 	if (rc < 0)
 		return rc;
 	m->stage = MACHINE_RUNNING;

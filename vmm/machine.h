@@ -10,9 +10,13 @@
 #include "vmm/virtio/pci.h"
 #include "vmm/vmm.h"
 
-/* Descriptors of VMM_CONFIG, in this order. */
+/*
+ * Descriptors of VMM_CONFIG, in this order, the last one only for a machine that is to
+ * become a template; and of VMM_RESTORE.
+ */
 enum machine_fd { MACHINE_KVM, MACHINE_KERNEL, MACHINE_INITRAMFS, MACHINE_CONSOLE,
-		  MACHINE_FDS };
+		  MACHINE_FDS, MACHINE_SHARED = MACHINE_FDS, MACHINE_FDS_MAX,
+		  MACHINE_CLONE = MACHINE_KERNEL, MACHINE_STATE = MACHINE_INITRAMFS };
 
 enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_PAUSED,
 		     MACHINE_ENDED };
@@ -20,6 +24,7 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
 /**
  * struct machine - the virtual machine of this process
  * @stage:    I/O thread only
+ * @config:   that it was made with
  * @loop:     the I/O thread's, owned
  * @mem, @kvm, @bus, @cpus: owned
  * @host:     what virtio devices need of us
@@ -35,6 +40,7 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
  */
 struct machine {
 	enum machine_stage stage;
+	struct vmm_config config;
 	struct loop *loop;
 	struct gmem mem;
 	struct kvm kvm;
@@ -57,7 +63,10 @@ struct machine {
 
 int machine_init(struct machine *m, struct err *e);
 int machine_config(struct machine *m, const struct vmm_config *cfg,
-		   int fds[MACHINE_FDS], struct err *e);
+		   int fds[MACHINE_FDS_MAX], struct err *e);
+int machine_restore(struct machine *m, const struct vmm_config *cfg, int fds[MACHINE_FDS],
+		    struct err *e);
+int machine_save(struct machine *m, int fd, struct err *e);
 int machine_disk(struct machine *m, const struct vmm_disk *cfg, int *fd, uint32_t *ret_devfn,
 		 struct err *e);
 int machine_console_port(struct machine *m, const char *name, int *fd, struct err *e);
@@ -79,7 +88,7 @@ int machine_device(struct machine *m, uint32_t i, struct vmm_device *ret, struct
 void machine_done(struct machine *m);
 
 /* vmm/memory.c */
-int machine_make_memory(struct machine *m, const struct vmm_config *cfg, struct err *e);
+int machine_make_memory(struct machine *m, enum gmem_source source, int fd, struct err *e);
 int machine_balloon(struct machine *m, uint64_t bytes, struct err *e);
 int machine_memory(struct machine *m, uint64_t bytes, struct err *e);
 void machine_memory_state(struct machine *m, struct vmm_memory *ret);

@@ -12,17 +12,21 @@
 
 /**
  * machine_make_memory() - map guest RAM as the configuration says
+ * @fd: of @source, borrowed
  *
  * Return: 0 or minus errno
  * Context: I/O thread, the only thread so far
  */
-int machine_make_memory(struct machine *m, const struct vmm_config *cfg, struct err *e)
+int machine_make_memory(struct machine *m, enum gmem_source source, int fd, struct err *e)
 {
+	const struct vmm_config *cfg = &m->config;
 	struct gmem_policy p = { .ram_bytes = cfg->ram_bytes,
 				 .hotplug_bytes = cfg->hotplug_bytes,
 				 .pages = (enum vmm_pages)cfg->pages,
 				 .merge = cfg->merge,
-				 .prefault = cfg->prefault };
+				 .prefault = cfg->prefault,
+				 .source = source,
+				 .fd = fd };
 
 	return gmem_init_policy(&m->mem, &p, e);
 }

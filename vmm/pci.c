@@ -298,6 +298,23 @@ static void config_write(struct pci *p, uint32_t offset, const uint8_t *data, ui
 	show(p, f);
 }
 
+/**
+ * pci_load() - give a function the configuration that a guest had written
+ * @f:      on the bus
+ * @config: all bytes; those that a guest may not write are left out
+ *
+ * Context: any thread
+ */
+void pci_load(struct pci *p, struct pci_fn *f, const uint8_t config[PCI_CONFIG_BYTES])
+{
+	uint32_t at;
+
+	pthread_mutex_lock(&p->lock);
+	for (at = 0; at < PCI_CONFIG_BYTES; at += 4)
+		config_write(p, f->devfn * PCI_ECAM_FN_BYTES + at, config + at, 4);
+	pthread_mutex_unlock(&p->lock);
+}
+
 /* Reads come here only where KVM has no read-only memory. */
 static void config_access(struct pci *p, uint32_t offset, void *data, uint32_t len, bool write)
 {

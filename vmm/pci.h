@@ -102,6 +102,7 @@ void pci_fn_init(struct pci_fn *f, const struct pci_fn_ops *ops, uint16_t vendor
 uint8_t pci_fn_cap(struct pci_fn *f, const void *cap, uint8_t len);
 int pci_add(struct pci *p, struct pci_fn *f, struct err *e);
 void pci_remove(struct pci *p, struct pci_fn *f);
+void pci_load(struct pci *p, struct pci_fn *f, const uint8_t config[PCI_CONFIG_BYTES]);
 bool pci_mmio(struct pci *p, uint64_t gpa, void *data, uint32_t len, bool write);
 
 #endif

@@ -33,7 +33,8 @@ struct sandbox_filter {
 	unsigned short n;
 };
 
-enum sandbox_kind { SANDBOX_VCPU, SANDBOX_IO, SANDBOX_FS };
+/* SANDBOX_IO_SAVE: of a machine that becomes a template, and that runs nothing of a tenant. */
+enum sandbox_kind { SANDBOX_VCPU, SANDBOX_IO, SANDBOX_IO_SAVE, SANDBOX_FS };
 
 int sandbox_isolate(bool weak, struct err *e);
 int sandbox_compile(enum sandbox_kind kind, struct sandbox_filter *ret, struct err *e);

@@ -54,7 +54,7 @@ void serial_done(struct serial *s)
 /* In loop-back mode the modem lines are what the driver set: RTS, DTR, OUT1, OUT2. */
 static uint8_t modem(const struct serial *s)
 {
-	uint8_t m = s->reg[REG_MCR];
+	uint8_t m = s->s.reg[REG_MCR];
 
 	if (!(m & MCR_LOOP))
 		return MSR_READY;
@@ -71,8 +71,8 @@ uint8_t serial_read(struct serial *s, uint16_t port)
 	uint8_t v;
 
 	pthread_mutex_lock(&s->lock);
-	if (r <= REG_IER && (s->reg[REG_LCR] & LCR_DLAB))
-		v = s->divisor[r];
+	if (r <= REG_IER && (s->s.reg[REG_LCR] & LCR_DLAB))
+		v = s->s.divisor[r];
 	else if (r == REG_DATA)
 		v = 0;
 	else if (r == REG_IIR)
@@ -82,7 +82,7 @@ uint8_t serial_read(struct serial *s, uint16_t port)
 	else if (r == REG_MSR)
 		v = modem(s);
 	else
-		v = s->reg[r];
+		v = s->s.reg[r];
 	pthread_mutex_unlock(&s->lock);
 	return v;
 }
@@ -95,16 +95,16 @@ void serial_write(struct serial *s, uint16_t port, uint8_t v)
 	unsigned int r = port - SERIAL_PORT;
 
 	pthread_mutex_lock(&s->lock);
-	if (r <= REG_IER && (s->reg[REG_LCR] & LCR_DLAB)) {
-		s->divisor[r] = v;
+	if (r <= REG_IER && (s->s.reg[REG_LCR] & LCR_DLAB)) {
+		s->s.divisor[r] = v;
 	} else if (r == REG_DATA) {
 		s->line[s->n++] = v;
 		if (v == '\n' || s->n == sizeof(s->line))
 			flush(s);
 	} else if (r == REG_IER) {
-		s->reg[r] = v & 0x0f;
+		s->s.reg[r] = v & 0x0f;
 	} else {
-		s->reg[r] = v;
+		s->s.reg[r] = v;
 	}
 	pthread_mutex_unlock(&s->lock);
 }

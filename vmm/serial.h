@@ -11,18 +11,26 @@
 #define SERIAL_PORTS 8
 
 /**
- * struct serial - transmit-only 8250
- * @lock:    of everything here
- * @sink:    where output goes
+ * struct serial_state - what a snapshot of the port holds
  * @reg:     registers that only keep what was written
  * @divisor: behind DLAB
+ */
+struct serial_state {
+	uint8_t reg[SERIAL_PORTS];
+	uint8_t divisor[2];
+};
+
+/**
+ * struct serial - transmit-only 8250
+ * @lock: of everything here
+ * @s:    state
+ * @sink: where output goes
  * @line, @n: output that waits for its end of line
  */
 struct serial {
 	pthread_mutex_t lock;
+	struct serial_state s;
 	struct sink sink;
-	uint8_t reg[SERIAL_PORTS];
-	uint8_t divisor[2];
 	uint8_t line[128];
 	uint32_t n;
 };

@@ -12,7 +12,10 @@
  * Threads are made before the process is confined, since clone is fatal
  * afterwards. To make them leave, immediate_exit is set, which makes the next
  * KVM_RUN return at once, and then the thread is signalled, which makes the
- * current one return; so no order of the two is lost. While all are paused nobody
+ * current one return; so no order of the two is lost. A thread waits behind such a
+ * return only: by then KVM has carried out what the guest's last access to a device
+ * still wanted (a register that is to get what was read), so that the processor's
+ * state is whole (vmm/kvm-state.c). While all are paused nobody
  * but the I/O thread looks at buses and devices, so it may take one away.
  *
  * An exit touches registers and wakes the I/O thread; it does no I/O itself. What
@@ -143,21 +146,27 @@ static bool may_run(struct vcpus *c)
 	return go;
 }
 
+/* Waits where the thread was told to leave the guest. Return: true at its end */
+static bool must_leave(struct vcpus *c)
+{
+	return atomic_load_explicit(&c->leave, memory_order_acquire) && !may_run(c);
+}
+
 static void run(struct vcpu *v)
 {
 	struct vcpus *c = v->all;
 
 	if (v->id == 0)
 		metrics_stamp(METRICS_RUN);
+	if (must_leave(c))
+		return;
 	for (;;) {
-		int rc;
-
-		if (atomic_load_explicit(&c->leave, memory_order_acquire) && !may_run(c))
-			return;
-		rc = kvm_vcpu_run(v->fd);
+		int rc = kvm_vcpu_run(v->fd);
 
 		if (rc == -EINTR || rc == -EAGAIN) {
 			metrics_exit(VMM_EXIT_INTR);
+			if (must_leave(c))
+				return;
 			continue;
 		}
 		if (rc < 0) {

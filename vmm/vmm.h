@@ -22,10 +22,15 @@
  * a fixed size and carry no descriptors. When the socket closes, the monitor
  * ends.
  *
- * Order: CONFIG first; then DISK, SHARE, NET, LISTEN, BROKER, CONSOLE_PORT in any number; START;
+ * Order: CONFIG or RESTORE first; then DISK, SHARE, NET, LISTEN, BROKER, CONSOLE_PORT in any number; START;
  * after it also DISK, SHARE and NET (hot plug), UNPLUG, RESIZE, LIMIT, LINK, CONNECT,
- * LISTEN, PAUSE, RESUME, STATS, STOP; BALLOON, MEMORY and MEMORY_STATE before and
+ * LISTEN, PAUSE, SAVE, RESUME, STATS, STOP; BALLOON, MEMORY and MEMORY_STATE before and
  * after it.
+ *
+ * A template is a machine with nothing plugged that was saved while it was paused: the
+ * file that was its RAM, and one with the rest of its state. Both are of use only
+ * on the host that made them, until it boots, to a monitor of the same build. A machine that
+ * comes from one can have no further console ports.
  *
  * A device is named by what its guest finds it by: a disk by its serial, a share by
  * its tag, a network interface by its MAC address in lower case with colons. Names are
@@ -45,7 +50,8 @@
 enum vmm_type {
 	/*
 	 * fds: kvm, kernel, initramfs, console: a file or pipe for output, or a stream
-	 * socket for input, too
+	 * socket for input, too; and for a machine that is to become a template an empty
+	 * file, which is its RAM then
 	 */
 	VMM_CONFIG = 1,
 	VMM_DISK,	/* fds: table or raw disk */
@@ -69,6 +75,12 @@ enum vmm_type {
 	VMM_MEMORY,  /* @bytes that the guest shall plug: a multiple of @block_bytes */
 	VMM_MEMORY_STATE, /* state of both; asks the guest for its statistics anew */
 	VMM_SHARE,  /* fds: channels of lib/share.h, one to SHARE_CHANNELS_MAX */
+	VMM_SAVE,    /* fds: an empty file, which gets the state of a machine that is a template */
+	/*
+	 * In the place of CONFIG: a copy of a template, with the same @config. fds: kvm,
+	 * the template's memory and its state, to be read, console as above
+	 */
+	VMM_RESTORE,
 };
 
 enum vmm_event { VMM_EVENT_NONE, VMM_EVENT_SHUTDOWN, VMM_EVENT_RESET, VMM_EVENT_ERROR };

@@ -25,7 +25,7 @@ struct bench_kvm {
  * struct bench_memory - a monitor's memory, KiB
  * @private_kb:  private pages of every mapping that is not guest RAM
  * @file_kb:     those of them in mappings of files (programs, libraries)
- * @guest_kb:    private pages of guest RAM
+ * @guest_kb:    anonymous pages of guest RAM
  * @process_kb:  proportional set of everything but guest RAM: shared pages
  *               counted by share
  * @mappings:    how many mappings are not guest RAM

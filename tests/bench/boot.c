@@ -3,10 +3,12 @@
  * DOC: Theory of operation
  *
  * Boots one virtual machine up to its agent's hello, once, and prints what that
- * took as one JSON object. Two kinds of monitor:
+ * took as one JSON object. Three kinds:
  *
  *   podvm PROGRAM            podvm-vmm, driven over its control socket; the agent's
  *                            call arrives on the socket that VMM_LISTEN gave it
+ *   clone PROGRAM            the same, as a copy of a template, which is made before the
+ *                            clock starts (vmm/vmm.h)
  *   other PROGRAM ARG...     any monitor whose guest calls this kernel's vsock: QEMU
  *                            with vhost-vsock; the call arrives on AF_VSOCK
  *
@@ -48,10 +50,17 @@
 #define CONSOLE_TAIL_BYTES 2000
 #define PAGE_BYTES 4096
 
+enum kind { PODVM, CLONE, OTHER, KINDS };
+
 struct options {
 	const char *kernel, *initramfs, *append, *console;
 	uint64_t ram_mib, timeout_s, settle_ms, sweep_mib;
 	bool help;
+};
+
+/* A template: memory and state; -1 where there is none. */
+struct template_fds {
+	int memory, state;
 };
 
 /**
@@ -130,14 +139,26 @@ static int open_console(const struct options *o, struct err *e)
 	return fd < 0 ? err_sys(e, "%s", o->console) : fd;
 }
 
-static int podvm_config(struct boot *b, const struct options *o, struct err *e)
+static int fill_config(struct vmm_config *c, const struct options *o, struct err *e)
+{
+	c->ram_bytes = o->ram_mib << 20;
+	c->vcpus = 1;
+	c->guest_cid = 3;
+	if (str_copy(c->cmdline, sizeof(c->cmdline), o->append) < 0)
+		return err_set(e, E2BIG, "--append is too long");
+	return 0;
+}
+
+/* @t: what the machine becomes; NULL: no template */
+static int podvm_config(struct boot *b, const struct options *o, const struct template_fds *t,
+			struct err *e)
 {
 	_cleanup_close_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	_cleanup_close_ int kernel = open(o->kernel, O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int initramfs = open(o->initramfs, O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int console = open_console(o, e);
 	struct vmm_request rq = { .type = VMM_CONFIG };
-	int fds[] = { kvm, kernel, initramfs, console };
+	int fds[] = { kvm, kernel, initramfs, console, t ? t->memory : -1 };
 	struct vmm_reply rp;
 
 	if (kvm < 0)
@@ -146,15 +167,83 @@ static int podvm_config(struct boot *b, const struct options *o, struct err *e)
 		return err_set(e, ENOENT, "%s or %s cannot be read", o->kernel, o->initramfs);
 	if (console < 0)
 		return console;
-	rq.config.ram_bytes = o->ram_mib << 20;
-	rq.config.vcpus = 1;
-	rq.config.guest_cid = 3;
-	if (str_copy(rq.config.cmdline, sizeof(rq.config.cmdline), o->append) < 0)
-		return err_set(e, E2BIG, "--append is too long");
+	if (fill_config(&rq.config, o, e) < 0)
+		return -e->code;
+	return vmm_call(&b->v, &rq, fds, t ? 5 : 4, CALL_MS, &rp, e);
+}
+
+static int call(struct boot *b, enum vmm_type type, const int *fd, struct vmm_reply *rp,
+		struct err *e)
+{
+	struct vmm_request rq = { .type = type };
+
+	return vmm_call(&b->v, &rq, fd, fd ? 1 : 0, CALL_MS, rp, e);
+}
+
+/* Until the guest has called for the first time. */
+static int wait_call(struct boot *b, uint64_t timeout_s, struct err *e)
+{
+	const struct timespec nap = { 0, 5000000 };
+	uint64_t end = clock_ms() + timeout_s * 1000;
+	struct vmm_reply rp;
+	int rc;
+
+	do {
+		nanosleep(&nap, NULL);
+		rc = call(b, VMM_STATS, NULL, &rp, e);
+	} while (!rc && !rp.stats.connect_ns && clock_ms() < end);
+	return rc || rp.stats.connect_ns ? rc
+		: err_set(e, ETIMEDOUT, "the agent did not call within %" PRIu64 " s", timeout_s);
+}
+
+/* Boots a machine up to its agent's first call, which nobody takes, and saves it. */
+static int make_template(const struct options *o, char **argv, struct template_fds *ret,
+			 struct err *e)
+{
+	struct boot b = { .v = { .sock = -1, .pidfd = -1 } };
+	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
+	struct vmm_reply rp;
+	int rc;
+
+	ret->memory = memfd_create("template-memory", MFD_CLOEXEC);
+	ret->state = memfd_create("template-state", MFD_CLOEXEC);
+	if (ret->memory < 0 || ret->state < 0)
+		return err_sys(e, "memfd_create");
+	rc = vmm_spawn(argv[0], &how, &b.v, e);
+	if (rc < 0)
+		return rc;
+	if ((rc = podvm_config(&b, o, ret, e)) < 0 || (rc = call(&b, VMM_START, NULL, &rp, e)) < 0 ||
+	    (rc = wait_call(&b, o->timeout_s, e)) < 0 ||
+	    (rc = call(&b, VMM_PAUSE, NULL, &rp, e)) < 0 ||
+	    (rc = call(&b, VMM_SAVE, &ret->state, &rp, e)) < 0)
+		err_wrap(e, "template");
+	vmm_done(&b.v);
+	if (!rc && lseek(ret->state, 0, SEEK_SET) < 0)
+		rc = err_sys(e, "lseek");
+	return rc;
+}
+
+static int podvm_restore(struct boot *b, const struct options *o, const struct template_fds *t,
+			 struct err *e)
+{
+	_cleanup_close_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int console = open_console(o, e);
+	struct vmm_request rq = { .type = VMM_RESTORE };
+	int fds[] = { kvm, t->memory, t->state, console };
+	struct vmm_reply rp;
+
+	if (kvm < 0)
+		return err_set(e, ENODEV, "/dev/kvm cannot be opened");
+	if (console < 0)
+		return console;
+	if (fill_config(&rq.config, o, e) < 0)
+		return -e->code;
 	return vmm_call(&b->v, &rq, fds, ARRAY_LEN(fds), CALL_MS, &rp, e);
 }
 
-static int boot_podvm(struct boot *b, const struct options *o, char **argv, struct err *e)
+/* @t: that the machine comes from; NULL: it boots */
+static int boot_podvm(struct boot *b, const struct options *o, char **argv,
+		      const struct template_fds *t, struct err *e)
 {
 	struct vmm_request listen_rq = { .type = VMM_LISTEN, .port = AGENT_PORT };
 	struct vmm_request start_rq = { .type = VMM_START };
@@ -171,7 +260,7 @@ static int boot_podvm(struct boot *b, const struct options *o, char **argv, stru
 		return err_sys(e, "socketpair");
 	b->agent = s[0];
 	theirs = s[1];
-	if ((rc = podvm_config(b, o, e)) < 0 ||
+	if ((rc = t ? podvm_restore(b, o, t, e) : podvm_config(b, o, NULL, e)) < 0 ||
 	    (rc = vmm_call(&b->v, &listen_rq, &theirs, 1, CALL_MS, &rp, e)) < 0)
 		return rc;
 	/* Only the monitor may hold it, or its end would not show here. */
@@ -212,29 +301,6 @@ static int boot_other(struct boot *b, const struct options *o, char **argv, stru
 	return b->agent < 0 ? err_sys(e, "accept") : 0;
 }
 
-static int measure(struct boot *b, const struct options *o, char **argv, bool podvm,
-		   struct err *e)
-{
-	struct timespec pause = { (time_t)(o->settle_ms / 1000),
-				  (long)(o->settle_ms % 1000) * 1000000 };
-	struct vmm_request rq = { .type = VMM_STATS };
-	struct vmm_reply rp;
-	int rc;
-
-	if ((rc = podvm ? boot_podvm(b, o, argv, e) : boot_other(b, o, argv, e)) < 0 ||
-	    (rc = take_hello(b, o->timeout_s, e)) < 0 ||
-	    (rc = bench_kvm_read(b->v.pid, &b->kvm, e)) < 0)
-		return rc;
-	if (podvm) {
-		rc = vmm_call(&b->v, &rq, NULL, 0, CALL_MS, &rp, e);
-		if (rc < 0)
-			return rc;
-		b->stats = rp.stats;
-	}
-	nanosleep(&pause, NULL);
-	return bench_memory_read(b->v.pid, o->ram_mib << 20, &b->memory, e);
-}
-
 /* In large pages: a page cleared in the kernel is a page written. */
 static int sweep(uint64_t mib, struct err *e)
 {
@@ -251,6 +317,47 @@ static int sweep(uint64_t mib, struct err *e)
 		*(volatile char *)(p + i) = 1;
 	munmap(p, bytes);
 	return 0;
+}
+
+static int start(struct boot *b, const struct options *o, char **argv, enum kind kind,
+		 struct err *e)
+{
+	struct template_fds t = { -1, -1 };
+	int rc;
+
+	rc = kind == CLONE ? make_template(o, argv, &t, e) : 0;
+	if (!rc)
+		rc = sweep(o->sweep_mib, e);
+	if (!rc && kind == OTHER)
+		rc = boot_other(b, o, argv, e);
+	else if (!rc)
+		rc = boot_podvm(b, o, argv, kind == CLONE ? &t : NULL, e);
+	fd_close(&t.memory);
+	fd_close(&t.state);
+	return rc;
+}
+
+static int measure(struct boot *b, const struct options *o, char **argv, enum kind kind,
+		   struct err *e)
+{
+	struct timespec pause = { (time_t)(o->settle_ms / 1000),
+				  (long)(o->settle_ms % 1000) * 1000000 };
+	struct vmm_request rq = { .type = VMM_STATS };
+	struct vmm_reply rp;
+	int rc;
+
+	if ((rc = start(b, o, argv, kind, e)) < 0 ||
+	    (rc = take_hello(b, o->timeout_s, e)) < 0 ||
+	    (rc = bench_kvm_read(b->v.pid, &b->kvm, e)) < 0)
+		return rc;
+	if (kind != OTHER) {
+		rc = vmm_call(&b->v, &rq, NULL, 0, CALL_MS, &rp, e);
+		if (rc < 0)
+			return rc;
+		b->stats = rp.stats;
+	}
+	nanosleep(&pause, NULL);
+	return bench_memory_read(b->v.pid, o->ram_mib << 20, &b->memory, e);
 }
 
 static double ms(uint64_t from, uint64_t to)
@@ -272,7 +379,7 @@ static void add_stats(struct json_out *j, const struct boot *b)
 	json_out_double(j, "call_ms", ms(b->start_ns, b->stats.connect_ns));
 }
 
-static int print(const struct boot *b, bool podvm, struct err *e)
+static int print(const struct boot *b, enum kind kind, struct err *e)
 {
 	struct json_out *j = json_out_new();
 	_cleanup_free_ char *text = NULL;
@@ -291,7 +398,7 @@ static int print(const struct boot *b, bool podvm, struct err *e)
 #define ADD(name) json_out_u64(j, #name, b->kvm.name);
 	BENCH_COUNTERS(ADD)
 #undef ADD
-	if (podvm)
+	if (kind != OTHER)
 		add_stats(j, b);
 	rc = json_out_text(j, false, &text, e);
 	if (!rc)
@@ -333,7 +440,8 @@ int main(int argc, char **argv)
 		OPT_END
 	};
 	struct boot b = { .v = { .sock = -1, .pidfd = -1 }, .agent = -1 };
-	bool podvm;
+	static const char *const kinds[] = { "podvm", "clone", "other" };
+	int kind = 0;
 	struct err e;
 	int first, rc;
 
@@ -341,18 +449,17 @@ int main(int argc, char **argv)
 		fprintf(stderr, "bench-boot: %s\n", e.text);
 		return 1;
 	}
-	podvm = argc - first == 2 && !strcmp(argv[first], "podvm");
-	if (o.help || (!podvm && (argc - first < 2 || strcmp(argv[first], "other")))) {
-		fprintf(stderr, "usage: bench-boot [OPTION]... podvm PROGRAM\n"
+	while (first < argc && kind < KINDS && strcmp(argv[first], kinds[kind]))
+		kind++;
+	if (o.help || argc - first < 2 || kind == KINDS || (kind != OTHER && argc - first > 2)) {
+		fprintf(stderr, "usage: bench-boot [OPTION]... podvm|clone PROGRAM\n"
 				"       bench-boot [OPTION]... -- other PROGRAM ARGUMENT...\n");
 		opt_help(stderr, table);
 		return !o.help;
 	}
-	rc = sweep(o.sweep_mib, &e);
+	rc = measure(&b, &o, argv + first + 1, (enum kind)kind, &e);
 	if (!rc)
-		rc = measure(&b, &o, argv + first + 1, podvm, &e);
-	if (!rc)
-		rc = print(&b, podvm, &e);
+		rc = print(&b, (enum kind)kind, &e);
 	if (rc < 0) {
 		fprintf(stderr, "bench-boot: %s: %s\n", argv[first + 1], e.text);
 		show_console(o.console);

@@ -5,9 +5,11 @@
  * What is read from outside of a monitor, whichever it is, so that one rule
  * holds for all.
  *
- * Memory: /proc/PID/smaps. Guest RAM is the mapping, or the mappings, whose
- * size is exactly that of guest RAM; all monitors here back RAM by one private
- * anonymous mapping of its own size. Private_Clean and Private_Dirty of all
+ * Memory: /proc/PID/smaps. Guest RAM is the mapping, or the run of writable mappings
+ * without a gap, whose size is exactly that of guest RAM: all monitors here back RAM
+ * by one private anonymous mapping of its own size, and the copy of a template by pieces
+ * of that and of the template's file. Of these the anonymous pages count, which nobody
+ * else has; Private_Clean and Private_Dirty of all
  * others are the monitor's. None of that size is an error, never a guess. What
  * the kernel itself keeps for the machine (page tables, KVM's structures) is no
  * process's memory and is not in these figures, for no monitor.
@@ -116,8 +118,39 @@ static bool value_kb(const char *line, const char *name, uint64_t *ret)
 	return true;
 }
 
+/* A range of addresses. */
+struct range {
+	unsigned long long from, to;
+};
+
+/* The run of writable mappings that has exactly @bytes; all zero where there is none. */
+static struct range find_ram(pid_t pid, uint64_t bytes)
+{
+	struct range run = { 0, 0 }, ram = { 0, 0 }, one;
+	char path[40], line[512], mode[8];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx-%llx %7s", &one.from, &one.to, mode) != 3)
+			continue;
+		if (mode[1] != 'w')
+			run = (struct range){ 0, 0 };
+		else if (run.to == one.from)
+			run.to = one.to;
+		else
+			run = one;
+		if (one.to - one.from == bytes || run.to - run.from == bytes)
+			ram = run.to - run.from == bytes ? run : one;
+	}
+	if (f)
+		fclose(f);
+	return ram;
+}
+
 /**
- * bench_memory_read() - a monitor's memory, without guest RAM
+ * bench_memory_read() - a monitor's memory, and what its guest RAM takes
  * @ram_bytes: guest RAM is what is mapped in exactly this size
  *
  * Return: 0; -ENOENT when no mapping has that size; minus errno
@@ -126,7 +159,8 @@ int bench_memory_read(pid_t pid, uint64_t ram_bytes, struct bench_memory *ret,
 		      struct err *e)
 {
 	struct bench_memory m = { 0 };
-	bool in_ram = false, in_file = false, any_ram = false;
+	const struct range ram = find_ram(pid, ram_bytes);
+	bool in_ram = false, in_file = false;
 	char path[40], line[512], name[256];
 	unsigned long long from, to;
 	FILE *f;
@@ -140,20 +174,21 @@ int bench_memory_read(pid_t pid, uint64_t ram_bytes, struct bench_memory *ret,
 
 		name[0] = 0;
 		if (sscanf(line, "%llx-%llx %*s %*s %*s %*s %255s", &from, &to, name) >= 2) {
-			in_ram = to - from == ram_bytes;
+			in_ram = from >= ram.from && to <= ram.to;
 			in_file = name[0] == '/';
-			any_ram |= in_ram;
 			m.mappings += !in_ram;
 		} else if (value_kb(line, "Private_Clean:", &kb) ||
 			   value_kb(line, "Private_Dirty:", &kb)) {
-			*(in_ram ? &m.guest_kb : &m.private_kb) += kb;
+			m.private_kb += in_ram ? 0 : kb;
 			m.file_kb += in_file && !in_ram ? kb : 0;
+		} else if (value_kb(line, "Anonymous:", &kb) && in_ram) {
+			m.guest_kb += kb;
 		} else if (value_kb(line, "Pss:", &kb) && !in_ram) {
 			m.process_kb += kb;
 		}
 	}
 	fclose(f);
-	if (!any_ram)
+	if (!ram.to)
 		return err_set(e, ENOENT, "%s: no mapping of exactly %llu bytes: which is guest RAM?",
 			       path, (unsigned long long)ram_bytes);
 	*ret = m;

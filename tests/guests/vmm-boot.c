@@ -37,7 +37,13 @@ struct options {
 	const char *vmm, *append;
 	struct opt_strs disks, hot;
 	uint64_t ram_mib, vcpus, timeout_s, hot_ms, hotplug_mib;
+	uint64_t template_ms;
 	bool memory, direct, no_io_uring, help;
+};
+
+/* A machine that was saved: memory and state; -1 where there is none. */
+struct template_fds {
+	int memory, state;
 };
 
 static volatile sig_atomic_t must_resize;
@@ -68,15 +74,28 @@ static int plug(struct vmm *v, const struct options *o, const char *path, unsign
 	return vmm_call(v, &rq, &fd, 1, CALL_MS, &rp, e);
 }
 
+static int fill_config(struct vmm_config *c, const struct options *o, struct err *e)
+{
+	c->ram_bytes = o->ram_mib << 20;
+	c->vcpus = (uint32_t)o->vcpus;
+	c->hotplug_bytes = o->hotplug_mib << 20;
+	c->guest_cid = 3;
+	if (strlen(o->append) >= sizeof(c->cmdline))
+		return err_set(e, E2BIG, "--append is too long");
+	strcpy(c->cmdline, o->append);
+	return 0;
+}
+
+/* @t: what the machine becomes; NULL: no template */
 static int configure(struct vmm *v, const struct options *o, const char *kernel,
-		     const char *initramfs, struct err *e)
+		     const char *initramfs, const struct template_fds *t, struct err *e)
 {
 	_cleanup_close_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	_cleanup_close_ int k = open(kernel, O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int i = initramfs ? open(initramfs, O_RDONLY | O_CLOEXEC)
 					  : memfd_create("none", MFD_CLOEXEC);
 	struct vmm_request rq = { .type = VMM_CONFIG };
-	int fds[] = { kvm, k, i, 1 };
+	int fds[] = { kvm, k, i, 1, t ? t->memory : -1 };
 	struct vmm_reply rp;
 
 	if (kvm < 0)
@@ -85,14 +104,56 @@ static int configure(struct vmm *v, const struct options *o, const char *kernel,
 		return err_sys(e, "%s", kernel);
 	if (i < 0)
 		return err_sys(e, "%s", initramfs ? initramfs : "memfd");
-	rq.config.ram_bytes = o->ram_mib << 20;
-	rq.config.vcpus = (uint32_t)o->vcpus;
-	rq.config.hotplug_bytes = o->hotplug_mib << 20;
-	rq.config.guest_cid = 3;
-	if (strlen(o->append) >= sizeof(rq.config.cmdline))
-		return err_set(e, E2BIG, "--append is too long");
-	strcpy(rq.config.cmdline, o->append);
+	if (fill_config(&rq.config, o, e) < 0)
+		return -e->code;
+	return vmm_call(v, &rq, fds, t ? 5 : 4, CALL_MS, &rp, e);
+}
+
+static int restore(struct vmm *v, const struct options *o, const struct template_fds *t,
+		   struct err *e)
+{
+	_cleanup_close_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	struct vmm_request rq = { .type = VMM_RESTORE };
+	int fds[] = { kvm, t->memory, t->state, 1 };
+	struct vmm_reply rp;
+
+	if (kvm < 0)
+		return err_sys(e, "/dev/kvm");
+	if (fill_config(&rq.config, o, e) < 0)
+		return -e->code;
 	return vmm_call(v, &rq, fds, 4, CALL_MS, &rp, e);
+}
+
+/* Lets the guest run for a while and saves it. */
+static int make_template(const struct options *o, const char *kernel, const char *initramfs,
+			 struct template_fds *ret, struct err *e)
+{
+	struct timespec nap = { (time_t)(o->template_ms / 1000),
+				(long)(o->template_ms % 1000) * 1000000 };
+	struct vmm_request start = { .type = VMM_START }, pause = { .type = VMM_PAUSE };
+	struct vmm_request save = { .type = VMM_SAVE };
+	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
+	struct vmm v = { .sock = -1, .pidfd = -1 };
+	struct vmm_reply rp;
+	int rc;
+
+	ret->memory = memfd_create("template-memory", MFD_CLOEXEC);
+	ret->state = memfd_create("template-state", MFD_CLOEXEC);
+	if (ret->memory < 0 || ret->state < 0)
+		return err_sys(e, "memfd_create");
+	rc = vmm_spawn(o->vmm, &how, &v, e);
+	if (rc < 0)
+		return rc;
+	if (!(rc = configure(&v, o, kernel, initramfs, ret, e)) &&
+	    !(rc = vmm_call(&v, &start, NULL, 0, CALL_MS, &rp, e))) {
+		nanosleep(&nap, NULL);
+		if (!(rc = vmm_call(&v, &pause, NULL, 0, CALL_MS, &rp, e)))
+			rc = vmm_call(&v, &save, &ret->state, 1, CALL_MS, &rp, e);
+	}
+	vmm_done(&v);
+	if (!rc && lseek(ret->state, 0, SEEK_SET) < 0)
+		rc = err_sys(e, "lseek");
+	return rc < 0 ? err_wrap(e, "template") : 0;
 }
 
 static void print_stats(const struct vmm_stats *s, uint64_t spawned_ns)
@@ -210,15 +271,19 @@ static int boot(const struct options *o, const char *kernel, const char *initram
 	struct vmm v = { .sock = -1, .pidfd = -1 };
 	struct vmm_request start = { .type = VMM_START }, stats = { .type = VMM_STATS };
 	struct vmm_request grow = { .type = VMM_MEMORY, .bytes = o->hotplug_mib << 20 };
+	struct template_fds t = { -1, -1 };
 	struct vmm_reply rp;
 	uint64_t spawned = now_ns();
 	struct err e;
 	size_t i;
 	int rc;
 
+	if (o->template_ms && make_template(o, kernel, initramfs, &t, &e) < 0)
+		return say(&e);
 	if ((o->no_io_uring && forbid_io_uring(&e) < 0) || vmm_spawn(o->vmm, &how, &v, &e) < 0)
 		return say(&e);
-	rc = configure(&v, o, kernel, initramfs, &e);
+	rc = o->template_ms ? restore(&v, o, &t, &e)
+			    : configure(&v, o, kernel, initramfs, NULL, &e);
 	if (!rc && o->hotplug_mib)
 		rc = vmm_call(&v, &grow, NULL, 0, CALL_MS, &rp, &e);
 	for (i = 0; !rc && i < o->disks.n; i++)
@@ -256,6 +321,7 @@ int main(int argc, char **argv)
 		OPT_U64(0, "ram", &o.ram_mib, "MIB", "guest memory (256)"),
 		OPT_U64(0, "hotplug", &o.hotplug_mib, "MIB", "memory that the guest may plug besides (0)"),
 		OPT_U64(0, "vcpus", &o.vcpus, "N", "virtual processors (1)"),
+		OPT_U64(0, "template", &o.template_ms, "MS", "save the guest after so long, and go on with a copy (0: no)"),
 		OPT_U64(0, "timeout", &o.timeout_s, "S", "give up after so long (120)"),
 		OPT_FLAG('h', "help", &o.help, "show this text"),
 		OPT_END

@@ -65,7 +65,7 @@ static int ask(uint32_t type, size_t n_fds, struct err *e)
 
 	for (i = 0; i < n_fds; i++)
 		fds[i] = fd;
-	if (type == VMM_CONFIG)
+	if (type == VMM_CONFIG || type == VMM_RESTORE)
 		rq.config = (struct vmm_config){ .ram_bytes = 64 << 20, .vcpus = 1,
 						 .guest_cid = 3 };
 	rc = vmm_call(&vmm, &rq, fds, n_fds, CALL_MS, &rp, e);
@@ -89,6 +89,10 @@ static const struct {
 	{ VMM_RESIZE, 0, -EBUSY, "after CONFIG" }, { VMM_LIMIT, 0, -EBUSY, "after CONFIG" },
 	{ VMM_BALLOON, 0, -EBUSY, "after CONFIG" }, { VMM_MEMORY, 0, -EBUSY, "after CONFIG" },
 	{ VMM_MEMORY_STATE, 0, -EBUSY, "after CONFIG" },
+	{ VMM_SAVE, 1, -EBUSY, "after PAUSE" }, { VMM_RESTORE, 3, -EINVAL, "it takes 4" },
+	{ VMM_RESTORE, 5, -EINVAL, "it takes 4" },
+	{ VMM_RESTORE, 4, -EINVAL, "memory file: not a regular file" },
+	{ VMM_CONFIG, 5, -EINVAL, "memory file: not a regular file" },
 	{ 0, 0, -EINVAL, "unknown" }, { 0xffffffff, 0, -EINVAL, "unknown" },
 	{ VMM_CONFIG, 3, -EINVAL, "it takes 4" }, { VMM_CONFIG, 16, -EINVAL, "it takes 4" },
 	{ VMM_CONFIG, 4, -ENODEV, "not /dev/kvm" },

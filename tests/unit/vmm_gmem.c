@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -140,6 +141,10 @@ static const struct {
 	{ { .ram_bytes = 32 * MIB, .pages = VMM_PAGES_2M, .hotplug_bytes = 128 * MIB },
 	  "cannot grow" },
 	{ { .ram_bytes = 1026 * MIB, .pages = VMM_PAGES_1G }, "multiple of 1024 MiB" },
+	{ { .ram_bytes = 32 * MIB, .pages = VMM_PAGES_2M, .source = GMEM_CLONE },
+	  "neither of reserved huge pages nor prefaulted" },
+	{ { .ram_bytes = 32 * MIB, .prefault = true, .source = GMEM_SHARED },
+	  "neither of reserved huge pages nor prefaulted" },
 	{ { .ram_bytes = 32 * MIB, .hotplug_bytes = 2 * MIB }, "multiple of 128 MiB" },
 	{ { .ram_bytes = 32 * MIB, .hotplug_bytes = 1025 * GIB }, "up to 1 TiB" },
 	{ { .ram_bytes = 32 * MIB, .hotplug_bytes = UINT64_MAX & ~(128 * MIB - 1) },
@@ -188,6 +193,139 @@ START_TEST(prefaulted)
 	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
 	ck_assert_uint_eq(resident(m.r[0].hva, 32 * MIB), 32 * MIB / 4096);
 	gmem_done(&m);
+}
+END_TEST
+
+/* ---- memory that is a file ------------------------------------------------------- */
+static int memory_file(void)
+{
+	int fd = memfd_create("memory", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static uint64_t file_blocks(int fd)
+{
+	struct stat st;
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* Of two regions: the template's, and two copies that see it and not each other. */
+START_TEST(clones)
+{
+	struct gmem_policy p = { .ram_bytes = 3 * GIB + 4 * MIB, .source = GMEM_SHARED,
+				 .fd = memory_file() };
+	const uint64_t at[] = { 0, MIB, 5 * MIB, 3 * GIB - 4096, GMEM_HIGH_GPA,
+				GMEM_HIGH_GPA + 4 * MIB - 4096 };
+	uint64_t taken, i, k, v;
+	struct gmem m, c[2];
+	struct err e;
+
+	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
+	for (i = 0; i < ARRAY_LEN(at); i++) {
+		v = 0x1111 * (i + 1);
+		ck_assert_int_eq(gmem_write(&m, at[i], &v, sizeof(v)), 0);
+	}
+	gmem_done(&m);
+	taken = file_blocks(p.fd);
+	ck_assert_uint_eq(taken, ARRAY_LEN(at) * 4096);
+
+	p.source = GMEM_CLONE;
+	for (k = 0; k < 2; k++) {
+		ck_assert_msg(!gmem_init_policy(&c[k], &p, &e), "%s", e.text);
+		ck_assert_uint_eq(gmem_ram_bytes(&c[k]), p.ram_bytes);
+	}
+	for (k = 0; k < 2; k++)
+		for (i = 0; i < ARRAY_LEN(at); i++) {
+			ck_assert_int_eq(gmem_read(&c[k], at[i], &v, sizeof(v)), 0);
+			ck_assert_uint_eq(v, 0x1111 * (i + 1));
+			v = ~0ull;
+			ck_assert_int_eq(gmem_write(&c[k], at[i], &v, sizeof(v)), 0);
+			ck_assert_int_eq(gmem_write(&c[k], at[i] ^ 0x10000, &v, sizeof(v)), 0);
+		}
+	ck_assert_uint_eq(file_blocks(p.fd), taken);
+	for (k = 0; k < 2; k++)
+		gmem_done(&c[k]);
+	close(p.fd);
+}
+END_TEST
+
+/* What lies between is anonymous unless it is not worth a mapping: reads fill no holes. */
+START_TEST(gaps)
+{
+	struct gmem_policy p = { .ram_bytes = 32 * MIB, .source = GMEM_SHARED, .fd = memory_file() };
+	uint64_t v = 1, gap = _i ? MIB : 128 << 10, filled;
+	struct gmem m;
+	struct err e;
+
+	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
+	ck_assert_int_eq(gmem_write(&m, 0, &v, sizeof(v)), 0);
+	ck_assert_int_eq(gmem_write(&m, gap, &v, sizeof(v)), 0);
+	gmem_done(&m);
+	p.source = GMEM_CLONE;
+	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
+	ck_assert_int_eq(gmem_read(&m, gap / 2, &v, sizeof(v)), 0);
+	ck_assert_uint_eq(v, 0);
+	filled = file_blocks(p.fd);
+	ck_assert_uint_eq(filled, _i ? 2 * 4096 : 3 * 4096);
+	gmem_done(&m);
+	close(p.fd);
+}
+END_TEST
+
+/* What the template's guest gives back leaves the file; a copy falls back to the file. */
+START_TEST(file_discard)
+{
+	struct gmem_policy p = { .ram_bytes = 32 * MIB, .source = GMEM_SHARED, .fd = memory_file() };
+	uint64_t v = 7;
+	struct gmem m;
+	struct err e;
+
+	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
+	ck_assert_int_eq(gmem_write(&m, 0, &v, sizeof(v)), 0);
+	ck_assert_int_eq(gmem_write(&m, 4096, &v, sizeof(v)), 0);
+	ck_assert_int_eq(gmem_discard(&m, m.r[0].hva, 4096), 0);
+	ck_assert_uint_eq(file_blocks(p.fd), 4096);
+	ck_assert_int_eq(gmem_read(&m, 0, &v, sizeof(v)), 0);
+	ck_assert_uint_eq(v, 0);
+	gmem_done(&m);
+	p.source = GMEM_CLONE;
+	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
+	ck_assert_int_eq(gmem_write(&m, 4096, &v, sizeof(v)), 0);
+	ck_assert_int_eq(gmem_discard(&m, m.r[0].hva + 4096, 4096), 0);
+	ck_assert_int_eq(gmem_read(&m, 4096, &v, sizeof(v)), 0);
+	ck_assert_uint_eq(v, 7);
+	gmem_done(&m);
+	close(p.fd);
+}
+END_TEST
+
+START_TEST(no_memory_file)
+{
+	static const struct {
+		enum gmem_source source;
+		off_t size;
+		const char *text;
+	} bad[] = {
+		{ GMEM_SHARED, 4096, "4096 bytes, not 0" },
+		{ GMEM_CLONE, 0, "0 bytes, not 33554432" },
+		{ GMEM_CLONE, (32 << 20) - 1, "not 33554432" },
+		{ GMEM_CLONE, (32 << 20) + 4096, "not 33554432" },
+		{ GMEM_SHARED, -1, "not a regular file" }, { GMEM_CLONE, -1, "not a regular file" },
+	};
+	struct gmem_policy p = { .ram_bytes = 32 * MIB, .source = bad[_i].source };
+	struct gmem m = { 0 };
+	struct err e = { 0 };
+
+	p.fd = bad[_i].size < 0 ? open("/dev/zero", O_RDWR | O_CLOEXEC) : memory_file();
+	ck_assert(bad[_i].size < 0 || !ftruncate(p.fd, bad[_i].size));
+	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), -EINVAL);
+	ck_assert_msg(strstr(e.text, bad[_i].text) != NULL, "%s", e.text);
+	ck_assert_ptr_null(m.map);
+	close(p.fd);
 }
 END_TEST
 
@@ -481,6 +619,10 @@ Suite *vmm_gmem_suite(void)
 	tcase_add_test(t, prefaulted);
 	tcase_add_test(t, reserved);
 	tcase_add_test(t, discard);
+	tcase_add_test(t, clones);
+	tcase_add_loop_test(t, gaps, 0, 2);
+	tcase_add_test(t, file_discard);
+	tcase_add_loop_test(t, no_memory_file, 0, 6);
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(h, hot_setup, hot_teardown);
 	tcase_set_timeout(h, 60);

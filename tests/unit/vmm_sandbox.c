@@ -340,6 +340,32 @@ START_TEST(slots)
 }
 END_TEST
 
+/* Registers are read where a machine becomes a template, and in no other. */
+static void registers(int kind)
+{
+	confine((enum sandbox_kind)kind);
+	syscall(SYS_ioctl, -1, KVM_GET_REGS, NULL);
+	syscall(SYS_exit_group, 0);
+}
+
+START_TEST(save_ioctls)
+{
+	static const enum sandbox_kind others[] = { SANDBOX_IO, SANDBOX_VCPU, SANDBOX_FS };
+	int status = probe(registers, SANDBOX_IO_SAVE);
+	size_t i;
+
+	ck_assert_msg(WIFEXITED(status) && !WEXITSTATUS(status), "status %#x", status);
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		status = probe(registers, (int)others[i]);
+		ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS,
+			      "kind %d: status %#x", others[i], status);
+	}
+	/* All else is as in any I/O thread. */
+	status = probe(descriptors, SANDBOX_IO_SAVE);
+	ck_assert_msg(WIFEXITED(status) && !WEXITSTATUS(status), "status %#x", status);
+}
+END_TEST
+
 Suite *vmm_sandbox_suite(void)
 {
 	Suite *s = suite_create("vmm_sandbox");
@@ -357,6 +383,7 @@ Suite *vmm_sandbox_suite(void)
 	tcase_add_test(t, works);
 	tcase_add_loop_test(t, late, 0, 2 * (SANDBOX_FS + 1));
 	tcase_add_test(t, slots);
+	tcase_add_test(t, save_ioctls);
 	suite_add_tcase(s, t);
 	return s;
 }

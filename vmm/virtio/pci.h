@@ -73,11 +73,33 @@ struct vpci {
 	struct vpci *next;
 };
 
+/**
+ * struct vpci_state - what a snapshot of a device holds
+ * @kind:     of struct virtio_ops, NUL-terminated
+ * @devfn:    its place on bus 0
+ * @n_queues: of @queue
+ * @config:   PCI configuration, without the window of the access capability
+ */
+struct vpci_state {
+	char kind[16];
+	uint16_t devfn;
+	uint16_t n_queues;
+	uint32_t feature_select, driver_select, select;
+	uint8_t config[PCI_CONFIG_BYTES];
+	struct virtio_state virtio;
+	struct virtq_state queue[VIRTIO_QUEUES_MAX];
+	struct msix_state msix;
+};
+
 int vpci_new(struct virtio_dev *d, const struct vpci_host *host, struct vpci **ret,
 	     struct err *e);
 void vpci_count(struct vpci *v, struct vmm_device *ret);
 bool vpci_in_use(struct vpci *v);
 void vpci_unbind(struct vpci *v);
 void vpci_free(struct vpci *v);
+
+/* vmm/virtio/pci-state.c */
+int vpci_save(struct vpci *v, struct vpci_state *ret, struct err *e);
+int vpci_load(struct vpci *v, struct pci *bus, const struct vpci_state *s, struct err *e);
 
 #endif

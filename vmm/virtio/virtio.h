@@ -175,6 +175,7 @@ int vsock_new(uint32_t guest_cid, const struct gmem *mem, struct loop *loop,
 	      struct virtio_dev **ret, struct err *e);
 int vsock_listen(struct virtio_dev *d, uint32_t port, int fd, struct err *e);
 int vsock_connect(struct virtio_dev *d, uint32_t port, int fd, struct err *e);
+bool vsock_in_use(struct virtio_dev *d);
 uint64_t vsock_first_call_ns(const struct virtio_dev *d);
 int rng_new(const struct gmem *mem, struct loop *loop, struct virtio_dev **ret,
 	    struct err *e);

@@ -548,6 +548,23 @@ int vsock_connect(struct virtio_dev *d, uint32_t port, int fd, struct err *e)
 }
 
 /**
+ * vsock_in_use() - whether there is a connection, or an answer that the guest has not got
+ * Context: I/O thread, @lock not held
+ *
+ * #syscalls none
+ */
+bool vsock_in_use(struct virtio_dev *d)
+{
+	struct vsock *v = vsock_of(d);
+	bool used;
+
+	pthread_mutex_lock(&d->lock);
+	used = v->n_conns || v->n_rst;
+	pthread_mutex_unlock(&d->lock);
+	return used;
+}
+
+/**
  * vsock_first_call_ns() - CLOCK_MONOTONIC of the guest's first call; 0 before it
  * @d: from vsock_new()
  *

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sets up registers, memory and a device, and waits for a disk, which its copy is given. Then
+ * all is as it was: the device serves the next request without a word to it.
+ */
+#include "guest.h"
+
+#define STATUS 20(%esi)
+#define QUEUE 0x400
+#define CR0_EM 4
+#define CR4_OSFXSR 0x200
+
+	begin
+	movl %cr0, %eax			/* SSE: a register that is in XSAVE's area */
+	andl $~CR0_EM, %eax
+	movl %eax, %cr0
+	movl %cr4, %eax
+	orl $CR4_OSFXSR, %eax
+	movl %eax, %cr4
+	movups pattern, %xmm3
+	movl $0x5eed, %ebp
+	movl $0xc0de0001, high		/* memory that is not in the file of the guest */
+	movl $0x176, %ecx		/* IA32_SYSENTER_EIP: an MSR that keeps what it is given */
+	movl $0x12345678, %eax
+	xorl %edx, %edx
+	wrmsr
+
+	movl $0x10441af4, %ecx
+	call pci_find
+	movl %edi, %eax
+	orl $0x10, %eax
+	call pci_read
+	movl %eax, %esi
+	movl $6, %ecx			/* memory, bus master */
+	movl %edi, %eax
+	orl $4, %eax
+	call pci_write
+	movl $0xd0000000, %ecx		/* another place */
+	movl %ecx, %esi
+	movl %edi, %eax
+	orl $0x10, %eax
+	call pci_write
+
+	movb $0, STATUS
+	movb $1, STATUS
+	movb $3, STATUS
+	movl $1, 8(%esi)		/* accept VERSION_1 and nothing else */
+	movl $1, 12(%esi)
+	movb $11, STATUS
+	movw $0, 22(%esi)
+	movw $8, 24(%esi)
+	movl $ring, 32(%esi)
+	movl $(ring + 1024), 40(%esi)
+	movl $(ring + 2048), 48(%esi)
+	movw $1, 28(%esi)
+	movb $15, STATUS
+	movzbl STATUS, %eax
+	check($15, %eax)
+	movl $buffer, ring
+	movl $64, ring + 8
+	movw $2, ring + 12		/* the device writes */
+	call request
+	movl buffer, %eax
+	movl %eax, first
+	rdtsc
+	movl %eax, tsc
+	movl %edx, tsc + 4
+	say "SYNC waiting"
+
+	/* The disk is there once this is a copy. */
+1:	pause
+	movl $0x10421af4, %ecx
+	call pci_find
+	cmpl $-1, %edi
+	je 1b
+	say "SYNC copied"
+	check($0x5eed, %ebp)
+	check($0xd0000000, %esi)
+	cmpl $0xc0de0001, high
+	je 2f
+	pushl $__LINE__
+	jmp failed
+2:	movups %xmm3, buffer + 16
+	movl buffer + 16, %eax
+	check(pattern, %eax)
+	movl buffer + 28, %eax
+	check(pattern + 12, %eax)
+	movl $0x176, %ecx
+	rdmsr
+	check($0x12345678, %eax)
+	rdtsc				/* time has not gone back */
+	subl tsc, %eax
+	sbbl tsc + 4, %edx
+	jnc 3f
+	pushl $__LINE__
+	jmp failed
+3:	movzbl STATUS, %eax
+	check($15, %eax)
+	call request			/* the ring goes on where it was */
+	movl buffer, %eax
+	cmpl first, %eax
+	jne 4f
+	pushl $__LINE__
+	jmp failed
+4:	done
+
+/* request: the next one to the device at %esi; changes %eax */
+request:
+	movzwl ring + 1026, %eax
+	incl %eax
+	movw %ax, ring + 1026
+	movw $0, QUEUE(%esi)
+1:	pause
+	cmpw %ax, ring + 2050
+	jne 1b
+	ret
+
+	.section .rodata
+	.balign 16
+pattern: .long 0x01020304, 0x05060708, 0x090a0b0c, 0x0d0e0f10
+
+	.bss
+	.balign 4096
+ring:	.skip 4096
+buffer:	.skip 64
+first:	.skip 4
+tsc:	.skip 8
+	.balign 4096
+high:	.skip 4096
