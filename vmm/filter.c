@@ -106,12 +106,14 @@ static const uint32_t ioctls_io[] = {
 	KVM_SET_USER_MEMORY_REGION,
 };
 
-/* What a machine that becomes a template is asked for (vmm/kvm-state.c). */
+/* What it takes to make a template of a machine (vmm/kvm-state.c, vmm/gmem-file.c). */
 static const uint32_t ioctls_save[] = {
 	KVM_GET_MSR_INDEX_LIST, KVM_CHECK_EXTENSION, KVM_GET_CLOCK, KVM_GET_MP_STATE,
 	KVM_GET_REGS, KVM_GET_SREGS, KVM_GET_VCPU_EVENTS, KVM_GET_DEBUGREGS, KVM_GET_XCRS,
 	KVM_GET_XSAVE, KVM_GET_XSAVE2, KVM_GET_MSRS, KVM_GET_LAPIC,
 };
+
+static const uint32_t calls_save[] = { CALL(mincore) };
 
 static bool is_io(enum sandbox_kind kind)
 {
@@ -248,6 +250,8 @@ int sandbox_compile(enum sandbox_kind kind, struct sandbox_filter *ret, struct e
 	}
 	if (is_io(kind))
 		emit_allow(&c, calls_io, ARRAY_LEN(calls_io));
+	if (kind == SANDBOX_IO_SAVE)
+		emit_allow(&c, calls_save, ARRAY_LEN(calls_save));
 	emit_return(&c, SECCOMP_RET_KILL_PROCESS);
 	if (c.failed)
 		return err_set(e, E2BIG, "seccomp filter: more than %d instructions", CODE_MAX);

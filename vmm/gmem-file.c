@@ -2,20 +2,23 @@
 /*
  * DOC: Theory of operation
  *
- * Guest RAM that is a file: the memory of a template (vmm/template.c).
+ * The memory of a template (vmm/template.c): guest RAM as a sparse file.
  *
- * The machine that becomes a template has its RAM mapped shared from an empty file, so
- * that saving it is no copy; what its guest gives back is punched out of the file.
+ * It is written when the machine is saved: the pages that are in memory and hold
+ * something other than zeros. A machine boots on anonymous memory, which may have huge
+ * pages, and so as fast as any other.
+ *
  * A machine that begins as a copy has those parts of the file mapped private that
  * hold something, and anonymous memory in between: a page that it only reads is the
  * one page of all copies, one that it writes becomes its own, and what the
- * template never touched costs what it costs anywhere else. A read of a hole would make
+ * template has not used costs what it costs anywhere else. A read of a hole would make
  * the file grow, so gaps below GAP_BYTES, which are not worth a mapping of their own,
- * are all that a guest can fill: a page of zeros each, once for all copies.
+ * are all that guests can fill: a page of zeros each, once for all copies.
  *
- * Source: lseek(2), SEEK_DATA; madvise(2), MADV_REMOVE.
+ * Source: lseek(2), SEEK_DATA; mincore(2).
  */
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,41 +28,60 @@
 #define PAGE_BYTES 4096u
 #define GAP_BYTES (256u << 10)
 
+/* What is looked at and written at a time. */
+#define CHUNK_BYTES (2u << 20)
+#define CHUNK_PAGES (CHUNK_BYTES / PAGE_BYTES)
+
 /**
- * gmem_file_check() - whether a file can be RAM, and make an empty one as large
- * @p: its source is a file
+ * gmem_file_check() - whether a file can be a template's memory
+ * @bytes: that it must have
  *
- * Return: 0; -EINVAL for what is no regular file, not empty or of another size; minus errno
+ * Return: 0; -EINVAL for what is no regular file, or of another size; minus errno
  *
- * #syscalls start: fstat ftruncate
+ * #syscalls start: fstat
  */
-int gmem_file_check(const struct gmem_policy *p, struct err *e)
+int gmem_file_check(int fd, uint64_t bytes, struct err *e)
 {
-	uint64_t want = p->source == GMEM_SHARED ? 0 : p->ram_bytes;
 	struct stat st;
 
-	if (fstat(p->fd, &st) < 0)
+	if (fstat(fd, &st) < 0)
 		return err_sys(e, "memory file");
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, EINVAL, "memory file: not a regular file");
-	if ((uint64_t)st.st_size != want)
+	if ((uint64_t)st.st_size != bytes)
 		return err_set(e, EINVAL, "memory file: %llu bytes, not %llu",
-			       (unsigned long long)st.st_size, (unsigned long long)want);
-	if (p->source == GMEM_SHARED && ftruncate(p->fd, (off_t)p->ram_bytes) < 0)
-		return err_sys(e, "memory file of %llu MiB", (unsigned long long)p->ram_bytes >> 20);
+			       (unsigned long long)st.st_size, (unsigned long long)bytes);
 	return 0;
 }
 
-static int map(uint8_t *hva, uint64_t offset, uint64_t len, int flags, int fd, struct err *e)
+/**
+ * gmem_file_make() - make an empty file as large as RAM, for gmem_file_write()
+ * @bytes: of RAM
+ *
+ * Return: 0; -EINVAL for what is no regular file, or not empty; minus errno
+ *
+ * #syscalls start: fstat ftruncate
+ */
+int gmem_file_make(int fd, uint64_t bytes, struct err *e)
 {
-	void *p = mmap(hva, len, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, fd,
-		       (off_t)offset);
+	int rc = gmem_file_check(fd, 0, e);
+
+	if (!rc && ftruncate(fd, (off_t)bytes) < 0)
+		rc = err_sys(e, "memory file of %llu MiB", (unsigned long long)bytes >> 20);
+	return rc;
+}
+
+/* ---- to a copy ------------------------------------------------------------------- */
+static int map(uint8_t *hva, uint64_t offset, uint64_t len, int fd, struct err *e)
+{
+	void *p = mmap(hva, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+		       fd, (off_t)offset);
 
 	return p == MAP_FAILED ? err_sys(e, "memory file: mmap of %llu KiB",
 					 (unsigned long long)len >> 10) : 0;
 }
 
-/* The next extent of data in [@at, @end), in whole pages; *@ret_to is @at at the end. */
+/* The next extent of data in [@at, @end), in whole pages; both are @at where there is none. */
 static int next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_from, uint64_t *ret_to,
 		     struct err *e)
 {
@@ -80,8 +102,17 @@ static int next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_from, uint
 	return 0;
 }
 
-/* Maps what the template's file holds of [@offset, @offset + @len). */
-static int map_copy(uint8_t *hva, uint64_t offset, uint64_t len, int fd, struct err *e)
+/**
+ * gmem_file_map() - map what a template's memory holds of a piece of RAM
+ * @hva:    anonymous memory, which stays where the file holds nothing
+ * @offset: into the file, bytes
+ * @fd:     checked
+ *
+ * Return: 0 or minus errno
+ *
+ * #syscalls start: mmap lseek
+ */
+int gmem_file_map(uint8_t *hva, uint64_t offset, uint64_t len, int fd, struct err *e)
 {
 	uint64_t end = offset + len, from, to, next_from, next_to;
 	int rc = next_data(fd, offset, end, &from, &to, e);
@@ -93,27 +124,79 @@ static int map_copy(uint8_t *hva, uint64_t offset, uint64_t len, int fd, struct 
 			continue;
 		}
 		if (!rc)
-			rc = map(hva + (from - offset), from, to - from, MAP_PRIVATE, fd, e);
+			rc = map(hva + (from - offset), from, to - from, fd, e);
 		from = next_from;
 		to = next_to;
 	}
 	return rc;
 }
 
+/* ---- from a machine -------------------------------------------------------------- */
+static bool is_zero(const uint8_t *page)
+{
+	return !page[0] && !memcmp(page, page + 1, PAGE_BYTES - 1);
+}
+
+static int put(int fd, const uint8_t *from, size_t len, uint64_t offset, struct err *e)
+{
+	while (len) {
+		ssize_t n = pwrite(fd, from, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "memory file");
+		from += n;
+		len -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* Writes the runs of pages of a chunk that hold something. */
+static int write_chunk(int fd, const uint8_t *hva, size_t pages, uint64_t offset, struct err *e)
+{
+	unsigned char there[CHUNK_PAGES];
+	size_t i, run = 0;
+	int rc = 0;
+
+	if (mincore((void *)(uintptr_t)hva, pages * PAGE_BYTES, there) < 0)
+		return err_sys(e, "mincore");
+	for (i = 0; i <= pages && !rc; i++) {
+		if (i < pages && (there[i] & 1) && !is_zero(hva + i * PAGE_BYTES)) {
+			run++;
+			continue;
+		}
+		if (run)
+			rc = put(fd, hva + (i - run) * PAGE_BYTES, run * PAGE_BYTES,
+				 offset + (i - run) * PAGE_BYTES, e);
+		run = 0;
+	}
+	return rc;
+}
+
 /**
- * gmem_file_map() - map a piece of RAM from its file
- * @hva:    anonymous memory, which stays where the file holds nothing
- * @offset: into the file, bytes
- * @p:      checked
+ * gmem_file_write() - write RAM to a template's file
+ * @fd: of gmem_file_make(), borrowed
  *
  * Return: 0 or minus errno
+ * Context: no vCPU runs
  *
- * #syscalls start: mmap lseek
+ * #syscalls pwrite64
+ * #syscalls as of a machine that is saved: mincore
  */
-int gmem_file_map(uint8_t *hva, uint64_t offset, uint64_t len, const struct gmem_policy *p,
-		  struct err *e)
+int gmem_file_write(const struct gmem *m, int fd, struct err *e)
 {
-	if (p->source == GMEM_SHARED)
-		return map(hva, offset, len, MAP_SHARED, p->fd, e);
-	return map_copy(hva, offset, len, p->fd, e);
+	uint64_t offset = 0, at;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < m->n; i++) {
+		const struct gmem_region *r = &m->r[i];
+
+		for (at = 0; at < r->len && !rc; at += CHUNK_BYTES)
+			rc = write_chunk(fd, r->hva + at, CHUNK_PAGES, offset + at, e);
+		offset += r->len;
+	}
+	return rc;
 }

@@ -17,8 +17,8 @@
  * no later access can fail for want of one; that promise is used up with the
  * first access to a page, so such a page is never given back.
  *
- * RAM that is a template's memory, or a copy of one, is mapped from a file
- * (vmm/gmem-file.c), which is private all the same for the copy.
+ * RAM that is a copy of a template's is mapped from its file (vmm/gmem-file.c), and
+ * private all the same.
  *
  * Limits: 1 TiB of RAM, in steps of 2 MiB; 1 TiB that can be plugged.
  * Source: madvise(2), mmap(2); Linux Documentation/admin-guide/mm.
@@ -101,7 +101,7 @@ static int map_region(struct gmem *m, uint8_t *hva, uint64_t gpa, uint64_t len,
 		return no_pages(len, o->pages, e);
 	if (p == MAP_FAILED)
 		return err_sys(e, "guest RAM of %llu MiB", (unsigned long long)len >> 20);
-	if (o->source != GMEM_ANONYMOUS && (rc = gmem_file_map(p, gmem_ram_bytes(m), len, o, e)) < 0)
+	if (o->clone && (rc = gmem_file_map(p, gmem_ram_bytes(m), len, o->fd, e)) < 0)
 		return rc;
 	rc = advise(p, len, o, e);
 	if (rc < 0)
@@ -131,11 +131,11 @@ static int check_policy(const struct gmem_policy *o, struct err *e)
 		return err_set(e, EINVAL, "reserved huge pages cannot be merged: choose one of the two");
 	if (is_reserved(o->pages) && o->hotplug_bytes)
 		return err_set(e, EINVAL, "memory of reserved huge pages cannot grow: choose other pages, or hotplug_bytes 0");
-	if (o->source == GMEM_ANONYMOUS)
+	if (!o->clone)
 		return 0;
 	if (is_reserved(o->pages) || o->prefault)
-		return err_set(e, EINVAL, "memory of a template is neither of reserved huge pages nor prefaulted: choose other pages");
-	return gmem_file_check(o, e);
+		return err_set(e, EINVAL, "a template's memory is neither of reserved huge pages nor prefaulted: choose other pages");
+	return gmem_file_check(o->fd, o->ram_bytes, e);
 }
 
 /* The pluggable region is 4 GiB or above, and not the neighbour of RAM. */
@@ -183,8 +183,7 @@ static int map_all(struct gmem *g, const struct gmem_policy *o, struct err *e)
  */
 int gmem_init_policy(struct gmem *m, const struct gmem_policy *p, struct err *e)
 {
-	struct gmem g = { .reserved = is_reserved(p->pages), .source = p->source,
-			  .hot.sweep_fd = -1 };
+	struct gmem g = { .reserved = is_reserved(p->pages), .hot.sweep_fd = -1 };
 	int rc = check_policy(p, e);
 
 	if (rc < 0)
@@ -322,6 +321,5 @@ int gmem_discard(const struct gmem *m, void *hva, uint64_t len)
 {
 	if (m->reserved)
 		return -EOPNOTSUPP;
-	return madvise(hva, len, m->source == GMEM_SHARED ? MADV_REMOVE : MADV_DONTNEED) < 0
-		? -errno : 0;
+	return madvise(hva, len, MADV_DONTNEED) < 0 ? -errno : 0;
 }

@@ -44,17 +44,11 @@ struct gmem_hot {
 	int sweep_fd;
 };
 
-/* What RAM is mapped from. */
-enum gmem_source {
-	GMEM_ANONYMOUS,
-	GMEM_SHARED,	/* a file that becomes a template's memory */
-	GMEM_CLONE,	/* copies on write of a template's memory */
-};
-
 /**
  * struct gmem_policy - what guest RAM is like; fields as in struct vmm_config
- * @source: neither reserved pages nor @prefault go with a file
- * @fd:     of @source: a regular file, borrowed; empty for GMEM_SHARED
+ * @clone: RAM is a copy on write of a template's memory; neither reserved pages nor
+ *         @prefault go with that
+ * @fd:    the template's memory, of @ram_bytes, borrowed
  */
 struct gmem_policy {
 	uint64_t ram_bytes;
@@ -62,7 +56,7 @@ struct gmem_policy {
 	enum vmm_pages pages;
 	bool merge;
 	bool prefault;
-	enum gmem_source source;
+	bool clone;
 	int fd;
 };
 
@@ -72,7 +66,6 @@ struct gmem_policy {
  * @n:        1 or 2
  * @hot:      above them
  * @reserved: pages are the host's reserved ones: none is given back
- * @source:   see enum gmem_source
  * @map:      whole reservation, owned
  * @map_len:  bytes
  */
@@ -81,7 +74,6 @@ struct gmem {
 	size_t n;
 	struct gmem_hot hot;
 	bool reserved;
-	enum gmem_source source;
 	void *map;
 	size_t map_len;
 };
@@ -96,9 +88,10 @@ int gmem_write(const struct gmem *m, uint64_t gpa, const void *src, size_t len);
 int gmem_discard(const struct gmem *m, void *hva, uint64_t len);
 
 /* vmm/gmem-file.c */
-int gmem_file_check(const struct gmem_policy *p, struct err *e);
-int gmem_file_map(uint8_t *hva, uint64_t offset, uint64_t len, const struct gmem_policy *p,
-		  struct err *e);
+int gmem_file_check(int fd, uint64_t bytes, struct err *e);
+int gmem_file_make(int fd, uint64_t bytes, struct err *e);
+int gmem_file_map(uint8_t *hva, uint64_t offset, uint64_t len, int fd, struct err *e);
+int gmem_file_write(const struct gmem *m, int fd, struct err *e);
 
 /* vmm/gmem-hot.c */
 int gmem_hot_init(struct gmem *m, uint8_t *hva, uint64_t gpa, uint64_t len, struct err *e);

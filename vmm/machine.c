@@ -67,7 +67,7 @@ static void on_event(void *arg, enum vmm_event what, const char *text)
 int machine_init(struct machine *m, struct err *e)
 {
 	memset(m, 0, sizeof(*m));
-	m->broker = -1;
+	m->broker = m->template = -1;
 	m->kvm.sys = m->kvm.vm = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	m->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -189,7 +189,7 @@ static int plug_console(struct machine *m, struct err *e)
 
 static int confine(struct machine *m, struct err *e)
 {
-	enum sandbox_kind kind = m->mem.source == GMEM_SHARED ? SANDBOX_IO_SAVE : SANDBOX_IO;
+	enum sandbox_kind kind = m->template < 0 ? SANDBOX_IO : SANDBOX_IO_SAVE;
 	struct sandbox_filter vcpu = { 0 }, io = { 0 }, fs = { 0 };
 	struct err late;
 	int rc;
@@ -222,9 +222,9 @@ static int check_config(const struct vmm_config *cfg, struct err *e)
 	return 0;
 }
 
-/* Everything that needs no processor's state: memory, KVM, processors. */
+/* Memory, KVM, processors. @clone: as of machine_make_memory() */
 static int make(struct machine *m, const struct vmm_config *cfg, int fds[MACHINE_FDS],
-		enum gmem_source source, int memory, struct err *e)
+		int clone, struct err *e)
 {
 	int rc, serial;
 
@@ -244,7 +244,7 @@ static int make(struct machine *m, const struct vmm_config *cfg, int fds[MACHINE
 	if (rc < 0)
 		return err_set(e, -rc, "serial port");
 	if ((rc = pci_init(&m->bus.pci, e)) < 0 ||
-	    (rc = machine_make_memory(m, source, memory, e)) < 0 ||
+	    (rc = machine_make_memory(m, clone, e)) < 0 ||
 	    (rc = kvm_init(&m->kvm, fds[MACHINE_KVM], cfg->vcpus, e)) < 0)
 		return rc;
 	fds[MACHINE_KVM] = -1;
@@ -253,6 +253,17 @@ static int make(struct machine *m, const struct vmm_config *cfg, int fds[MACHINE
 				   e)) < 0)
 		return rc;
 	return vcpus_init(&m->cpus, &m->kvm, &m->bus, cfg->vcpus, e);
+}
+
+static int take_template(struct machine *m, int *fd, struct err *e)
+{
+	int rc = *fd < 0 ? 0 : gmem_file_make(*fd, m->config.ram_bytes, e);
+
+	if (rc < 0)
+		return rc;
+	m->template = *fd;
+	*fd = -1;
+	return 0;
 }
 
 /* The last step of both ways to a machine. */
@@ -278,10 +289,10 @@ static int made(struct machine *m, struct err *e)
 int machine_config(struct machine *m, const struct vmm_config *cfg,
 		   int fds[MACHINE_FDS_MAX], struct err *e)
 {
-	int shared = fds[MACHINE_SHARED];
-	int rc = make(m, cfg, fds, shared < 0 ? GMEM_ANONYMOUS : GMEM_SHARED, shared, e);
+	int rc = make(m, cfg, fds, -1, e);
 
-	if (rc < 0 || (rc = load_kernel(m, fds, e)) < 0 ||
+	if (rc < 0 || (rc = take_template(m, &fds[MACHINE_TEMPLATE], e)) < 0 ||
+	    (rc = load_kernel(m, fds, e)) < 0 ||
 	    (rc = aio_new(m->loop, true, &m->aio, e)) < 0 ||
 	    (rc = plug_basics(m, &fds[MACHINE_CONSOLE], e)) < 0)
 		return rc;
@@ -300,7 +311,7 @@ int machine_restore(struct machine *m, const struct vmm_config *cfg, int fds[MAC
 		    struct err *e)
 {
 	struct template t;
-	int rc = make(m, cfg, fds, GMEM_CLONE, fds[MACHINE_CLONE], e);
+	int rc = make(m, cfg, fds, fds[MACHINE_CLONE], e);
 
 	if (rc < 0)
 		return rc;
@@ -315,10 +326,11 @@ int machine_restore(struct machine *m, const struct vmm_config *cfg, int fds[MAC
 }
 
 /**
- * machine_save() - write the state of a paused machine that was made as a template
- * @fd: an empty file, borrowed
+ * machine_save() - make a template of a paused machine
+ * @fd: an empty file for its state, borrowed; its memory goes to the file that CONFIG
+ *      brought
  *
- * Return: 0; -EINVAL for a machine whose memory is no file; -EBUSY; minus errno
+ * Return: 0; -EINVAL for a machine that CONFIG brought none for; -EBUSY; minus errno
  * Context: I/O thread
  */
 int machine_save(struct machine *m, int fd, struct err *e)
@@ -326,11 +338,11 @@ int machine_save(struct machine *m, int fd, struct err *e)
 	struct template t;
 	int rc;
 
-	if (m->mem.source != GMEM_SHARED)
-		return err_set(e, EINVAL, "the machine's memory is no file: give CONFIG one to make a template");
+	if (m->template < 0)
+		return err_set(e, EINVAL, "there is no file for the machine's memory: give one to CONFIG");
 	rc = template_save(m, &t, e);
-	if (!rc)
-		rc = template_write(fd, &t, e);
+	if (!rc && !(rc = template_write(fd, &t, e)))
+		rc = gmem_file_write(&m->mem, m->template, e);
 	template_done(&t);
 	return rc;
 }
@@ -692,6 +704,7 @@ void machine_done(struct machine *m)
 	kvm_done(&m->kvm);
 	gmem_done(&m->mem);
 	fd_close(&m->broker);
+	fd_close(&m->template);
 	fd_close(&m->event_fd);
 	pthread_mutex_destroy(&m->lock);
 }

@@ -15,7 +15,7 @@
  * become a template; and of VMM_RESTORE.
  */
 enum machine_fd { MACHINE_KVM, MACHINE_KERNEL, MACHINE_INITRAMFS, MACHINE_CONSOLE,
-		  MACHINE_FDS, MACHINE_SHARED = MACHINE_FDS, MACHINE_FDS_MAX,
+		  MACHINE_FDS, MACHINE_TEMPLATE = MACHINE_FDS, MACHINE_FDS_MAX,
 		  MACHINE_CLONE = MACHINE_KERNEL, MACHINE_STATE = MACHINE_INITRAMFS };
 
 enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_PAUSED,
@@ -25,6 +25,7 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
  * struct machine - the virtual machine of this process
  * @stage:    I/O thread only
  * @config:   that it was made with
+ * @template: where machine_save() writes RAM, owned; -1: it is not to be saved
  * @loop:     the I/O thread's, owned
  * @mem, @kvm, @bus, @cpus: owned
  * @host:     what virtio devices need of us
@@ -41,6 +42,7 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
 struct machine {
 	enum machine_stage stage;
 	struct vmm_config config;
+	int template;
 	struct loop *loop;
 	struct gmem mem;
 	struct kvm kvm;
@@ -88,7 +90,7 @@ int machine_device(struct machine *m, uint32_t i, struct vmm_device *ret, struct
 void machine_done(struct machine *m);
 
 /* vmm/memory.c */
-int machine_make_memory(struct machine *m, enum gmem_source source, int fd, struct err *e);
+int machine_make_memory(struct machine *m, int clone, struct err *e);
 int machine_balloon(struct machine *m, uint64_t bytes, struct err *e);
 int machine_memory(struct machine *m, uint64_t bytes, struct err *e);
 void machine_memory_state(struct machine *m, struct vmm_memory *ret);

@@ -12,12 +12,12 @@
 
 /**
  * machine_make_memory() - map guest RAM as the configuration says
- * @fd: of @source, borrowed
+ * @clone: memory of the template that RAM is a copy of, borrowed; -1: it is empty
  *
  * Return: 0 or minus errno
  * Context: I/O thread, the only thread so far
  */
-int machine_make_memory(struct machine *m, enum gmem_source source, int fd, struct err *e)
+int machine_make_memory(struct machine *m, int clone, struct err *e)
 {
 	const struct vmm_config *cfg = &m->config;
 	struct gmem_policy p = { .ram_bytes = cfg->ram_bytes,
@@ -25,8 +25,8 @@ int machine_make_memory(struct machine *m, enum gmem_source source, int fd, stru
 				 .pages = (enum vmm_pages)cfg->pages,
 				 .merge = cfg->merge,
 				 .prefault = cfg->prefault,
-				 .source = source,
-				 .fd = fd };
+				 .clone = clone >= 0,
+				 .fd = clone };
 
 	return gmem_init_policy(&m->mem, &p, e);
 }

@@ -27,8 +27,8 @@
  * LISTEN, PAUSE, SAVE, RESUME, STATS, STOP; BALLOON, MEMORY and MEMORY_STATE before and
  * after it.
  *
- * A template is a machine with nothing plugged that was saved while it was paused: the
- * file that was its RAM, and one with the rest of its state. Both are of use only
+ * A template is a machine with nothing plugged that was saved while it was paused: a file
+ * that has its RAM, and one with the rest of its state. Both are of use only
  * on the host that made them, until it boots, to a monitor of the same build. A machine that
  * comes from one can have no further console ports.
  *
@@ -51,7 +51,7 @@ enum vmm_type {
 	/*
 	 * fds: kvm, kernel, initramfs, console: a file or pipe for output, or a stream
 	 * socket for input, too; and for a machine that is to become a template an empty
-	 * file, which is its RAM then
+	 * file, which SAVE writes its RAM to
 	 */
 	VMM_CONFIG = 1,
 	VMM_DISK,	/* fds: table or raw disk */

@@ -92,7 +92,7 @@ static const struct {
 	{ VMM_SAVE, 1, -EBUSY, "after PAUSE" }, { VMM_RESTORE, 3, -EINVAL, "it takes 4" },
 	{ VMM_RESTORE, 5, -EINVAL, "it takes 4" },
 	{ VMM_RESTORE, 4, -EINVAL, "memory file: not a regular file" },
-	{ VMM_CONFIG, 5, -EINVAL, "memory file: not a regular file" },
+	{ VMM_CONFIG, 5, -ENODEV, "not /dev/kvm" },
 	{ 0, 0, -EINVAL, "unknown" }, { 0xffffffff, 0, -EINVAL, "unknown" },
 	{ VMM_CONFIG, 3, -EINVAL, "it takes 4" }, { VMM_CONFIG, 16, -EINVAL, "it takes 4" },
 	{ VMM_CONFIG, 4, -ENODEV, "not /dev/kvm" },

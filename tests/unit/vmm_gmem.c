@@ -18,6 +18,7 @@
 #include "lib/fd.h"
 #include "lib/loop.h"
 #include "lib/mem.h"
+#include "lib/str.h"
 #include "vmm/gmem.h"
 
 #define MIB (1ull << 20)
@@ -141,9 +142,9 @@ static const struct {
 	{ { .ram_bytes = 32 * MIB, .pages = VMM_PAGES_2M, .hotplug_bytes = 128 * MIB },
 	  "cannot grow" },
 	{ { .ram_bytes = 1026 * MIB, .pages = VMM_PAGES_1G }, "multiple of 1024 MiB" },
-	{ { .ram_bytes = 32 * MIB, .pages = VMM_PAGES_2M, .source = GMEM_CLONE },
+	{ { .ram_bytes = 32 * MIB, .pages = VMM_PAGES_2M, .clone = true },
 	  "neither of reserved huge pages nor prefaulted" },
-	{ { .ram_bytes = 32 * MIB, .prefault = true, .source = GMEM_SHARED },
+	{ { .ram_bytes = 32 * MIB, .prefault = true, .clone = true },
 	  "neither of reserved huge pages nor prefaulted" },
 	{ { .ram_bytes = 32 * MIB, .hotplug_bytes = 2 * MIB }, "multiple of 128 MiB" },
 	{ { .ram_bytes = 32 * MIB, .hotplug_bytes = 1025 * GIB }, "up to 1 TiB" },
@@ -197,11 +198,14 @@ START_TEST(prefaulted)
 END_TEST
 
 /* ---- memory that is a file ------------------------------------------------------- */
-static int memory_file(void)
+/* @bytes: of RAM that it is for */
+static int memory_file(uint64_t bytes)
 {
 	int fd = memfd_create("memory", MFD_CLOEXEC);
+	struct err e;
 
 	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(gmem_file_make(fd, bytes, &e), 0);
 	return fd;
 }
 
@@ -213,31 +217,52 @@ static uint64_t file_blocks(int fd)
 	return (uint64_t)st.st_blocks * 512;
 }
 
-/* Of two regions: the template's, and two copies that see it and not each other. */
-START_TEST(clones)
+/* A template of @p's size with a number at each of @n places. Return: its file */
+static int template_of(const struct gmem_policy *p, const uint64_t *at, size_t n)
 {
-	struct gmem_policy p = { .ram_bytes = 3 * GIB + 4 * MIB, .source = GMEM_SHARED,
-				 .fd = memory_file() };
-	const uint64_t at[] = { 0, MIB, 5 * MIB, 3 * GIB - 4096, GMEM_HIGH_GPA,
-				GMEM_HIGH_GPA + 4 * MIB - 4096 };
-	uint64_t taken, i, k, v;
-	struct gmem m, c[2];
+	int fd = memory_file(p->ram_bytes);
+	struct gmem m;
 	struct err e;
+	uint64_t v;
+	size_t i;
 
-	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
-	for (i = 0; i < ARRAY_LEN(at); i++) {
+	ck_assert_int_eq(gmem_init_policy(&m, p, &e), 0);
+	for (i = 0; i < n; i++) {
 		v = 0x1111 * (i + 1);
 		ck_assert_int_eq(gmem_write(&m, at[i], &v, sizeof(v)), 0);
 	}
+	ck_assert_msg(!gmem_file_write(&m, fd, &e), "%s", e.text);
+	ck_assert_int_eq(gmem_file_check(fd, p->ram_bytes, &e), 0);
 	gmem_done(&m);
-	taken = file_blocks(p.fd);
-	ck_assert_uint_eq(taken, ARRAY_LEN(at) * 4096);
+	return fd;
+}
 
-	p.source = GMEM_CLONE;
-	for (k = 0; k < 2; k++) {
-		ck_assert_msg(!gmem_init_policy(&c[k], &p, &e), "%s", e.text);
-		ck_assert_uint_eq(gmem_ram_bytes(&c[k]), p.ram_bytes);
-	}
+static void copy_of(struct gmem *m, const struct gmem_policy *of, int fd)
+{
+	struct gmem_policy p = *of;
+	struct err e;
+
+	p.clone = true;
+	p.fd = fd;
+	ck_assert_msg(!gmem_init_policy(m, &p, &e), "%s", e.text);
+	ck_assert_uint_eq(gmem_ram_bytes(m), p.ram_bytes);
+}
+
+/* Of two regions: two copies that see what the template had, and not each other. */
+START_TEST(clones)
+{
+	static const uint64_t at[] = { 0, MIB, 5 * MIB, 3 * GIB - 4096, GMEM_HIGH_GPA,
+				       GMEM_HIGH_GPA + 4 * MIB - 8 };
+	struct gmem_policy p = { .ram_bytes = 3 * GIB + 4 * MIB,
+				 .pages = _i ? VMM_PAGES_ALWAYS : VMM_PAGES_NEVER };
+	int fd = template_of(&p, at, ARRAY_LEN(at));
+	struct gmem c[2];
+	uint64_t i, k, v;
+
+	/* One page each, whatever pages RAM was made of. */
+	ck_assert_uint_eq(file_blocks(fd), ARRAY_LEN(at) * 4096);
+	for (k = 0; k < 2; k++)
+		copy_of(&c[k], &p, fd);
 	for (k = 0; k < 2; k++)
 		for (i = 0; i < ARRAY_LEN(at); i++) {
 			ck_assert_int_eq(gmem_read(&c[k], at[i], &v, sizeof(v)), 0);
@@ -246,86 +271,116 @@ START_TEST(clones)
 			ck_assert_int_eq(gmem_write(&c[k], at[i], &v, sizeof(v)), 0);
 			ck_assert_int_eq(gmem_write(&c[k], at[i] ^ 0x10000, &v, sizeof(v)), 0);
 		}
-	ck_assert_uint_eq(file_blocks(p.fd), taken);
+	ck_assert_uint_eq(file_blocks(fd), ARRAY_LEN(at) * 4096);
 	for (k = 0; k < 2; k++)
 		gmem_done(&c[k]);
-	close(p.fd);
+	close(fd);
 }
 END_TEST
 
 /* What lies between is anonymous unless it is not worth a mapping: reads fill no holes. */
 START_TEST(gaps)
 {
-	struct gmem_policy p = { .ram_bytes = 32 * MIB, .source = GMEM_SHARED, .fd = memory_file() };
-	uint64_t v = 1, gap = _i ? MIB : 128 << 10, filled;
+	struct gmem_policy p = { .ram_bytes = 32 * MIB };
+	const uint64_t at[] = { 0, _i ? MIB : 128 << 10, 32 * MIB - 8 };
+	int fd = template_of(&p, at, 3);
 	struct gmem m;
-	struct err e;
+	uint64_t v;
 
-	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
-	ck_assert_int_eq(gmem_write(&m, 0, &v, sizeof(v)), 0);
-	ck_assert_int_eq(gmem_write(&m, gap, &v, sizeof(v)), 0);
-	gmem_done(&m);
-	p.source = GMEM_CLONE;
-	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
-	ck_assert_int_eq(gmem_read(&m, gap / 2, &v, sizeof(v)), 0);
+	copy_of(&m, &p, fd);
+	ck_assert_int_eq(gmem_read(&m, at[1] / 2, &v, sizeof(v)), 0);
 	ck_assert_uint_eq(v, 0);
-	filled = file_blocks(p.fd);
-	ck_assert_uint_eq(filled, _i ? 2 * 4096 : 3 * 4096);
+	ck_assert_uint_eq(file_blocks(fd), _i ? 3 * 4096 : 4 * 4096);
 	gmem_done(&m);
-	close(p.fd);
+	close(fd);
 }
 END_TEST
 
-/* What the template's guest gives back leaves the file; a copy falls back to the file. */
-START_TEST(file_discard)
+/* A copy that gives a page back has the template's again. */
+START_TEST(clone_discard)
 {
-	struct gmem_policy p = { .ram_bytes = 32 * MIB, .source = GMEM_SHARED, .fd = memory_file() };
+	struct gmem_policy p = { .ram_bytes = 32 * MIB };
+	const uint64_t at[] = { 4096 };
+	int fd = template_of(&p, at, 1);
 	uint64_t v = 7;
 	struct gmem m;
-	struct err e;
 
-	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
-	ck_assert_int_eq(gmem_write(&m, 0, &v, sizeof(v)), 0);
-	ck_assert_int_eq(gmem_write(&m, 4096, &v, sizeof(v)), 0);
-	ck_assert_int_eq(gmem_discard(&m, m.r[0].hva, 4096), 0);
-	ck_assert_uint_eq(file_blocks(p.fd), 4096);
-	ck_assert_int_eq(gmem_read(&m, 0, &v, sizeof(v)), 0);
-	ck_assert_uint_eq(v, 0);
-	gmem_done(&m);
-	p.source = GMEM_CLONE;
-	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
+	copy_of(&m, &p, fd);
 	ck_assert_int_eq(gmem_write(&m, 4096, &v, sizeof(v)), 0);
 	ck_assert_int_eq(gmem_discard(&m, m.r[0].hva + 4096, 4096), 0);
 	ck_assert_int_eq(gmem_read(&m, 4096, &v, sizeof(v)), 0);
-	ck_assert_uint_eq(v, 7);
+	ck_assert_uint_eq(v, 0x1111);
 	gmem_done(&m);
-	close(p.fd);
+	close(fd);
+}
+END_TEST
+
+/* Pages that were written and are zeros again, or were only read, are not in the file. */
+START_TEST(zeros)
+{
+	struct gmem_policy p = { .ram_bytes = 32 * MIB };
+	int fd = memory_file(p.ram_bytes);
+	struct gmem m;
+	struct err e;
+	uint64_t v = 1, i;
+
+	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
+	for (i = 0; i < 4 * MIB; i += 4096)
+		ck_assert_int_eq(gmem_write(&m, i, &v, sizeof(v)), 0);
+	v = 0;
+	for (i = 0; i < 4 * MIB; i += 4096)
+		ck_assert_int_eq(gmem_write(&m, i, &v, sizeof(v)), 0);
+	ck_assert_int_eq(gmem_read(&m, 8 * MIB, &v, sizeof(v)), 0);
+	v = 1;
+	ck_assert_int_eq(gmem_write(&m, MIB + 4088, &v, sizeof(v)), 0);
+	ck_assert_int_eq(gmem_file_write(&m, fd, &e), 0);
+	ck_assert_uint_eq(file_blocks(fd), 4096);
+	gmem_done(&m);
+	close(fd);
 }
 END_TEST
 
 START_TEST(no_memory_file)
 {
 	static const struct {
-		enum gmem_source source;
-		off_t size;
+		off_t bytes;
 		const char *text;
 	} bad[] = {
-		{ GMEM_SHARED, 4096, "4096 bytes, not 0" },
-		{ GMEM_CLONE, 0, "0 bytes, not 33554432" },
-		{ GMEM_CLONE, (32 << 20) - 1, "not 33554432" },
-		{ GMEM_CLONE, (32 << 20) + 4096, "not 33554432" },
-		{ GMEM_SHARED, -1, "not a regular file" }, { GMEM_CLONE, -1, "not a regular file" },
+		{ 0, "0 bytes, not 33554432" }, { (32 << 20) - 1, "not 33554432" },
+		{ (32 << 20) + 4096, "not 33554432" }, { -1, "not a regular file" },
 	};
-	struct gmem_policy p = { .ram_bytes = 32 * MIB, .source = bad[_i].source };
+	struct gmem_policy p = { .ram_bytes = 32 * MIB, .clone = true };
 	struct gmem m = { 0 };
 	struct err e = { 0 };
 
-	p.fd = bad[_i].size < 0 ? open("/dev/zero", O_RDWR | O_CLOEXEC) : memory_file();
-	ck_assert(bad[_i].size < 0 || !ftruncate(p.fd, bad[_i].size));
+	p.fd = bad[_i].bytes < 0 ? open("/dev/zero", O_RDWR | O_CLOEXEC)
+				 : memory_file((uint64_t)bad[_i].bytes);
+	if (bad[_i].bytes) {
+		ck_assert_int_eq(gmem_file_make(p.fd, p.ram_bytes, &e), -EINVAL);
+		ck_assert(str_starts(e.text, "memory file"));
+	}
 	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), -EINVAL);
 	ck_assert_msg(strstr(e.text, bad[_i].text) != NULL, "%s", e.text);
 	ck_assert_ptr_null(m.map);
 	close(p.fd);
+}
+END_TEST
+
+/* No room for all of it: said, and no template. */
+START_TEST(file_full)
+{
+	struct gmem_policy p = { .ram_bytes = 32 * MIB };
+	struct gmem m;
+	struct err e = { 0 };
+	uint64_t v = 1;
+	int fd = open("/dev/full", O_RDWR | O_CLOEXEC);
+
+	ck_assert_int_eq(gmem_init_policy(&m, &p, &e), 0);
+	ck_assert_int_eq(gmem_write(&m, MIB, &v, sizeof(v)), 0);
+	ck_assert_int_eq(gmem_file_write(&m, fd, &e), -ENOSPC);
+	ck_assert(str_starts(e.text, "memory file"));
+	gmem_done(&m);
+	close(fd);
 }
 END_TEST
 
@@ -619,10 +674,12 @@ Suite *vmm_gmem_suite(void)
 	tcase_add_test(t, prefaulted);
 	tcase_add_test(t, reserved);
 	tcase_add_test(t, discard);
-	tcase_add_test(t, clones);
+	tcase_add_loop_test(t, clones, 0, 2);
 	tcase_add_loop_test(t, gaps, 0, 2);
-	tcase_add_test(t, file_discard);
-	tcase_add_loop_test(t, no_memory_file, 0, 6);
+	tcase_add_test(t, clone_discard);
+	tcase_add_test(t, zeros);
+	tcase_add_loop_test(t, no_memory_file, 0, 4);
+	tcase_add_test(t, file_full);
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(h, hot_setup, hot_teardown);
 	tcase_set_timeout(h, 60);
