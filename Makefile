@@ -162,6 +162,7 @@ DM_CFLAGS    := $(call pc,$(LIB_DM) $(LIB_BLKID) $(LIB_EXT2) $(LIB_XXHASH),--cfl
 
 $(B)/obj/netplug/%.o $(B)/obj/tests/%.o: MODULE_FLAGS = $(NL_CFLAGS)
 $(B)/obj/storage/%.o: MODULE_FLAGS = $(DM_CFLAGS)
+$(B)/obj/runtime/template.o: MODULE_FLAGS = $(call pc,$(LIB_XXHASH),--cflags)
 $(B)/obj/tests/%.o: MODULE_FLAGS += $(CHECK_CFLAGS) -I$(B)/obj/tests
 
 $(B)/obj/%.o: %.c | $(GEN_HDR)
@@ -192,7 +193,7 @@ LIBS_STORAGE = $(call pc,$(LIB_DM) $(LIB_BLKID) $(LIB_EXT2) $(LIB_XXHASH),--libs
 # Static: the shared one of Debian 12 (2.3) does not export what restricts a ring.
 LIBS_URING   = $(patsubst -luring,-l:liburing.a,$(call pc,$(LIB_URING),--libs))
 LIBS_VMM     = $(call pc,$(LIB_SECCOMP),--libs) $(LIBS_URING)
-LIBS_RUNTIME = $(call pc,$(LIB_SECCOMP) $(LIB_CAP),--libs)
+LIBS_RUNTIME = $(call pc,$(LIB_SECCOMP) $(LIB_CAP) $(LIB_XXHASH),--libs)
 
 link = $(Q)$(CC) $(LINK) $(CFLAGS) $^ $(LDFLAGS) -Wl,--as-needed $(1) -o $@
 

@@ -46,6 +46,7 @@
 #include "runtime/cgroup.h"
 #include "runtime/life.h"
 #include "runtime/netns.h"
+#include "runtime/template.h"
 #include "storage/storage.h"
 
 /* A pod that is being started by another command gets this long. */
@@ -134,6 +135,7 @@ static const struct {
 	{ "scope", NULL, true },
 	{ "netns", netns_undo, true },
 	{ "handover", undo_handover, true },
+	{ "template", template_undo, false },
 	{ "proc", undo_proc, true },
 };
 
