@@ -354,7 +354,8 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 		"vmm", "kernel", "initramfs", "cmdline", "ram", "vcpus",
 		"scratch", "bootTimeoutMs", "vcpusMax", "memory", "vhostNet",
 		"layerCache", "blockRootfs", "writeBack", "writeBackTimeoutMs", "relay",
-		"networkModel", "debugShell", "watchdogPeriodMs", "watchdogLimitMs", "trust",
+		"networkModel", "debugShell", "watchdogPeriodMs", "watchdogLimitMs", "templates",
+		"trust",
 	};
 	struct jnode memory, trust;
 	int rc;
@@ -378,6 +379,7 @@ static int read_file(struct config *c, const struct jnode *n, struct err *e)
 	    json_u64(n, "bootTimeoutMs", &c->boot_timeout_ms, e) < 0 ||
 	    get_auto(n, "vhostNet", &c->vhost_net, e) < 0 ||
 	    get_auto(n, "relay", &c->relay, e) < 0 ||
+	    json_flag(n, "templates", &c->templates, e) < 0 ||
 	    get_cache(n, "layerCache", c->layer_cache, sizeof(c->layer_cache), e) < 0 ||
 	    get_write_back(n, "writeBack", &c->write_back, e) < 0 ||
 	    json_u64(n, "writeBackTimeoutMs", &c->write_back_ms, e) < 0 ||

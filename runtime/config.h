@@ -62,6 +62,7 @@ enum config_shell {
  * @block_rootfs:  see enum config_block
  * @debug_shell:   see enum config_shell
  * @relay:         what listens on a guest's localhost is reached on its pod's
+ * @templates:     pods start from saved machines
  * @trust:         which pods get no machine
  */
 struct config {
@@ -88,6 +89,7 @@ struct config {
 	enum config_block block_rootfs;
 	enum config_shell debug_shell;
 	bool relay;
+	bool templates;
 	struct trust_config trust;
 };
 

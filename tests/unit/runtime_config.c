@@ -29,7 +29,7 @@ START_TEST(all_members)
 
 	kit_put("c.json", "{\"vmm\":\"/v\",\"kernel\":\"/k\",\"initramfs\":\"/i\",\"cmdline\":\"q\","
 			  "\"ram\":\"512M\",\"vcpus\":2,\"scratch\":1073741824,"
-			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"relay\":\"off\",\"debugShell\":\"on\",\"networkModel\":\"macvtap-passthru\",\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
+			  "\"bootTimeoutMs\":5000,\"vhostNet\":\"off\",\"layerCache\":\"/c\",\"writeBack\":\"on\",\"writeBackTimeoutMs\":7,\"relay\":\"off\",\"debugShell\":\"on\",\"networkModel\":\"macvtap-passthru\",\"templates\":true,\"vcpusMax\":8,\"memory\":{\"max\":\"2G\",\"merge\":true,"
 			  "\"hugepages\":\"always\",\"prefault\":true},"
 			  "\"trust\":{\"default\":\"trusted\",\"trustedRuntime\":\"/r\","
 			  "\"untrustedRuntime\":\"podvm-or-trusted\",\"privilegedAnnotation\":\"a\"}}");
@@ -42,7 +42,7 @@ START_TEST(all_members)
 	ck_assert_uint_eq(c.vcpus, 2);
 	ck_assert_uint_eq(c.scratch_bytes, 1 << 30);
 	ck_assert_uint_eq(c.boot_timeout_ms, 5000);
-	ck_assert(!c.vhost_net && !c.relay);
+	ck_assert(!c.vhost_net && !c.relay && c.templates);
 	ck_assert_int_eq(c.debug_shell, CONFIG_SHELL_ON);
 	ck_assert_str_eq(c.layer_cache, "/c");
 	ck_assert_int_eq(c.write_back, CONFIG_WRITE_BACK_ON);
@@ -80,7 +80,7 @@ START_TEST(defaults)
 	ck_assert_str_eq(c.cmdline, "");
 	ck_assert_uint_eq(c.vcpus_max, CONFIG_AUTO);
 	ck_assert_uint_eq(c.ram_max_bytes, CONFIG_AUTO);
-	ck_assert(!c.merge && !c.prefault);
+	ck_assert(!c.merge && !c.prefault && !c.templates);
 	ck_assert_int_eq(c.pages, VMM_PAGES_HOST);
 }
 END_TEST
@@ -168,6 +168,7 @@ static const struct {
 	{ "{\"watchdogPeriodMs\":5,\"watchdogLimitMs\":9}", "/watchdogLimitMs: must be 0 or two periods" },
 	{ "{\"bootTimeoutMs\":0}", "/bootTimeoutMs: must be 1 to" },
 	{ "{\"bootTimeoutMs\":18446744073709551615}", "/bootTimeoutMs: must be 1 to" },
+	{ "{\"templates\":\"on\"}", "/templates: must be" },
 	{ "{\"vhostNet\":true}", "/vhostNet: must be string, not boolean" },
 	{ "{\"writeBack\":false}", "/writeBack: must be string, not boolean" },
 	{ "{\"writeBack\":\"yes\"}", "/writeBack: must be auto, on or off" },
