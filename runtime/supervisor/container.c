@@ -202,7 +202,7 @@ static int map_rootfs(struct pod *p, struct container *c, struct spec *spec,
 		c->lent = true;
 		rc = blockroot_describe(fs, &root, disks[0].serial, e);
 		if (!rc)
-			rc = machine_journal(p, e);
+			rc = machine_journal(p, &p->vmm, e);
 		if (!rc)
 			rc = plug(p, c, 0, &disks[0], spec, e);
 		if (!rc)

@@ -6,6 +6,11 @@
  * opens what needs privilege and hands descriptors to the monitor; the guest's
  * agent calls back when it is up and then gets the pod's network, name, clock
  * and entropy before anything of a tenant runs.
+ *
+ * Where templates are wanted, the machine begins as a copy of a saved one (template.c). Such a
+ * start may fail at any point up to a guest that is set up: then all of it is taken back, and
+ * the machine is made anew without. Only when that has worked, the template was to blame, and
+ * goes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,9 +33,13 @@
 #include "netplug/netplug.h"
 #include "runtime/netns.h"
 #include "runtime/supervisor/supervisor.h"
+#include "runtime/template.h"
 
 #define AGENT_SETUP_MS 30000
 #define SHUTDOWN_MS 3000
+
+/* The agent of a restored machine has been up for long: it calls at once. */
+#define RESTORED_MS 15000
 
 /* The VM's own vsock address; each monitor has a vsock of its own. */
 #define GUEST_CID 3
@@ -77,55 +86,80 @@ static int pod_netns(struct pod *p, const struct spec *spec, struct err *e)
 	return 0;
 }
 
-static int plug_net(struct pod *p, struct netplug_port *ports, size_t n,
-		    struct err *e)
+static int plug_net(struct pod *p, const struct netplug_port *ports, size_t n, struct err *e)
 {
 	size_t i;
 	int rc = 0;
 
 	for (i = 0; i < n && !rc; i++)
 		rc = nic_plug(p, &ports[i], e);
-	/* The monitor has copies now; ours would keep the taps alive after it. */
-	for (i = 0; i < n; i++)
-		netplug_port_close(&ports[i]);
 	return rc;
 }
 
-static int configure(struct pod *p, const struct spec *spec, struct err *e)
+static int open_parts(struct pod *p, const struct spec *spec, struct machine_parts *m,
+		      struct err *e)
 {
-	_cleanup_close_ int kvm = -1, kernel = -1, initramfs = -1, console = -1;
-	struct vmm_request rq = { .type = VMM_CONFIG };
-	struct vmm_reply rp;
 	char size_args[MACHINE_ARGS_BYTES];
 	int n;
 
-	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (kvm < 0)
+	m->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (m->kvm < 0)
 		return err_sys(e, "/dev/kvm (podvm needs hardware virtualization and the kvm module)");
-	kernel = open(p->config.kernel, O_RDONLY | O_CLOEXEC);
-	if (kernel < 0)
+	m->kernel = open(p->config.kernel, O_RDONLY | O_CLOEXEC);
+	if (m->kernel < 0)
 		return err_sys(e, "guest kernel %s", p->config.kernel);
-	initramfs = open(p->config.initramfs, O_RDONLY | O_CLOEXEC);
-	if (initramfs < 0)
+	m->initramfs = open(p->config.initramfs, O_RDONLY | O_CLOEXEC);
+	if (m->initramfs < 0)
 		return err_sys(e, "guest initramfs %s", p->config.initramfs);
-	console = openat(p->dirfd, "console.log",
-			 O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (console < 0)
-		return err_sys(e, "console.log");
-	rq.config.guest_cid = GUEST_CID;
-	machine_size(p, spec, &rq.config, size_args);
-	place_limit(p, p->memory_bytes);
-	n = snprintf(rq.config.cmdline, sizeof(rq.config.cmdline), "%s%s %s",
+	m->config.guest_cid = GUEST_CID;
+	machine_size(p, spec, &m->config, size_args);
+	n = snprintf(m->config.cmdline, sizeof(m->config.cmdline), "%s%s %s",
 		     GUEST_CMDLINE, size_args, p->config.cmdline);
-	if (n >= (int)sizeof(rq.config.cmdline))
+	if (n >= (int)sizeof(m->config.cmdline))
 		return err_set(e, E2BIG, "configuration: cmdline is too long");
-	memcpy(p->cmdline, rq.config.cmdline, (size_t)n + 1);
-	{
-		int fds[] = { kvm, kernel, initramfs, console };
+	memcpy(p->cmdline, m->config.cmdline, (size_t)n + 1);
+	return 0;
+}
 
-		/* Reads the kernel, and may take all memory at once: a part of the boot. */
-		return vmm_call(&p->vmm, &rq, fds, 4, (int)p->config.boot_timeout_ms, &rp, e);
-	}
+static void close_parts(struct machine_parts *m)
+{
+	fd_close(&m->kvm);
+	fd_close(&m->kernel);
+	fd_close(&m->initramfs);
+}
+
+/**
+ * machine_console() - the file that a machine's console writes to, empty
+ *
+ * Return: descriptor owned by the caller, or minus errno
+ */
+int machine_console(struct pod *p, struct err *e)
+{
+	int fd = openat(p->dirfd, "console.log", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	return fd < 0 ? err_sys(e, "console.log") : fd;
+}
+
+/**
+ * machine_configure() - have a monitor make the machine
+ * @v:      the pod's, or one that makes a template
+ * @memory: the file that its RAM is saved to, borrowed; -1: it is not to be saved
+ *
+ * Return: 0 or minus errno
+ */
+int machine_configure(struct pod *p, struct vmm *v, const struct machine_parts *m, int memory,
+		      struct err *e)
+{
+	_cleanup_close_ int console = machine_console(p, e);
+	struct vmm_request rq = { .type = VMM_CONFIG };
+	int fds[] = { m->kvm, m->kernel, m->initramfs, console, memory };
+	struct vmm_reply rp;
+
+	if (console < 0)
+		return console;
+	rq.config = m->config;
+	/* Reads the kernel, and may take all memory at once: a part of the boot. */
+	return vmm_call(v, &rq, fds, memory < 0 ? 4 : 5, (int)p->config.boot_timeout_ms, &rp, e);
 }
 
 /* Hands one end of a fresh socket pair to the monitor for @type and @port. */
@@ -169,8 +203,10 @@ static int broker_plug(struct pod *p, struct err *e)
 	return rc < 0 ? rc : vmm_call(&p->vmm, &rq, &end, 1, VMM_ANSWER_MS, &rp, e);
 }
 
-/* Tells what the guest wrote last, for a boot that failed. */
-static void add_console(struct pod *p, struct err *e)
+/**
+ * machine_last_words() - add what the guest wrote last, for a boot that failed
+ */
+void machine_last_words(struct pod *p, struct err *e)
 {
 	char text[4096], *line;
 	size_t len;
@@ -186,9 +222,9 @@ static void add_console(struct pod *p, struct err *e)
 }
 
 /* Waits for the agent's call, or the monitor's end. */
-static int wait_agent(struct pod *p, struct err *e)
+static int wait_agent(struct pod *p, uint64_t limit_ms, struct err *e)
 {
-	uint64_t end = clock_ms() + p->config.boot_timeout_ms;
+	uint64_t end = clock_ms() + limit_ms;
 	struct pollfd f[2] = { { .fd = p->agent.fd, .events = POLLIN },
 			       { .fd = p->vmm.sock, .events = POLLIN } };
 	Podvm__Response *rs;
@@ -204,7 +240,7 @@ static int wait_agent(struct pod *p, struct err *e)
 			return err_sys(e, "poll");
 		if (!n)
 			return err_set(e, ETIMEDOUT, "the guest's agent did not call within %llu ms",
-				       (unsigned long long)p->config.boot_timeout_ms);
+				       (unsigned long long)limit_ms);
 		if (f[0].revents)
 			break;
 		if (f[1].revents || p->vmm.have_event) {
@@ -248,48 +284,126 @@ static int setup_guest(struct pod *p, const struct spec *spec,
 }
 
 /**
- * machine_journal() - write the monitor into the journal, for the case that it outlives us
+ * machine_journal() - write a monitor into the journal, for the case that it outlives us
  *
  * Done again behind a record whose undo needs that the monitor has ended, since undo
  * begins with the last record.
  *
  * Return: 0 or minus errno
  */
-int machine_journal(struct pod *p, struct err *e)
+int machine_journal(struct pod *p, const struct vmm *v, struct err *e)
 {
 	char pid[24], start[24];
 	uint64_t ticks;
-	int rc = proc_start_ticks(p->vmm.pid, &ticks, e);
+	int rc = proc_start_ticks(v->pid, &ticks, e);
 
 	if (rc < 0)
 		return rc;
-	snprintf(pid, sizeof(pid), "%d", p->vmm.pid);
+	snprintf(pid, sizeof(pid), "%d", v->pid);
 	snprintf(start, sizeof(start), "%llu", (unsigned long long)ticks);
 	return journal_add(p->journal, e, "proc", pid, start, NULL);
 }
 
-static int boot(struct pod *p, const struct spec *spec,
-		struct netplug_port *ports, size_t n_ports, struct err *e)
+/**
+ * struct start - what a machine is started with
+ * @ports: @n_ports of them, borrowed; open until the machine runs, for a second try
+ * @net:   that the guest is set up with, borrowed
+ */
+struct start {
+	const struct spec *spec;
+	struct machine_parts parts;
+	const struct netplug_port *ports;
+	size_t n_ports;
+	const Podvm__Network *net;
+};
+
+static int spawn_monitor(struct pod *p, struct err *e)
 {
 	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = p->cgroup_fd };
+	int rc = vmm_spawn(p->config.vmm, &how, &p->vmm, e);
+
+	if (rc < 0)
+		return err_wrap(e, "monitor %s", p->config.vmm);
+	rc = machine_journal(p, &p->vmm, e);
+	return rc < 0 ? rc : place_monitor(p, e);
+}
+
+/* From a machine that is made or restored up to a guest that is set up. */
+static int go(struct pod *p, const struct start *s, uint64_t limit_ms, struct err *e)
+{
 	struct vmm_request start = { .type = VMM_START };
 	struct vmm_reply rp;
 	int rc;
 
-	rc = vmm_spawn(p->config.vmm, &how, &p->vmm, e);
-	if (rc < 0)
-		return err_wrap(e, "monitor %s", p->config.vmm);
-	if ((rc = machine_journal(p, e)) < 0 || (rc = place_monitor(p, e)) < 0 ||
-	    (rc = configure(p, spec, e)) < 0 ||
-	    (rc = plug_net(p, ports, n_ports, e)) < 0 ||
-	    (rc = broker_plug(p, e)) < 0 ||
+	if ((rc = plug_net(p, s->ports, s->n_ports, e)) < 0 || (rc = broker_plug(p, e)) < 0 ||
 	    (rc = join_vsock(p, VMM_LISTEN, AGENT_PORT, &p->agent.fd, e)) < 0 ||
 	    (rc = vmm_call(&p->vmm, &start, NULL, 0, VMM_ANSWER_MS, &rp, e)) < 0)
 		return rc;
-	pod_stamp(p, 0, "machine started (%zu network ports)", n_ports);
-	rc = wait_agent(p, e);
+	pod_stamp(p, 0, "machine started (%zu network ports)", s->n_ports);
+	rc = wait_agent(p, limit_ms, e);
 	if (rc < 0)
-		add_console(p, e);
+		machine_last_words(p, e);
+	return rc < 0 ? rc : setup_guest(p, s->spec, s->net, e);
+}
+
+static int boot_cold(struct pod *p, const struct start *s, struct err *e)
+{
+	int rc = spawn_monitor(p, e);
+
+	if (!rc)
+		rc = machine_configure(p, &p->vmm, &s->parts, -1, e);
+	return rc < 0 ? rc : go(p, s, p->config.boot_timeout_ms, e);
+}
+
+static int boot_restored(struct pod *p, const struct start *s, const struct template_id *id,
+			 const struct template *t, struct err *e)
+{
+	uint64_t limit = p->config.boot_timeout_ms;
+	int rc = spawn_monitor(p, e);
+
+	if (!rc)
+		rc = template_restore(p, &s->parts, id, t, e);
+	return rc < 0 ? rc : go(p, s, limit < RESTORED_MS ? limit : RESTORED_MS, e);
+}
+
+static void kill_monitor(struct pod *p)
+{
+	int status;
+
+	if (p->vmm.pidfd >= 0) {
+		proc_kill(p->vmm.pidfd, SIGKILL);
+		proc_wait(p->vmm.pidfd, SHUTDOWN_MS, &status, NULL);
+	}
+	vmm_done(&p->vmm);
+	p->vmm.have_event = false;
+	broker_stop(&p->broker);
+}
+
+/* A pod has to start, whatever is the matter with templates. */
+static int boot(struct pod *p, const struct start *s, struct err *e)
+{
+	struct template_id id = { .about = NULL };
+	struct template t = TEMPLATE_NONE;
+	struct err why;
+	int warm = -ENOTSUP, rc;
+
+	place_limit(p, p->memory_bytes);
+	if (template_wanted(p)) {
+		warm = template_get(p, &s->parts, &id, &t, &why);
+		if (!warm)
+			warm = boot_restored(p, s, &id, &t, &why);
+		if (warm < 0) {
+			log_warn("pod %s: it starts without a template: %s", p->id, why.text);
+			pod_stamp(p, 0, "no template: %s", why.text);
+			kill_monitor(p);
+			agent_done(&p->agent);
+		}
+	}
+	rc = warm < 0 ? boot_cold(p, s, e) : 0;
+	if (warm < 0 && !rc && t.ino)
+		template_drop(p, &id, &t);
+	template_close(&t);
+	template_id_done(&id);
 	return rc;
 }
 
@@ -323,8 +437,9 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e)
 {
 	struct netplug_port ports[NETPLUG_PORTS_MAX];
 	struct netplug_options how = { .model = network_model(p, spec) };
+	struct start s = { .spec = spec, .parts = { -1, -1, -1, { 0 } }, .ports = ports };
 	struct netplug_plan *plan = NULL;
-	size_t n_ports = 0, taps, i;
+	size_t taps, i;
 	int rc;
 
 	rc = pod_netns(p, spec, e);
@@ -338,22 +453,26 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e)
 	if (rc < 0)
 		return err_wrap(e, "network");
 	rc = netplug_apply(plan, p->netns_fd, p->netns_path ? p->netns_path : "", taps,
-			   p->journal, ports, &n_ports, e);
+			   p->journal, ports, &s.n_ports, e);
 	if (rc < 0)
 		err_wrap(e, "network");
 	else
-		pod_stamp(p, 0, "network joined (%zu interfaces)", n_ports);
+		pod_stamp(p, 0, "network joined (%zu interfaces)", s.n_ports);
 	if (!rc)
-		rc = boot(p, spec, ports, n_ports, e);
-	for (i = 0; i < n_ports; i++)
+		rc = open_parts(p, spec, &s.parts, e);
+	if (!rc) {
+		s.net = netplug_plan_network(plan);
+		rc = boot(p, &s, e);
+	}
+	close_parts(&s.parts);
+	/* The monitor has copies now; ours would keep the taps alive after it. */
+	for (i = 0; i < s.n_ports; i++)
 		netplug_port_close(&ports[i]);
-	if (!rc)
-		rc = setup_guest(p, spec, netplug_plan_network(plan), e);
 	if (rc < 0) {
 		netplug_plan_free(plan);
 		return rc;
 	}
-	netwatch_begin(p, plan, ports, n_ports);
+	netwatch_begin(p, plan, ports, s.n_ports);
 	stamp_vmm(p);
 	pod_stamp(p, 0, "guest set up: pod is ready");
 	return 0;
@@ -437,7 +556,6 @@ void machine_stop(struct pod *p, bool gently)
 	Podvm__PodShutdown off = PODVM__POD_SHUTDOWN__INIT;
 	Podvm__Request rq = AGENT_REQUEST(pod_shutdown = &off, POD_SHUTDOWN);
 	struct pollfd f = { .fd = p->vmm.sock, .events = POLLIN };
-	int status;
 
 	watchdog_stop(p);
 	/* The monitor reports the end of the guest and waits for ours. */
@@ -445,12 +563,7 @@ void machine_stop(struct pod *p, bool gently)
 	    !agent_call(&p->agent, &rq, SHUTDOWN_MS, NULL, NULL) && !p->vmm.have_event)
 		poll(&f, 1, SHUTDOWN_MS);
 	relayd_stop(p);
-	if (p->vmm.pidfd >= 0) {
-		proc_kill(p->vmm.pidfd, SIGKILL);
-		proc_wait(p->vmm.pidfd, SHUTDOWN_MS, &status, NULL);
-	}
-	vmm_done(&p->vmm);
-	broker_stop(&p->broker);
+	kill_monitor(p);
 	share_broker_stop(&p->share);
 	mirrors_done(p);
 	netwatch_done(p);

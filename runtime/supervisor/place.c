@@ -87,6 +87,20 @@ int place_monitor(struct pod *p, struct err *e)
 }
 
 /**
+ * place_nowhere() - a process that works for more pods than this one leaves the pod's place
+ *
+ * To the root, where what it takes is counted to nobody; where that takes no processes, it
+ * stays with us.
+ */
+void place_nowhere(struct pod *p, pid_t pid)
+{
+	struct err e;
+
+	if (p->cgroups.n && cgroup_enter(&p->cgroups, "", pid, &e) < 0)
+		log_info("pod %s: process %d counts as the pod's: %s", p->id, (int)pid, e.text);
+}
+
+/**
  * place_limit() - what the monitor may use, for a machine of a size
  * @bytes: of guest memory
  */

@@ -261,7 +261,8 @@ int machine_start(struct pod *p, const struct spec *spec, struct err *e);
 int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
 		 uint32_t *ret_devfn, struct err *e);
 int machine_unplug(struct pod *p, const char *name, struct err *e);
-int machine_journal(struct pod *p, struct err *e);
+int machine_journal(struct pod *p, const struct vmm *v, struct err *e);
+void machine_last_words(struct pod *p, struct err *e);
 int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);
 /* Room for what machine_size() has for the guest kernel's command line. */
@@ -276,12 +277,35 @@ int machine_get_size(struct pod *p, Podvm__Pod__Size *ret, struct err *e);
 int machine_stats(struct pod *p, struct vmm_stats *ret, struct err *e);
 int machine_metrics(struct pod *p, struct vmm_metrics *ret, struct err *e);
 
+/**
+ * struct machine_parts - what a machine is made of
+ * @kvm, @kernel, @initramfs: open, owned; -1
+ */
+struct machine_parts {
+	int kvm, kernel, initramfs;
+	struct vmm_config config;
+};
+
+int machine_configure(struct pod *p, struct vmm *v, const struct machine_parts *m, int memory,
+		      struct err *e);
+int machine_console(struct pod *p, struct err *e);
+
+struct template;
+struct template_id;
+bool template_wanted(const struct pod *p);
+int template_get(struct pod *p, const struct machine_parts *m, struct template_id *ret_id,
+		 struct template *ret, struct err *e);
+int template_restore(struct pod *p, const struct machine_parts *m, const struct template_id *id,
+		     const struct template *t, struct err *e);
+void template_drop(struct pod *p, const struct template_id *id, const struct template *t);
+
 void oom_forget(const struct container *c);
 void oom_tell(const struct container *c);
 
 int place_pod(struct pod *p, const struct spec *spec, struct err *e);
 int place_monitor(struct pod *p, struct err *e);
 void place_limit(struct pod *p, uint64_t bytes);
+void place_nowhere(struct pod *p, pid_t pid);
 int place_cpus(struct pod *p, const cpu_set_t *cpus, const cpu_set_t *mems, struct err *e);
 void place_weight(struct pod *p, const struct container *c);
 int place_shim(struct pod *p, struct container *c, pid_t pid, struct err *e);

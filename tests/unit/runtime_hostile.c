@@ -106,6 +106,7 @@ static int fake_volumes(struct pod *p, struct container *c, struct spec *spec, s
 #include "runtime/supervisor/wayback.c"
 #undef start
 #include "runtime/supervisor/machine.c"
+#include "runtime/supervisor/template.c"
 #include "runtime/supervisor/watchdog.c"
 #include "runtime/supervisor/ending.c"
 #include "runtime/supervisor/supervisor.c"
@@ -759,7 +760,7 @@ START_TEST(first_message)
 	if (firsts[_i].agent == half_a_length)
 		ck_assert_int_eq(send(pod.agent.fd, "\0\0\0\0", 4, 0), 4);
 	ck_assert_int_eq(pthread_create(&t, NULL, play, &r), 0);
-	rc = wait_agent(&pod, &e);
+	rc = wait_agent(&pod, pod.config.boot_timeout_ms, &e);
 	ck_assert_msg(rc == firsts[_i].rc, "%s: %s", firsts[_i].what, e.text);
 	if (rc < 0)
 		ck_assert_msg(strstr(e.text, firsts[_i].text), "%s: %s", firsts[_i].what, e.text);

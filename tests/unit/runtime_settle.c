@@ -128,7 +128,8 @@ static void fake_unplug_volumes(struct pod *p, struct container *c)
 #define NEVER(...) { ck_abort_msg("not expected"); return __VA_ARGS__; }
 static int fake_plug(struct pod *p, const struct storage_disk *d, uint32_t n, uint32_t *ret,
 		     struct err *e) NEVER(((void)p, (void)d, (void)n, (void)ret, (void)e, 0))
-static int fake_journal(struct pod *p, struct err *e) NEVER(((void)p, (void)e, 0))
+static int fake_journal(struct pod *p, const struct vmm *v, struct err *e)
+	NEVER(((void)p, (void)v, (void)e, 0))
 static int fake_map(const struct storage_request *r, struct storage_map **m, struct err *e)
 	NEVER(((void)r, (void)m, (void)e, 0))
 static int fake_describe(Podvm__Rootfs *f, const struct storage_root *r, const char *s,
