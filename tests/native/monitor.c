@@ -7,7 +7,10 @@
  * control socket is answered as vmm/vmm.h says, with no machine behind it; the agent is one
  * that has containers without processes: "true" ends at once, with 0, "exit N" with N, "fail"
  * cannot be executed, and everything else runs until a signal ends it, "stubborn" until
- * KILL does. Output is the arguments, on one line.
+ * KILL does. Output is the arguments, on one line. A machine that was given a file for its memory can be
+ * saved, and restored where memory and state are what was saved. Words of the kernel's command
+ * line make it worse: "slow" takes a second until the guest calls, "nocall" never does,
+ * "nosave" and "norestore" refuse, "mute" restores a guest that does not call.
  */
 #include <errno.h>
 #include <poll.h>
@@ -17,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/agent.pb-c.h"
@@ -51,6 +55,11 @@ static struct conn {
 
 static struct task *tasks;
 static int main_conn = -1;
+
+static struct vmm_config config;
+static int memory = -1;
+static bool restored;
+static struct timespec started;
 
 static struct task *find(const char *id, const char *exec_id)
 {
@@ -346,6 +355,62 @@ static void say_hello(void)
 	tell(main_conn, &rs);
 }
 
+static bool told(const char *word)
+{
+	return strstr(config.cmdline, word) != NULL;
+}
+
+static void refuse(struct vmm_reply *rp, int code, const char *text)
+{
+	rp->error = code;
+	snprintf(rp->text, sizeof(rp->text), "%s", text);
+}
+
+static void on_config(const struct vmm_request *rq, int *fds, size_t n, struct vmm_reply *rp)
+{
+	config = rq->config;
+	if (n != 5)
+		return;
+	memory = fds[4];
+	fds[4] = -1;
+	if (ftruncate(memory, (off_t)config.ram_bytes) < 0 || pwrite(memory, "kernel", 6, 4096) != 6)
+		refuse(rp, EIO, "memory");
+}
+
+static void on_save(const int *fds, size_t n, struct vmm_reply *rp)
+{
+	if (n != 1 || memory < 0 || told("nosave"))
+		refuse(rp, ENOTSUP, "it cannot be saved");
+	else if (write(fds[0], &config, sizeof(config)) != sizeof(config))
+		refuse(rp, EIO, "state");
+}
+
+static void on_restore(const struct vmm_request *rq, const int *fds, size_t n, struct vmm_reply *rp)
+{
+	struct vmm_config was;
+	char word[6];
+
+	config = rq->config;
+	restored = true;
+	if (n != 4 || told("norestore"))
+		refuse(rp, ENOTSUP, "it cannot be restored");
+	else if (read(fds[2], &was, sizeof(was)) != sizeof(was) || memcmp(&was, &config, sizeof(was)))
+		refuse(rp, EINVAL, "state: of another machine");
+	else if (pread(fds[1], word, 6, 4096) != 6 || memcmp(word, "kernel", 6))
+		refuse(rp, EINVAL, "memory: it has no kernel");
+}
+
+static uint64_t connect_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!started.tv_sec || told("nocall") ||
+	    (told("slow") && now.tv_sec < started.tv_sec + 2))
+		return 0;
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 /* Return: false: it was the last one */
 static bool control(void)
 {
@@ -365,13 +430,23 @@ static bool control(void)
 			main_conn = conn;
 		n = 0;
 	}
+	if (rq.type == VMM_CONFIG)
+		on_config(&rq, fds, n, &rp);
+	if (rq.type == VMM_SAVE)
+		on_save(fds, n, &rp);
+	if (rq.type == VMM_RESTORE)
+		on_restore(&rq, fds, n, &rp);
+	if (rq.type == VMM_STATS)
+		rp.stats.connect_ns = connect_ns();
 	for (i = 0; i < n; i++)
-		close(fds[i]);
+		fd_close(&fds[i]);
 	if (rq.type == VMM_DEVICE)
 		rp.error = ENOENT;
+	if (rq.type == VMM_START)
+		clock_gettime(CLOCK_MONOTONIC, &started);
 	if (fd_send(VMM_CONTROL_FD, &rp, sizeof(rp), NULL, 0, NULL) < 0)
 		return false;
-	if (rq.type == VMM_START)
+	if (rq.type == VMM_START && !(restored && told("mute")))
 		say_hello();
 	return true;
 }
