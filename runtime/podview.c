@@ -205,7 +205,10 @@ void podview_free(struct podview *v, size_t n)
 
 /* ---- for people --------------------------------------------------------------------- */
 
-static void size_text(uint64_t bytes, char dst[24])
+/**
+ * podview_size_text() - a size for a table
+ */
+void podview_size_text(uint64_t bytes, char dst[24])
 {
 	if (bytes >= 10ull << 30)
 		snprintf(dst, 24, "%lluG", (unsigned long long)(bytes >> 30));
@@ -213,7 +216,10 @@ static void size_text(uint64_t bytes, char dst[24])
 		snprintf(dst, 24, "%lluM", (unsigned long long)(bytes >> 20));
 }
 
-static void time_text(double s, char dst[24])
+/**
+ * podview_time_text() - a span of seconds for a table
+ */
+void podview_time_text(double s, char dst[24])
 {
 	unsigned long long t = (unsigned long long)(s < 0 ? 0 : s);
 
@@ -248,8 +254,8 @@ void podview_table(const struct podview *v, FILE *f)
 		return;
 	}
 	if (info->size)
-		size_text(info->size->memory, memory);
-	time_text(v->uptime_s, uptime);
+		podview_size_text(info->size->memory, memory);
+	podview_time_text(v->uptime_s, uptime);
 	snprintf(count, sizeof(count), "%zu/%zu", podview_running(v), info->n_containers);
 	fprintf(f, "%-24s %-8s %-10s %6u %7s %8s %-10s ", v->p->id,
 		info->monitor_pid ? gather_state_name(v->p->state) : "ended", count, info->vcpus,

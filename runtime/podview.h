@@ -40,6 +40,8 @@ const char *podview_engine(const struct state *s);
 const Podvm__GuestContainer *podview_guest(const struct gather_pod *p, const char *id);
 size_t podview_running(const struct podview *v);
 void podview_json(const struct podview *v, struct json_out *o);
+void podview_size_text(uint64_t bytes, char dst[24]);
+void podview_time_text(double s, char dst[24]);
 void podview_table_head(FILE *f);
 void podview_table(const struct podview *v, FILE *f);
 void podview_openmetrics(const struct podview *v, size_t n, struct strbuf *o);

@@ -36,6 +36,8 @@ int cli_args(const struct opt *t, int argc, char **argv, int min, int max,
 
 	if (str_starts(argv[0], "pod "))
 		cmd = cli_pod_commands();
+	else if (str_starts(argv[0], "template "))
+		cmd = cli_template_commands();
 	while (cmd->name && strcmp(cmd->name, argv[0]))
 		cmd++;
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {

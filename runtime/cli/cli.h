@@ -60,6 +60,7 @@ int cmd_pod_console(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_pod_logs(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_pod_shell(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_pod_timeline(struct cli *c, int argc, char **argv, struct err *e);
+int cmd_template(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_metrics(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_stats(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_resize(struct cli *c, int argc, char **argv, struct err *e);
@@ -128,6 +129,7 @@ int cli_connect(struct cli *c, const char *id, struct state **ret_state,
 		int *ret_sock, struct err *e);
 const struct command *cli_commands(void);
 const struct command *cli_pod_commands(void);
+const struct command *cli_template_commands(void);
 
 /* Of cmd-pod-timeline.c, for inspect. */
 int pod_timeline(struct cli *c, const char *pod, Podvm__Pod__Response **ret, struct err *e);

@@ -42,6 +42,7 @@ static const struct command commands[] = {
 	{ "list", "[--format table|json] [--quiet]", "containers", cmd_list },
 	{ "ps", "[--format table|json] ID", "processes of a container: the guest's; as JSON, the host's", cmd_ps },
 	{ "pod", "COMMAND …", "look at pods: list, inspect, stats, timeline, console, logs, shell", cmd_pod },
+	{ "template", "COMMAND …", "saved machines that pods begin from: list, remove", cmd_template },
 	{ "metrics", "[--timeout MS] [POD…]", "counters of all pods, as OpenMetrics", cmd_metrics },
 	{ "resize", "[--memory SIZE] [--vcpus N] ID",
 	  "memory and processors of a container's pod: change them, or show them", cmd_resize },
