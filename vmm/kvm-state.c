@@ -7,15 +7,19 @@
  * run yet and have the same CPUID.
  *
  * The order matters. To read: whether the processor runs comes first, since asking makes
- * KVM take pending INIT and SIPI. To write: the special registers hold the base of the
+ * KVM take pending INIT and SIPI. To write: the TSC of all processors comes first, those
+ * included that have not run and have no other state; the special registers hold the base of the
  * local APIC, which is what the APIC's registers are for; the APIC's timer is in deadline
- * mode before its deadline is written, and the TSC is right before that is looked
- * at; so the TSC is the first of the MSRs and the deadline the last.
+ * mode, and the TSC right, before its deadline is written, which is the last of the MSRs.
  * A deadline that had just passed reads as none: KVM clears it before the interrupt is in
  * the APIC. It is written as one that passes at once, lest the guest wait for ever.
  *
  * A guest's TSC goes on from what it was, and kvm-clock with it: the time that a template
- * lay there has not passed for its copies.
+ * lay there has not passed for its copies. KVM takes the TSC of a machine to be one and the same, and
+ * a write that is less than a second from what it should be for a try to make it so: the first
+ * one to a new machine, whose guest ran for no longer than that, would have no effect before Linux
+ * 6.7. So the first processor's is written twice, the first time far away; for the others
+ * that rule is what is wanted.
  *
  * Source: Linux Documentation/virt/kvm/api.rst; Intel SDM 3A, 10.5.4.1.
  */
@@ -30,6 +34,9 @@
 
 #define MSR_TSC 0x10u
 #define MSR_TSC_DEADLINE 0x6e0u
+
+/* Far from any time that a guest has, in cycles: hours. */
+#define TSC_FAR (1ull << 45)
 
 /* The timer's entry of the local vector table, and its mode (Intel SDM 3A, 10.5.4). */
 #define APIC_LVT_TIMER 0x320
@@ -107,6 +114,34 @@ static void order(struct kvm_vcpu_state *s)
 			swap(&s->msr[i], &s->msr[s->n_msr - 1]);
 }
 
+/**
+ * kvm_vcpu_set_tsc() - let the TSC of a processor go on from where it was
+ * @first: no other processor of this machine has been set yet
+ * @tsc:   of the machine, the same for all
+ *
+ * Return: 0 or minus errno
+ *
+ * #syscalls start: ioctl
+ */
+int kvm_vcpu_set_tsc(int fd, bool first, uint64_t tsc, struct err *e)
+{
+	struct kvm_msr_entry far = { .index = MSR_TSC, .data = tsc + TSC_FAR };
+	struct kvm_msr_entry right = { .index = MSR_TSC, .data = tsc };
+
+	if ((first && transfer(fd, KVM_SET_MSRS, &far, 1) != 1) ||
+	    transfer(fd, KVM_SET_MSRS, &right, 1) != 1)
+		return err_set(e, EIO, "KVM_SET_MSRS: TSC");
+	return 0;
+}
+
+/**
+ * kvm_vcpu_tsc() - the TSC in the state of a processor; 0 where there is none
+ */
+uint64_t kvm_vcpu_tsc(const struct kvm_vcpu_state *s)
+{
+	return s->n_msr && s->msr[0].index == MSR_TSC ? s->msr[0].data : 0;
+}
+
 /* The numbers of all MSRs that this KVM saves; those that this processor lacks among them. */
 static int list(const struct kvm *k, struct kvm_msr_list **ret, struct err *e)
 {
@@ -149,7 +184,7 @@ static int save_msrs(const struct kvm *k, int fd, struct kvm_vcpu_state *s, stru
 static int load_msrs(int fd, const struct kvm_vcpu_state *s, struct err *e)
 {
 	struct kvm_msr_entry v[KVM_STATE_MSRS_MAX], now;
-	uint32_t at = 0;
+	uint32_t at = kvm_vcpu_tsc(s) ? 1 : 0;
 	int done;
 
 	memcpy(v, s->msr, s->n_msr * sizeof(v[0]));
@@ -185,8 +220,8 @@ static void wake(struct kvm_vcpu_state *s)
 	struct kvm_msr_entry *last = s->n_msr ? &s->msr[s->n_msr - 1] : NULL;
 
 	if (last && last->index == MSR_TSC_DEADLINE && !last->data && !(lvt & APIC_LVT_MASKED) &&
-	    (lvt & APIC_TIMER_MODE) == APIC_TIMER_DEADLINE && s->msr[0].index == MSR_TSC)
-		last->data = s->msr[0].data;
+	    (lvt & APIC_TIMER_MODE) == APIC_TIMER_DEADLINE)
+		last->data = kvm_vcpu_tsc(s);
 }
 
 static int xsave_bytes(const struct kvm *k)
@@ -244,7 +279,7 @@ int kvm_vcpu_save(const struct kvm *k, int fd, struct kvm_vcpu_state *ret, struc
 
 /**
  * kvm_vcpu_load() - put a processor into a state
- * @fd: a vCPU that has never run
+ * @fd: a vCPU that has never run; its TSC is set
  * @s:  of one with the same CPUID; what KVM does not take is refused
  *
  * Return: 0; -EINVAL and others naming what KVM refused

@@ -33,6 +33,8 @@ struct kvm_vcpu_state {
 
 int kvm_clock_save(const struct kvm *k, uint64_t *ret_ns, struct err *e);
 int kvm_clock_load(const struct kvm *k, uint64_t ns, struct err *e);
+uint64_t kvm_vcpu_tsc(const struct kvm_vcpu_state *s);
+int kvm_vcpu_set_tsc(int fd, bool first, uint64_t tsc, struct err *e);
 int kvm_vcpu_save(const struct kvm *k, int fd, struct kvm_vcpu_state *ret, struct err *e);
 int kvm_vcpu_load(int fd, const struct kvm_vcpu_state *s, struct err *e);
 

@@ -243,16 +243,19 @@ int template_save(struct machine *m, struct template *ret, struct err *e)
 int template_load_cpus(struct machine *m, const struct template *t, struct err *e)
 {
 	uint32_t i;
-	int rc;
+	int rc = 0;
 
 	if (memcmp(&m->config, &t->config, sizeof(t->config)))
 		return err_set(e, EINVAL, "template: of another configuration: make one of this");
-	rc = kvm_clock_load(&m->kvm, t->clock_ns, e);
+	for (i = 0; !rc && i < m->cpus.n; i++)
+		rc = kvm_vcpu_set_tsc(m->cpus.v[i].fd, !i, kvm_vcpu_tsc(&t->vcpu[0]), e);
 	for (i = 0; !rc && i < t->n_vcpus; i++) {
 		if (t->vcpu[i].id >= m->cpus.n || (i && t->vcpu[i].id <= t->vcpu[i - 1].id))
 			return err_set(e, EINVAL, "template: vCPU %u of %u", t->vcpu[i].id, m->cpus.n);
 		rc = kvm_vcpu_load(m->cpus.v[t->vcpu[i].id].fd, &t->vcpu[i], e);
 	}
+	if (!rc)
+		rc = kvm_clock_load(&m->kvm, t->clock_ns, e);
 	return rc < 0 ? err_wrap(e, "template") : 0;
 }
 

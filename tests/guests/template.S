@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sets up registers, memory and a device, and waits for a disk, which its copy is given. Then
- * all is as it was: the device serves the next request without a word to it.
+ * all is as it was: the device serves the next request without a word to it. Processors
+ * that have not run before have the time of the first one when they begin.
  */
 #include "guest.h"
 
@@ -9,6 +10,12 @@
 #define QUEUE 0x400
 #define CR0_EM 4
 #define CR4_OSFXSR 0x200
+
+/* Processors that have begun, and the time of each. */
+#define COUNT 0x7000
+#define NEXT 0x7004
+#define TIMES 0x7010
+#define TRAMPOLINE 0x8000
 
 	begin
 	movl %cr0, %eax			/* SSE: a register that is in XSAVE's area */
@@ -62,13 +69,12 @@
 	call request
 	movl buffer, %eax
 	movl %eax, first
-	rdtsc
-	movl %eax, tsc
-	movl %edx, tsc + 4
 	say "SYNC waiting"
 
 	/* The disk is there once this is a copy. */
-1:	pause
+1:	rdtsc
+	movl %eax, tsc
+	movl %edx, tsc + 4
 	movl $0x10421af4, %ecx
 	call pci_find
 	cmpl $-1, %edi
@@ -102,7 +108,79 @@
 	jne 4f
 	pushl $__LINE__
 	jmp failed
-4:	done
+4:	movl $1, %eax			/* how many processors there are */
+	cpuid
+	shrl $16, %ebx
+	andl $0xff, %ebx
+	cmpl $1, %ebx
+	jbe 5f
+	call others
+5:	done
+
+/* less: the time at %esi is before that at %edi; changes %eax, %edx */
+.macro less
+	movl (%edi), %eax
+	movl 4(%edi), %edx
+	subl (%esi), %eax
+	sbbl 4(%esi), %edx
+	jnc 8f
+	pushl $__LINE__
+	jmp failed
+8:
+.endm
+
+/* others: starts all processors of %ebx and compares their times with this one's */
+others:
+	movl $0, COUNT
+	movl $0, NEXT
+	movl $trampoline, %esi
+	movl $TRAMPOLINE, %edi
+	movl $(trampoline_end - trampoline), %ecx
+	rep movsb
+	rdtsc
+	movl %eax, tsc
+	movl %edx, tsc + 4
+	movl $0xfee000f0, %esi		/* spurious vector register: APIC on */
+	movl $0x1ff, (%esi)
+	movl $0xfee00300, %esi
+	movl $0xc4500, (%esi)		/* INIT, all but self */
+	movl $0xc4608, (%esi)		/* SIPI at 0x8000 */
+	movl $0xc4608, (%esi)
+	decl %ebx
+1:	pause
+	cmpl %ebx, COUNT
+	jne 1b
+	rdtsc
+	movl %eax, tsc + 8
+	movl %edx, tsc + 12
+	movl $TIMES, %ecx
+2:	movl $tsc, %esi
+	movl %ecx, %edi
+	less
+	movl %ecx, %esi
+	movl $(tsc + 8), %edi
+	less
+	addl $8, %ecx
+	decl %ebx
+	jnz 2b
+	say "SYNC same time"
+	ret
+
+	.code16
+trampoline:
+	xorw %ax, %ax
+	movw %ax, %ds
+	rdtsc
+	movl %eax, %ecx
+	movl $1, %ebx
+	lock xaddl %ebx, NEXT
+	movl %ecx, TIMES(, %ebx, 8)
+	movl %edx, TIMES + 4(, %ebx, 8)
+	lock incl COUNT
+1:	hlt
+	jmp 1b
+trampoline_end:
+	.code32
 
 /* request: the next one to the device at %esi; changes %eax */
 request:
@@ -124,6 +202,6 @@ pattern: .long 0x01020304, 0x05060708, 0x090a0b0c, 0x0d0e0f10
 ring:	.skip 4096
 buffer:	.skip 64
 first:	.skip 4
-tsc:	.skip 8
+tsc:	.skip 16
 	.balign 4096
 high:	.skip 4096
