@@ -54,7 +54,8 @@
 
 /* Kinds of descriptors. */
 enum { KIND_NULL, KIND_KERNEL, KIND_EMPTY, KIND_DISK, KIND_TABLE, KIND_STREAM, KIND_PACKETS,
-       KIND_PIPE_IN, KIND_PIPE_OUT, KIND_DIRECTORY, KIND_EVENTS, KIND_DEAD, KIND_TAP, KINDS };
+       KIND_PIPE_IN, KIND_PIPE_OUT, KIND_DIRECTORY, KIND_EVENTS, KIND_DEAD, KIND_TAP, KIND_FRESH,
+       KINDS };
 
 static int kernel_fd = -1, empty_fd = -1, disk_fd = -1, table_fd = -1;
 static bool has_tap;
@@ -186,6 +187,7 @@ static int make_fd(uint8_t kind)
 	case KIND_PIPE_OUT: return make_pipe(1);
 	case KIND_DIRECTORY: return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	case KIND_TAP: return has_tap ? open_tap() : dup(empty_fd);
+	case KIND_FRESH: return make_file("", 0, 0, 0);
 	case KIND_EVENTS: return __real_eventfd(0, EFD_CLOEXEC);
 	default: return open("/dev/null", O_RDWR | O_CLOEXEC);
 	}
@@ -243,7 +245,7 @@ static void put_fds(struct request *r, const uint8_t *kinds, size_t n)
 
 static void config(struct request *r, uint8_t what)
 {
-	static const uint8_t kinds[] = { KIND_NULL, KIND_KERNEL, KIND_EMPTY, KIND_NULL };
+	static const uint8_t kinds[] = { KIND_NULL, KIND_KERNEL, KIND_EMPTY, KIND_NULL, KIND_FRESH };
 
 	r->m.rq.type = VMM_CONFIG;
 	r->m.rq.config = (struct vmm_config){ .ram_bytes = (what & 1 ? 64 : 32) * MIB,
@@ -251,7 +253,7 @@ static void config(struct request *r, uint8_t what)
 					      .cmdline = "quiet" };
 	if (what & 8)
 		r->m.rq.config.hotplug_bytes = VMM_HOTPLUG_STEP_BYTES;
-	put_fds(r, kinds, sizeof(kinds));
+	put_fds(r, kinds, what & 32 ? 5 : 4);
 	if (what & 16)
 		r->kinds[3] = KIND_STREAM;
 }
@@ -313,9 +315,15 @@ static void share(struct fuzz *f, struct request *r)
 static void compose(struct fuzz *f, struct request *r)
 {
 	struct vmm_request *rq = &r->m.rq;
+	uint32_t type = rq->type;
 
-	switch (rq->type) {
-	case VMM_CONFIG: config(r, (uint8_t)fuzz_take(f, 1)); break;
+	switch (type) {
+	case VMM_RESTORE:
+	case VMM_CONFIG:
+		config(r, (uint8_t)fuzz_take(f, 1));
+		r->m.rq.type = type;
+		break;
+	case VMM_SAVE: put_fds(r, &(uint8_t){ KIND_FRESH }, 1); break;
 	case VMM_DISK: disk(f, r); break;
 	case VMM_NET: net(f, r); break;
 	case VMM_SHARE: share(f, r); break;
@@ -371,7 +379,7 @@ static void send_next(struct fuzz *f, int sock)
 {
 	struct request r = { .len = sizeof(r.m.rq) };
 
-	r.m.rq.type = (uint32_t)fuzz_take(f, 1) % (VMM_SHARE + 2);
+	r.m.rq.type = (uint32_t)fuzz_take(f, 1) % (VMM_RESTORE + 2);
 	compose(f, &r);
 	spoil(f, &r);
 	send_request(sock, &r);
