@@ -85,6 +85,11 @@ story_begin() {
 	ROOT=$WORK/state
 	mkdir "$WORK/disk"
 	mount -t tmpfs -o size=2g podvm-story "$WORK/disk"
+	# Any story works with pods from templates, too, where it has no settings of its own.
+	if [ -n "${TEMPLATES:-}" ]; then
+		echo '{ "templates": true }' > "$WORK/templates.json"
+		export PODVM_CONFIG="$WORK/templates.json"
+	fi
 	trap story_end EXIT
 	trap 'exit 1' INT TERM
 }
@@ -301,7 +306,8 @@ snapshot() {
 	echo '== cgroups'
 	find /sys/fs/cgroup -type d | sort
 	echo '== files'
-	find "$ROOT" 2> /dev/null | grep -v -e '/containers$' -e '/pods$' -e "^$ROOT\$" | sort
+	find "$ROOT" 2> /dev/null | grep -v -e '/containers$' -e '/pods$' -e "^$ROOT\$" \
+		${TEMPLATES:+-e "^$ROOT/templates"} | sort
 	echo '== loop and device mapper'
 	ls /dev/dm-* 2> /dev/null || :
 	grep -H . /sys/block/loop*/loop/backing_file 2> /dev/null || :
