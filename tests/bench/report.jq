@@ -53,7 +53,8 @@ def at_most($name; $value; $target; $complete):
 	podvm_user_exits: ([$s[] | select(.who == "podvm-vmm")][0].user_exits // {} | keys_unsorted
 		| map({key: ., value: (. as $k | of("podvm-vmm"; .user_exits[$k]))}) | from_entries),
 	run_true: {
-		podvm: of("podvm-run"; .run_ms_total), crun: of("crun-run"; .run_ms_total)},
+		podvm: of("podvm-run"; .run_ms_total), template: of("podvm-run-template"; .run_ms_total),
+		crun: of("crun-run"; .run_ms_total)},
 	initramfs_bytes: $initramfs, kernel_bytes: $kernel, rootfs_plan: $plan.stats,
 	# Rounds in which podvm-vmm was at the hello before both of QEMU's machines.
 	hello_rounds: ([$s[] | select(.hello_ms)] | group_by(.round)
@@ -65,6 +66,8 @@ def at_most($name; $value; $target; $complete):
 }
 | .run_true.ratio = (if .run_true.podvm and .run_true.crun
 	then .run_true.podvm.median / .run_true.crun.median else null end)
+| .run_true.template_ratio = (if .run_true.template and .run_true.crun
+	then .run_true.template.median / .run_true.crun.median else null end)
 | .compared[0] as $start | .compared[1] as $exits
 | .targets = [
 	at_most("start to hello, ratio to QEMU microvm"; $start.ratio; 0.5; $start.complete),
