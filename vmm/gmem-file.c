@@ -4,16 +4,18 @@
  *
  * The memory of a template (vmm/template.c): guest RAM as a sparse file.
  *
- * It is written when the machine is saved: the pages that are in memory and hold
- * something other than zeros. A machine boots on anonymous memory, which may have huge
- * pages, and so as fast as any other.
+ * It is written when the machine is saved: the pages that hold something other than zeros.
+ * A machine boots on anonymous memory, which may have huge pages, and so as fast as any
+ * other. Which pages were never touched is mincore(2)'s to say, but for a host that swaps:
+ * there it takes those that were swapped out for untouched, and all of RAM is read.
  *
  * A machine that begins as a copy has those parts of the file mapped private that
  * hold something, and anonymous memory in between: a page that it only reads is the
  * one page of all copies, one that it writes becomes its own, and what the
- * template has not used costs what it costs anywhere else. A read of a hole would make
- * the file grow, so gaps below GAP_BYTES, which are not worth a mapping of their own,
- * are all that guests can fill: a page of zeros each, once for all copies.
+ * template has not used costs what it costs anywhere else. Gaps below GAP_BYTES, which are not
+ * worth a mapping of their own, are filled with zeros when the file is written. So nothing that is
+ * mapped is a hole: to touch one would make the file grow, by a page of the host's memory that
+ * no copy pays for, or end the machine where the file system is full.
  *
  * Source: lseek(2), SEEK_DATA; mincore(2).
  */
@@ -153,23 +155,56 @@ static int put(int fd, const uint8_t *from, size_t len, uint64_t offset, struct 
 	return 0;
 }
 
+/**
+ * struct writing - how far a file has been written
+ * @end: of the data before, bytes; 0: there is none
+ */
+struct writing {
+	int fd;
+	bool swap;
+	uint64_t end;
+};
+
+static int fill(struct writing *w, uint64_t to, struct err *e)
+{
+	static const uint8_t zeros[PAGE_BYTES];
+	int rc = 0;
+
+	for (; w->end < to && !rc; w->end += PAGE_BYTES)
+		rc = put(w->fd, zeros, PAGE_BYTES, w->end, e);
+	return rc;
+}
+
+static int put_run(struct writing *w, const uint8_t *from, size_t len, uint64_t offset,
+		   struct err *e)
+{
+	int rc = w->end && offset - w->end < GAP_BYTES ? fill(w, offset, e) : 0;
+
+	if (!rc)
+		rc = put(w->fd, from, len, offset, e);
+	w->end = offset + len;
+	return rc;
+}
+
 /* Writes the runs of pages of a chunk that hold something. */
-static int write_chunk(int fd, const uint8_t *hva, size_t pages, uint64_t offset, struct err *e)
+static int write_chunk(struct writing *w, const uint8_t *hva, uint64_t offset, struct err *e)
 {
 	unsigned char there[CHUNK_PAGES];
 	size_t i, run = 0;
 	int rc = 0;
 
-	if (mincore((void *)(uintptr_t)hva, pages * PAGE_BYTES, there) < 0)
+	if (w->swap)
+		memset(there, 1, sizeof(there));
+	else if (mincore((void *)(uintptr_t)hva, CHUNK_BYTES, there) < 0)
 		return err_sys(e, "mincore");
-	for (i = 0; i <= pages && !rc; i++) {
-		if (i < pages && (there[i] & 1) && !is_zero(hva + i * PAGE_BYTES)) {
+	for (i = 0; i <= CHUNK_PAGES && !rc; i++) {
+		if (i < CHUNK_PAGES && (there[i] & 1) && !is_zero(hva + i * PAGE_BYTES)) {
 			run++;
 			continue;
 		}
 		if (run)
-			rc = put(fd, hva + (i - run) * PAGE_BYTES, run * PAGE_BYTES,
-				 offset + (i - run) * PAGE_BYTES, e);
+			rc = put_run(w, hva + (i - run) * PAGE_BYTES, run * PAGE_BYTES,
+				     offset + (i - run) * PAGE_BYTES, e);
 		run = 0;
 	}
 	return rc;
@@ -177,7 +212,8 @@ static int write_chunk(int fd, const uint8_t *hva, size_t pages, uint64_t offset
 
 /**
  * gmem_file_write() - write RAM to a template's file
- * @fd: of gmem_file_make(), borrowed
+ * @fd:   of gmem_file_make(), borrowed
+ * @swap: the host has swap space
  *
  * Return: 0 or minus errno
  * Context: no vCPU runs
@@ -185,8 +221,9 @@ static int write_chunk(int fd, const uint8_t *hva, size_t pages, uint64_t offset
  * #syscalls pwrite64
  * #syscalls as of a machine that is saved: mincore
  */
-int gmem_file_write(const struct gmem *m, int fd, struct err *e)
+int gmem_file_write(const struct gmem *m, int fd, bool swap, struct err *e)
 {
+	struct writing w = { .fd = fd, .swap = swap };
 	uint64_t offset = 0, at;
 	size_t i;
 	int rc = 0;
@@ -195,7 +232,7 @@ int gmem_file_write(const struct gmem *m, int fd, struct err *e)
 		const struct gmem_region *r = &m->r[i];
 
 		for (at = 0; at < r->len && !rc; at += CHUNK_BYTES)
-			rc = write_chunk(fd, r->hva + at, CHUNK_PAGES, offset + at, e);
+			rc = write_chunk(&w, r->hva + at, offset + at, e);
 		offset += r->len;
 	}
 	return rc;

@@ -91,7 +91,7 @@ int gmem_discard(const struct gmem *m, void *hva, uint64_t len);
 int gmem_file_check(int fd, uint64_t bytes, struct err *e);
 int gmem_file_make(int fd, uint64_t bytes, struct err *e);
 int gmem_file_map(uint8_t *hva, uint64_t offset, uint64_t len, int fd, struct err *e);
-int gmem_file_write(const struct gmem *m, int fd, struct err *e);
+int gmem_file_write(const struct gmem *m, int fd, bool swap, struct err *e);
 
 /* vmm/gmem-hot.c */
 int gmem_hot_init(struct gmem *m, uint8_t *hva, uint64_t gpa, uint64_t len, struct err *e);

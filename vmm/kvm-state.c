@@ -33,6 +33,7 @@
 #include "lib/mem.h"
 
 #define MSR_TSC 0x10u
+#define MSR_TSX_CTRL 0x122u
 #define MSR_TSC_DEADLINE 0x6e0u
 
 /* Far from any time that a guest has, in cycles: hours. */
@@ -153,6 +154,9 @@ static int list(const struct kvm *k, struct kvm_msr_list **ret, struct err *e)
 	l->nmsrs = KVM_STATE_MSRS_MAX;
 	if (ioctl(k->sys, KVM_GET_MSR_INDEX_LIST, l) < 0)
 		return err_sys(e, "KVM_GET_MSR_INDEX_LIST");
+	/* Not in the list before Linux 6.5; twice is fine. */
+	if (l->nmsrs < KVM_STATE_MSRS_MAX)
+		l->indices[l->nmsrs++] = MSR_TSX_CTRL;
 	*ret = l;
 	l = NULL;
 	return 0;

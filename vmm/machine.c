@@ -30,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -257,10 +258,13 @@ static int make(struct machine *m, const struct vmm_config *cfg, int fds[MACHINE
 
 static int take_template(struct machine *m, int *fd, struct err *e)
 {
+	struct sysinfo host;
 	int rc = *fd < 0 ? 0 : gmem_file_make(*fd, m->config.ram_bytes, e);
 
 	if (rc < 0)
 		return rc;
+	/* Asked now: the filter allows no such question. What is not known is taken for swap. */
+	m->swap = sysinfo(&host) < 0 || host.totalswap;
 	m->template = *fd;
 	*fd = -1;
 	return 0;
@@ -339,10 +343,12 @@ int machine_save(struct machine *m, int fd, struct err *e)
 	int rc;
 
 	if (m->template < 0)
-		return err_set(e, EINVAL, "there is no file for the machine's memory: give one to CONFIG");
+		return err_set(e, EINVAL, "there is no file for the machine's memory: give one to CONFIG, and save it once");
 	rc = template_save(m, &t, e);
 	if (!rc && !(rc = template_write(fd, &t, e)))
-		rc = gmem_file_write(&m->mem, m->template, e);
+		rc = gmem_file_write(&m->mem, m->template, m->swap, e);
+	/* A second time would leave what has become zeros since. */
+	fd_close(&m->template);
 	template_done(&t);
 	return rc;
 }

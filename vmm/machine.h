@@ -26,6 +26,7 @@ enum machine_stage { MACHINE_NEW, MACHINE_CONFIGURED, MACHINE_RUNNING, MACHINE_P
  * @stage:    I/O thread only
  * @config:   that it was made with
  * @template: where machine_save() writes RAM, owned; -1: it is not to be saved
+ * @swap:     the host has swap space; only where it is to be saved
  * @loop:     the I/O thread's, owned
  * @mem, @kvm, @bus, @cpus: owned
  * @host:     what virtio devices need of us
@@ -43,6 +44,7 @@ struct machine {
 	enum machine_stage stage;
 	struct vmm_config config;
 	int template;
+	bool swap;
 	struct loop *loop;
 	struct gmem mem;
 	struct kvm kvm;

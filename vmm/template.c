@@ -23,6 +23,7 @@
 #include "vmm/template.h"
 
 #include <errno.h>
+#include <linux/virtio_balloon.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -186,6 +187,9 @@ static int check_unused(struct machine *m, struct err *e)
 				       v->dev->ops->name, v->name);
 	if (vsock_in_use(m->vsock))
 		return err_set(e, EBUSY, "the guest has a connection: a template has none");
+	/* A copy that gives a page back finds what the template had, not what it was promised. */
+	if (m->balloon->s.acked & 1ull << VIRTIO_BALLOON_F_PAGE_POISON)
+		return err_set(e, EBUSY, "the guest relies on what its free pages hold: leave init_on_free and page_poison out of its command line");
 	machine_memory_state(m, &memory);
 	if (memory.balloon_bytes || memory.balloon_actual || memory.plugged || memory.requested)
 		return err_set(e, EBUSY, "the guest has given up or plugged memory: a template has all of its RAM and no more");

@@ -8,7 +8,8 @@
  *   inflate  the host names a size (balloon_target()); the driver takes as many
  *            pages out of use and sends their numbers
  *   report   the driver sends ranges that are free anyway, all the time; it may
- *            use them again as soon as the device has answered, and then finds zeros
+ *            use them again as soon as the device has answered, and then finds zeros,
+ *            or in the copy of a template what that had (vmm/template.c)
  *
  * Either way the pages are discarded before the answer, and a page costs the host
  * nothing until the guest touches it again. So deflating is advice that needs no
