@@ -12,8 +12,10 @@
  * What a saved machine depends on is written down as one text: its configuration, which
  * files monitor, kernel and initramfs are, the version, and the boot of the host, whose
  * kernel and processors the state is of. KEY is a digest of that text, to have a short name;
- * that it is the right one is found by comparing the texts. So nothing is ever out of date:
- * what has changed has another name, and the old one is the least recently used some day.
+ * that it is the right one is found by comparing the texts. So none is out of date:
+ * what has changed has another name, and the old one is the least recently used some day. (But for a
+ * kvm module that is loaded again with other parameters, or microcode that comes late: after
+ * those, remove them.)
  *
  * Who makes or removes holds the lock of the folder: flock(2) of the directory itself, so
  * that there is no file that has to stay. It is removed when it is empty, hence who has
@@ -249,6 +251,27 @@ void template_close(struct template *t)
 {
 	fd_close(&t->memory);
 	fd_close(&t->state);
+}
+
+/**
+ * template_in_making() - whether somebody is making this one now, or was killed by it
+ */
+bool template_in_making(int rootfd, const struct template_id *id)
+{
+	_cleanup_close_ int folder = open_folder(rootfd, FOLDER);
+	struct dirent **list = NULL;
+	int i, n = folder < 0 ? 0 : scandirat(folder, ".", &list, NULL, NULL);
+	bool found = false;
+
+	for (i = 0; i < n; i++) {
+		int dir = str_starts(list[i]->d_name, "new.") ? open_folder(folder, list[i]->d_name) : -1;
+
+		found |= dir >= 0 && !same_about(dir, id->about, NULL);
+		fd_close(&dir);
+		free(list[i]);
+	}
+	free(list);
+	return found;
 }
 
 /* ---- make and remove ------------------------------------------------------------------- */

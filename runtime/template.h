@@ -14,7 +14,7 @@
 #define TEMPLATE_KEY_BYTES 17
 
 /* Most templates that are kept; the least recently used one goes. */
-#define TEMPLATES_MAX 4
+#define TEMPLATES_MAX 8
 
 /**
  * struct template_id - which saved machine is meant
@@ -73,6 +73,7 @@ void template_id_done(struct template_id *id);
 
 int template_open(int rootfd, const struct template_id *id, struct template *ret, struct err *e);
 void template_close(struct template *t);
+bool template_in_making(int rootfd, const struct template_id *id);
 
 int templates_lock(int rootfd, bool make, int timeout_ms, int *ret_lock, struct err *e);
 void templates_unlock(int rootfd, int *lock);

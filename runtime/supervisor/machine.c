@@ -9,8 +9,8 @@
  *
  * Where templates are wanted, the machine begins as a copy of a saved one (template.c). Such a
  * start may fail at any point up to a guest that is set up: then all of it is taken back, and
- * the machine is made anew without. Only when that has worked, the template was to blame, and
- * goes.
+ * the machine is made anew without. Only when that has worked, the template is taken to be
+ * to blame, and goes.
  */
 #include <errno.h>
 #include <fcntl.h>

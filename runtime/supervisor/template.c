@@ -11,7 +11,7 @@
  * The first pod that finds none makes one, with a monitor of its own. Nobody listens on the host's
  * port, so that the machine's agent, refused, calls again and again. That it has called once
  * tells that it is there. It is paused, saved, which writes its memory and the rest of its state into
- * two files, and killed. Who comes meanwhile waits for that. The maker's console is the
+ * two files, and killed. Who comes meanwhile and wants the same one waits for that. The maker's console is the
  * pod's, which a machine that is restored, or made without a template, begins anew.
  *
  * Maker and unfinished template are in the pod's journal while it works, and the records
@@ -38,8 +38,9 @@
 /* How often a maker's machine is asked whether its agent has called. */
 #define ASK_MS 2
 
-/* How long another pod may take to make a template until we go on without. */
+/* How long another pod may take to make our template until we go on without; and how often we look. */
 #define OTHERS_MS 20000
+#define LOOK_MS 200
 
 /* The same for who removes a broken one: the next pod will try again. */
 #define DROP_MS 1000
@@ -159,16 +160,42 @@ static int make_new(struct pod *p, int lock, const struct machine_parts *m,
 	return rc < 0 ? err_wrap(e, "template %s: not made", id->key) : 0;
 }
 
-/* There is none. One that somebody has made meanwhile is fine. */
+/*
+ * There is none: get the lock to make one. Somebody who makes the same one is waited for;
+ * while another one is made, nobody waits.
+ *
+ * Return: 0 with a lock; 1: somebody has made it, it is open now; minus errno
+ */
+static int get_turn(struct pod *p, const struct template_id *id, struct template *ret,
+		    int *ret_lock, struct err *e)
+{
+	uint64_t limit = p->config.boot_timeout_ms < OTHERS_MS ? p->config.boot_timeout_ms : OTHERS_MS;
+	uint64_t end = clock_ms() + limit;
+	int rc;
+
+	do {
+		rc = templates_lock(p->rootfd, true, LOOK_MS, ret_lock, e);
+		if (rc != -ETIMEDOUT)
+			return rc;
+		rc = template_open(p->rootfd, id, ret, e);
+		if (rc <= 0)
+			return rc < 0 ? rc : 1;
+		if (!template_in_making(p->rootfd, id))
+			return err_set(e, EBUSY, "template %s: none yet, and another one is being made",
+				       id->key);
+	} while (clock_ms() < end);
+	return err_set(e, ETIMEDOUT, "template %s: somebody has been making it for %llu ms", id->key,
+		       (unsigned long long)limit);
+}
+
+/* One that somebody has made meanwhile is fine. */
 static int get_new(struct pod *p, const struct machine_parts *m, const struct template_id *id,
 		   struct template *ret, struct err *e)
 {
-	uint64_t limit = p->config.boot_timeout_ms;
-	int lock = -1, rc;
+	int lock = -1, rc = get_turn(p, id, ret, &lock, e);
 
-	rc = templates_lock(p->rootfd, true, (int)(limit < OTHERS_MS ? limit : OTHERS_MS), &lock, e);
-	if (rc < 0)
-		return rc;
+	if (rc)
+		return rc < 0 ? rc : 0;
 	rc = template_open(p->rootfd, id, ret, e);
 	if (rc == 1) {
 		rc = make_new(p, lock, m, id, e);

@@ -295,7 +295,13 @@ START_TEST(killed_maker)
 	leave_half(&id);
 	ck_assert(!there(&id));
 	ck_assert_int_eq(counted(), 0);
+	/* For all that can be seen it is being made; of another one nothing is there. */
+	ck_assert(template_in_making(root, &id));
+	id.about[1] ^= 1;
+	ck_assert(!template_in_making(root, &id));
+	id.about[1] ^= 1;
 	make(&id, "x");
+	ck_assert(!template_in_making(root, &id));
 	ck_assert_uint_eq(kit_count("root/templates"), 1);
 	ck_assert(there(&id));
 	template_id_done(&id);
