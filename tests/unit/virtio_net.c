@@ -635,6 +635,142 @@ START_TEST(test_reset_under_traffic)
 }
 END_TEST
 
+#define STREAM_FRAME 9000u
+
+/* The device asks to be notified of the next packet (virtio 1.2, section 2.7.10, avail_event). */
+static bool listens(void)
+{
+	const struct fakeq *k = &f.q[TX];
+	uint16_t event;
+
+	memcpy(&event, fakedrv_ptr(&f, k->used + 4 + 8ull * k->size, sizeof(event)), sizeof(event));
+	return event == k->avail_idx;
+}
+
+/* Packets of a stream, one by one, until the device stops listening. */
+static void begin_stream(void)
+{
+	int i;
+
+	for (i = 0; i < 100 && listens(); i++) {
+		guest_sends((struct virtio_net_hdr_v1){ 0 }, STREAM_FRAME);
+		ck_assert_int_eq(host_gets(), STREAM_FRAME);
+	}
+	ck_assert(!listens());
+	ck_assert_int_gt(i, 3);
+}
+
+/* Runs the loop until @done, at most for so many wake-ups; none of them is a notification. */
+static void run_until(bool (*done)(void))
+{
+	bool is_done = done();
+	struct err e;
+	int i;
+
+	for (i = 0; i < 100 && !is_done; i++) {
+		ck_assert_int_ge(loop_step(f.loop, 2000, &e), 0);
+		is_done = done();
+	}
+	ck_assert(is_done);
+}
+
+static bool has_used(void)
+{
+	return fakedrv_used(&f, TX, NULL, NULL);
+}
+
+/*
+ * A stream's next packet needs no notification, whenever it comes; and the first one after
+ * a look that found none does.
+ */
+START_TEST(test_tx_stream)
+{
+	struct fakebuf b = { room, HDR + STREAM_FRAME, false };
+	int i;
+
+	attach(BASE, 64);
+	begin_stream();
+	for (i = 0; i < 5; i++) {
+		fakedrv_add(&f, TX, &b, 1);
+		run_until(has_used);
+		ck_assert_int_eq(host_gets(), STREAM_FRAME);
+		ck_assert(!listens());
+	}
+	run_until(listens);
+	guest_sends((struct virtio_net_hdr_v1){ 0 }, 100);
+	ck_assert_int_eq(host_gets(), 100);
+}
+END_TEST
+
+/* Who asks and waits for the answer is listened to all the time, however much it is. */
+START_TEST(test_tx_no_stream)
+{
+	static const uint32_t asks[] = { 60, 1000, STREAM_FRAME };
+	int i;
+
+	attach(BASE | MRG, 64);
+	for (i = 0; i < 60; i++) {
+		rx_buffer(0, 2048);
+		fakedrv_kick(&f, RX);
+		guest_sends((struct virtio_net_hdr_v1){ 0 }, asks[_i]);
+		ck_assert(listens());
+		host_sends(300, 1);
+		ck_assert(fakedrv_used(&f, RX, NULL, NULL));
+	}
+}
+END_TEST
+
+/* Acknowledgements of a stream do not end it, but one for each packet that is as short. */
+START_TEST(test_tx_acknowledged)
+{
+	uint32_t len = _i ? 60 : STREAM_FRAME;
+	int i;
+
+	attach(BASE | MRG, 64);
+	for (i = 0; i < 60; i++) {
+		rx_buffer(0, 2048);
+		fakedrv_kick(&f, RX);
+		guest_sends((struct virtio_net_hdr_v1){ 0 }, len);
+		ck_assert_int_eq(host_gets(), (ssize_t)len);
+		if (_i) {
+			ck_assert(listens());
+		} else if (!listens()) {
+			break;
+		}
+		/* Every fourth packet, or each. */
+		if (_i || !(i % 4))
+			host_sends(60, 1);
+	}
+	ck_assert_int_lt(i, _i ? 61 : 60);
+}
+END_TEST
+
+/* What comes for the guest while a pair rests is there after it, and nothing is left of a rest by a reset. */
+START_TEST(test_tx_rest)
+{
+	uint32_t len;
+
+	attach(BASE | MRG, 64);
+	begin_stream();
+	rx_buffer(0, 2048);
+	fakedrv_kick(&f, RX);
+	host_sends(200, 7);
+	run_until(listens);
+	ck_assert(fakedrv_used(&f, RX, NULL, &len));
+	ck_assert_uint_eq(len, 200 + HDR);
+	begin_stream();
+	fakedrv_reset(&f);
+	attach(BASE | MRG, 64);
+	ck_assert(listens());
+	rx_buffer(0, 2048);
+	fakedrv_kick(&f, RX);
+	host_sends(64, 1);
+	ck_assert(fakedrv_used(&f, RX, NULL, NULL));
+	guest_sends((struct virtio_net_hdr_v1){ 0 }, 100);
+	ck_assert(listens());
+}
+END_TEST
+
 static void refuse(const struct vmm_net *c, int fd, const char *text)
 {
 	struct virtio_dev *d = NULL;
@@ -718,6 +854,10 @@ Suite *virtio_net_suite(void)
 	} else {
 		kit_skip("virtio_net", missing);
 	}
+	tcase_add_test(t, test_tx_stream);
+	tcase_add_loop_test(t, test_tx_no_stream, 0, 3);
+	tcase_add_loop_test(t, test_tx_acknowledged, 0, 2);
+	tcase_add_test(t, test_tx_rest);
 	tcase_add_test(t, test_tap_down);
 	tcase_add_test(t, test_tap_gone);
 	tcase_add_test(t, test_reset_under_traffic);
