@@ -24,7 +24,10 @@
  *
  * A stream is what goes one way: STREAM_BYTES without an answer. Data that comes in is
  * an answer; an acknowledgement, or what is as short, takes ANSWER_BYTES off. So a driver
- * that asks and waits never gets to a rest, nor one that is asked, up to that size.
+ * that asks and waits never gets to a rest, nor one that is asked, up to that size. What
+ * can wait for a rest all the same: questions of more than ANSWER_BYTES with answers as
+ * short as that, the first few such exchanges after a stream, and what goes on beside a stream in
+ * the same pair.
  *
  * A driver cannot make the thread spin: looks lie REST_NS_MIN apart, and a look is
  * a round as any other.
