@@ -165,6 +165,34 @@ int write_full(int fd, const void *buf, size_t len, struct err *e)
 }
 
 /**
+ * pwrite_full() - write exactly @len bytes at a place of a file
+ * @fd:     blocking descriptor, borrowed
+ * @buf:    source
+ * @len:    bytes
+ * @offset: bytes
+ *
+ * Return: 0; -EIO for a file that takes nothing; else minus errno
+ */
+int pwrite_full(int fd, const void *buf, size_t len, uint64_t offset, struct err *e)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pwrite(fd, (const char *)buf + done, len - done,
+				   (off_t)(offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "write");
+		if (!n)
+			return err_set(e, EIO, "write: nothing was written");
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/**
  * fd_send() - send one message with descriptors over a unix socket
  * @sock:  SOCK_SEQPACKET or SOCK_STREAM unix socket, borrowed
  * @buf:   message, at least one byte

@@ -30,6 +30,7 @@ int fd_openat2(int dirfd, const char *path, uint64_t flags, mode_t mode, uint64_
 
 int read_full(int fd, void *buf, size_t len, struct err *e);
 int write_full(int fd, const void *buf, size_t len, struct err *e);
+int pwrite_full(int fd, const void *buf, size_t len, uint64_t offset, struct err *e);
 int fd_send(int sock, const void *buf, size_t len, const int *fds,
 	    size_t n_fds, struct err *e);
 ssize_t fd_recv(int sock, void *buf, size_t len, int *ret_fds, size_t max_fds,

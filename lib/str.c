@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static bool strbuf_reserve(struct strbuf *b, size_t more)
 {
@@ -220,6 +221,20 @@ int parse_mac(const char *s, uint8_t ret_mac[6])
 	}
 	memcpy(ret_mac, mac, 6);
 	return 0;
+}
+
+/**
+ * str_time() - a point in time as RFC 3339 has it, in UTC
+ * @s: of time(2)
+ */
+void str_time(int64_t s, char dst[STR_TIME_BYTES])
+{
+	time_t t = (time_t)s;
+	struct tm tm;
+
+	*dst = 0;
+	if (gmtime_r(&t, &tm))
+		strftime(dst, STR_TIME_BYTES, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
 /**

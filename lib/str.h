@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Room for "2026-01-31T23:59:59Z", and for years of more digits. */
+#define STR_TIME_BYTES 32
+
 /**
  * struct strbuf - growing text; after a failed allocation it stays failed
  * @text:   NUL-terminated, owned, NULL while empty
@@ -29,6 +32,7 @@ int parse_u64(const char *s, uint64_t *ret);
 int parse_size(const char *s, uint64_t *ret_bytes);
 int parse_duration(const char *s, uint64_t *ret_ns);
 int parse_mac(const char *s, uint8_t ret_mac[6]);
+void str_time(int64_t s, char dst[STR_TIME_BYTES]);
 void str_quote(char *dst, size_t room, const char *src);
 void str_mask(char *s);
 bool str_starts(const char *s, const char *prefix);

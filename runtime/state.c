@@ -138,15 +138,12 @@ int state_new(const char *id, const char *pod, const char *bundle,
 	      const struct spec *spec, struct state **ret, struct err *e)
 {
 	struct state *s = mem_new(struct state);
-	time_t now = time(NULL);
-	char when[40];
-	struct tm tm;
+	char when[STR_TIME_BYTES];
 	int rc = 0;
 
 	if (!s)
 		return err_set(e, ENOMEM, "out of memory");
-	gmtime_r(&now, &tm);
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	str_time(time(NULL), when);
 	if (str_copy(s->id, sizeof(s->id), id) < 0 ||
 	    str_copy(s->pod, sizeof(s->pod), pod) < 0)
 		rc = err_set(e, ENAMETOOLONG, "id too long");

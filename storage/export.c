@@ -41,18 +41,7 @@ static int put(struct export *x, const void *data, size_t len, uint64_t to, stru
 		x->at += len;
 		return write_full(x->out_fd, data, len, e);
 	}
-	while (len) {
-		ssize_t n = pwrite(x->out_fd, data, len, (off_t)to);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, "write");
-		data = (const char *)data + n;
-		to += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return pwrite_full(x->out_fd, data, len, to, e);
 }
 
 /* Copies [@from, @end) of a file, which ends there or later: data alone. */

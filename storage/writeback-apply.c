@@ -305,6 +305,7 @@ static uint64_t blocks_end(uint64_t at)
 static int on_data(struct apply *a, const uint8_t *data, uint32_t len)
 {
 	uint64_t offset, from, to, paid;
+	int rc;
 
 	if (!a->open || a->kind != DELTA_FILE || len <= sizeof(offset))
 		return broken(a, "content without a file");
@@ -322,18 +323,9 @@ static int on_data(struct apply *a, const uint8_t *data, uint32_t len)
 	a->stats.bytes += len;
 	if (spend(a, to > from ? to - from : 0) < 0)
 		return -a->e->code;
-	while (len) {
-		ssize_t n = pwrite(a->fd, data, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return failed(a, a->name, "write");
-		data += n;
-		offset += (uint64_t)n;
-		len -= (uint32_t)n;
-	}
-	return 0;
+	rc = pwrite_full(a->fd, data, len, offset, NULL);
+	errno = -rc;
+	return rc < 0 ? failed(a, a->name, "write") : 0;
 }
 
 /* Capabilities of the initial user namespace, as programs on the host have them. */

@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "vmm/gmem.h"
 
 #define PAGE_BYTES 4096u
@@ -139,22 +140,6 @@ static bool is_zero(const uint8_t *page)
 	return !page[0] && !memcmp(page, page + 1, PAGE_BYTES - 1);
 }
 
-static int put(int fd, const uint8_t *from, size_t len, uint64_t offset, struct err *e)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, from, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, "memory file");
-		from += n;
-		len -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
 /**
  * struct writing - how far a file has been written
  * @end: of the data before, bytes; 0: there is none
@@ -171,7 +156,7 @@ static int fill(struct writing *w, uint64_t to, struct err *e)
 	int rc = 0;
 
 	for (; w->end < to && !rc; w->end += PAGE_BYTES)
-		rc = put(w->fd, zeros, PAGE_BYTES, w->end, e);
+		rc = pwrite_full(w->fd, zeros, PAGE_BYTES, w->end, e);
 	return rc;
 }
 
@@ -181,7 +166,7 @@ static int put_run(struct writing *w, const uint8_t *from, size_t len, uint64_t 
 	int rc = w->end && offset - w->end < GAP_BYTES ? fill(w, offset, e) : 0;
 
 	if (!rc)
-		rc = put(w->fd, from, len, offset, e);
+		rc = pwrite_full(w->fd, from, len, offset, e);
 	w->end = offset + len;
 	return rc;
 }
@@ -235,5 +220,5 @@ int gmem_file_write(const struct gmem *m, int fd, bool swap, struct err *e)
 			rc = write_chunk(&w, r->hva + at, offset + at, e);
 		offset += r->len;
 	}
-	return rc;
+	return rc < 0 ? err_wrap(e, "memory file") : 0;
 }
