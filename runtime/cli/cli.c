@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #include "lib/fd.h"
+#include "lib/mem.h"
 #include "lib/str.h"
 
 static void command_help(const struct command *cmd, const struct opt *t)
@@ -18,6 +19,24 @@ static void command_help(const struct command *cmd, const struct opt *t)
 	if (t->kind != OPT_KIND_END)
 		printf("\nOptions:\n");
 	opt_help(stdout, t);
+}
+
+static const struct command_group *const groups[] = { &cli_pod, &cli_template };
+
+/* Of the whole name, which may be a group's and its command's; the end of a table otherwise. */
+static const struct command *find(const char *name)
+{
+	const struct command *cmd = cli_commands();
+	size_t i, len;
+
+	for (i = 0; i < ARRAY_LEN(groups); i++) {
+		len = strlen(groups[i]->name);
+		if (str_starts(name, groups[i]->name) && name[len] == ' ')
+			cmd = groups[i]->commands;
+	}
+	while (cmd->name && strcmp(cmd->name, name))
+		cmd++;
+	return cmd;
 }
 
 /**
@@ -31,15 +50,9 @@ static void command_help(const struct command *cmd, const struct opt *t)
 int cli_args(const struct opt *t, int argc, char **argv, int min, int max,
 	     int *ret_first, struct err *e)
 {
-	const struct command *cmd = cli_commands();
+	const struct command *cmd = find(argv[0]);
 	int rc, n;
 
-	if (str_starts(argv[0], "pod "))
-		cmd = cli_pod_commands();
-	else if (str_starts(argv[0], "template "))
-		cmd = cli_template_commands();
-	while (cmd->name && strcmp(cmd->name, argv[0]))
-		cmd++;
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		command_help(cmd, t);
 		return 0;
@@ -51,6 +64,43 @@ int cli_args(const struct opt *t, int argc, char **argv, int min, int max,
 	if (n < min || (max >= 0 && n > max))
 		return err_set(e, EINVAL, "usage: podvm %s %s", cmd->name, cmd->args);
 	return 1;
+}
+
+static void group_help(const struct command_group *g)
+{
+	const struct command *c;
+
+	printf("Usage: podvm %s COMMAND [ARGS]\n\n%s\nCommands:\n", g->name, g->about);
+	for (c = g->commands; c->name; c++)
+		printf("  %-9s %-53s %s\n", c->name + strlen(g->name) + 1, c->args, c->help);
+	printf("\n%s", g->more);
+}
+
+/**
+ * cli_group_run() - carry out a group's command, or show its help
+ * @argv: from the group's name on
+ *
+ * Return: the command's; -EINVAL for none that there is
+ */
+int cli_group_run(const struct command_group *g, struct cli *c, int argc, char **argv,
+		  struct err *e)
+{
+	const struct command *cmd;
+
+	if (argc < 2)
+		return err_set(e, EINVAL, "podvm %s needs a command; see podvm %s --help", g->name,
+			       g->name);
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		group_help(g);
+		return 0;
+	}
+	for (cmd = g->commands; cmd->name && strcmp(cmd->name + strlen(g->name) + 1, argv[1]); cmd++)
+		;
+	if (!cmd->name)
+		return err_set(e, EINVAL, "unknown command \"%s %.40s\"; see podvm %s --help", g->name,
+			       argv[1], g->name);
+	argv[1] = (char *)(uintptr_t)cmd->name;
+	return cmd->run(c, argc - 1, argv + 1, e);
 }
 
 /**

@@ -39,6 +39,18 @@ struct command {
 	int (*run)(struct cli *c, int argc, char **argv, struct err *e);
 };
 
+/**
+ * struct command_group - a verb that has commands of its own
+ * @name:        the verb
+ * @commands:    their names begin with it and a blank; closed by one without a name
+ * @about, @more: what its help says in front of them and behind
+ */
+struct command_group {
+	const char *name;
+	const struct command *commands;
+	const char *about, *more;
+};
+
 int cmd_create(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_run(struct cli *c, int argc, char **argv, struct err *e);
 int cmd_start(struct cli *c, int argc, char **argv, struct err *e);
@@ -128,8 +140,9 @@ int cli_write_pid(const char *path, pid_t pid, struct err *e);
 int cli_connect(struct cli *c, const char *id, struct state **ret_state,
 		int *ret_sock, struct err *e);
 const struct command *cli_commands(void);
-const struct command *cli_pod_commands(void);
-const struct command *cli_template_commands(void);
+int cli_group_run(const struct command_group *g, struct cli *c, int argc, char **argv,
+		  struct err *e);
+extern const struct command_group cli_pod, cli_template;
 
 /* Of cmd-pod-timeline.c, for inspect. */
 int pod_timeline(struct cli *c, const char *pod, Podvm__Pod__Response **ret, struct err *e);

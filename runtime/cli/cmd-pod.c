@@ -29,44 +29,20 @@ static const struct command pod_commands[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
-/**
- * cli_pod_commands() - the commands of podvm pod, closed by one without a name
- */
-const struct command *cli_pod_commands(void)
-{
-	return pod_commands;
-}
-
-static void help(void)
-{
-	const struct command *c;
-
-	printf("Usage: podvm pod COMMAND [ARGS]\n\n"
-	       "Looks at pods. POD is the id of a pod or of one of its containers.\n\nCommands:\n");
-	for (c = pod_commands; c->name; c++)
-		printf("  %-9s %-53s %s\n", c->name + strlen("pod "), c->args, c->help);
-	printf("\npodvm pod COMMAND --help tells the options of one.\n");
-}
+/* podvm pod */
+const struct command_group cli_pod = {
+	.name = "pod",
+	.commands = pod_commands,
+	.about = "Looks at pods. POD is the id of a pod or of one of its containers.\n",
+	.more = "podvm pod COMMAND --help tells the options of one.\n",
+};
 
 /**
  * cmd_pod() - podvm pod
  */
 int cmd_pod(struct cli *c, int argc, char **argv, struct err *e)
 {
-	const struct command *cmd;
-
-	if (argc < 2)
-		return err_set(e, EINVAL, "podvm pod needs a command; see podvm pod --help");
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-		help();
-		return 0;
-	}
-	for (cmd = pod_commands; cmd->name && strcmp(cmd->name + strlen("pod "), argv[1]); cmd++)
-		;
-	if (!cmd->name)
-		return err_set(e, EINVAL, "unknown command \"pod %.40s\"; see podvm pod --help", argv[1]);
-	argv[1] = (char *)(uintptr_t)cmd->name;
-	return cmd->run(c, argc - 1, argv + 1, e);
+	return cli_group_run(&cli_pod, c, argc, argv, e);
 }
 
 static int print_json(const struct podview *v, size_t n, struct err *e)

@@ -30,62 +30,35 @@ static const struct command template_commands[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
-/**
- * cli_template_commands() - the commands of podvm template, closed by one without a name
- */
-const struct command *cli_template_commands(void)
-{
-	return template_commands;
-}
+#define TEXT(x) #x
+#define TEXT_OF(x) TEXT(x)
 
-static void help(void)
-{
-	const struct command *c;
-
-	printf("Usage: podvm template COMMAND [ARGS]\n\n"
-	       "A template is a machine that was saved when its kernel and agent were up, before\n"
-	       "anything of a pod was in it. With the setting \"templates\": true a pod begins as a\n"
-	       "copy of one, and the first pod that finds none for its machine makes it. KEY\n"
-	       "stands for all that the machine depends on: size, command line, monitor, kernel,\n"
-	       "initramfs, the host's boot. What is changed there leads to another template.\n\n"
-	       "Commands:\n");
-	for (c = template_commands; c->name; c++)
-		printf("  %-9s %-53s %s\n", c->name + strlen("template "), c->args, c->help);
-	printf("\nAt most %d are kept; the least recently used one goes.\n"
-	       "podvm timeline POD tells which one a pod was made of.\n", TEMPLATES_MAX);
-}
+/* podvm template */
+const struct command_group cli_template = {
+	.name = "template",
+	.commands = template_commands,
+	.about = "A template is a machine that was saved when its kernel and agent were up, before\n"
+		 "anything of a pod was in it. With the setting \"templates\": true a pod begins as a\n"
+		 "copy of one, and the first pod that finds none for its machine makes it. KEY\n"
+		 "stands for all that the machine depends on: size, command line, monitor, kernel,\n"
+		 "initramfs, the host's boot. What is changed there leads to another template.\n",
+	.more = "At most " TEXT_OF(TEMPLATES_MAX) " are kept; the least recently used one goes.\n"
+		"podvm timeline POD tells which one a pod was made of.\n",
+};
 
 /**
  * cmd_template() - podvm template
  */
 int cmd_template(struct cli *c, int argc, char **argv, struct err *e)
 {
-	const struct command *cmd;
-
-	if (argc < 2)
-		return err_set(e, EINVAL, "podvm template needs a command; see podvm template --help");
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-		help();
-		return 0;
-	}
-	for (cmd = template_commands;
-	     cmd->name && strcmp(cmd->name + strlen("template "), argv[1]); cmd++)
-		;
-	if (!cmd->name)
-		return err_set(e, EINVAL, "unknown command \"template %.40s\"; see podvm template --help",
-			       argv[1]);
-	argv[1] = (char *)(uintptr_t)cmd->name;
-	return cmd->run(c, argc - 1, argv + 1, e);
+	return cli_group_run(&cli_template, c, argc, argv, e);
 }
 
 static void put_time(struct json_out *o, const char *key, int64_t s)
 {
-	time_t t = (time_t)s;
-	char when[40];
-	struct tm tm;
+	char when[STR_TIME_BYTES];
 
-	gmtime_r(&t, &tm);
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	str_time(s, when);
 	json_out_str(o, key, when);
 }
 
@@ -163,14 +136,12 @@ static int remove_them(struct cli *c, const char *key, struct err *e)
 {
 	int lock = -1, rc = templates_lock(c->rootfd, false, REMOVE_MS, &lock, e);
 
-	if (rc == -ENOENT)
-		return key ? err_set(e, ENOENT, "there is no template %.40s; see podvm template list", key)
-			   : 0;
 	if (!rc)
 		rc = key ? template_remove(lock, key, 0, e) : templates_remove_all(lock, e);
 	templates_unlock(c->rootfd, &lock);
-	return rc == -ENOENT && key ?
-	       err_set(e, ENOENT, "there is no template %.40s; see podvm template list", key) : rc;
+	if (rc != -ENOENT)
+		return rc;
+	return key ? err_set(e, ENOENT, "there is no template %.40s; see podvm template list", key) : 0;
 }
 
 static int cmd_remove_template(struct cli *c, int argc, char **argv, struct err *e)

@@ -37,6 +37,7 @@
 
 #define AGENT_SETUP_MS 30000
 #define SHUTDOWN_MS 3000
+#define KILL_MS 5000
 
 /* The agent of a restored machine has been up for long: it calls at once. */
 #define RESTORED_MS 15000
@@ -221,6 +222,19 @@ void machine_last_words(struct pod *p, struct err *e)
 	err_wrap(e, "guest's last words: %.200s", line ? line + 1 : text);
 }
 
+/**
+ * machine_ended() - the error of a machine whose monitor has an event instead of its agent's call
+ *
+ * Return: minus errno
+ */
+int machine_ended(struct vmm *v, struct err *e)
+{
+	struct vmm_reply ev;
+	int rc = vmm_event(v, &ev, e);
+
+	return rc < 0 ? rc : err_set(e, EIO, "the machine ended while it booted: %s", ev.text);
+}
+
 /* Waits for the agent's call, or the monitor's end. */
 static int wait_agent(struct pod *p, uint64_t limit_ms, struct err *e)
 {
@@ -228,7 +242,6 @@ static int wait_agent(struct pod *p, uint64_t limit_ms, struct err *e)
 	struct pollfd f[2] = { { .fd = p->agent.fd, .events = POLLIN },
 			       { .fd = p->vmm.sock, .events = POLLIN } };
 	Podvm__Response *rs;
-	struct vmm_reply ev;
 	int rc;
 
 	for (;;) {
@@ -243,11 +256,8 @@ static int wait_agent(struct pod *p, uint64_t limit_ms, struct err *e)
 				       (unsigned long long)limit_ms);
 		if (f[0].revents)
 			break;
-		if (f[1].revents || p->vmm.have_event) {
-			rc = vmm_event(&p->vmm, &ev, e);
-			return rc < 0 ? rc : err_set(e, EIO, "the machine ended while it booted: %s",
-						     ev.text);
-		}
+		if (f[1].revents || p->vmm.have_event)
+			return machine_ended(&p->vmm, e);
 	}
 	rc = agent_hello(&p->agent, AGENT_SETUP_MS, &rs, e);
 	if (rc < 0)
@@ -366,16 +376,24 @@ static int boot_restored(struct pod *p, const struct start *s, const struct temp
 	return rc < 0 ? rc : go(p, s, limit < RESTORED_MS ? limit : RESTORED_MS, e);
 }
 
-static void kill_monitor(struct pod *p)
+/**
+ * machine_kill() - end a monitor, and its machine; fine where there is none
+ */
+void machine_kill(struct vmm *v)
 {
 	int status;
 
-	if (p->vmm.pidfd >= 0) {
-		proc_kill(p->vmm.pidfd, SIGKILL);
-		proc_wait(p->vmm.pidfd, SHUTDOWN_MS, &status, NULL);
+	if (v->pidfd >= 0) {
+		proc_kill(v->pidfd, SIGKILL);
+		proc_wait(v->pidfd, KILL_MS, &status, NULL);
 	}
-	vmm_done(&p->vmm);
-	p->vmm.have_event = false;
+	vmm_done(v);
+	v->have_event = false;
+}
+
+static void kill_monitor(struct pod *p)
+{
+	machine_kill(&p->vmm);
 	broker_stop(&p->broker);
 }
 

@@ -263,6 +263,8 @@ int machine_plug(struct pod *p, const struct storage_disk *d, uint32_t number,
 int machine_unplug(struct pod *p, const char *name, struct err *e);
 int machine_journal(struct pod *p, const struct vmm *v, struct err *e);
 void machine_last_words(struct pod *p, struct err *e);
+int machine_ended(struct vmm *v, struct err *e);
+void machine_kill(struct vmm *v);
 int machine_connect(struct pod *p, int *ret_fd, struct err *e);
 void machine_stop(struct pod *p, bool gently);
 /* Room for what machine_size() has for the guest kernel's command line. */

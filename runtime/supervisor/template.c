@@ -24,7 +24,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,8 +44,6 @@
 /* The same for who removes a broken one: the next pod will try again. */
 #define DROP_MS 1000
 
-#define KILL_MS 5000
-
 /**
  * template_wanted() - whether the pod's machine shall come from a template
  *
@@ -56,14 +53,6 @@ bool template_wanted(const struct pod *p)
 {
 	return p->config.templates && !p->config.prefault && p->config.pages != VMM_PAGES_2M &&
 	       p->config.pages != VMM_PAGES_1G;
-}
-
-static int ended(struct vmm *v, struct err *e)
-{
-	struct vmm_reply ev;
-	int rc = vmm_event(v, &ev, e);
-
-	return rc < 0 ? rc : err_set(e, EIO, "the machine ended while it booted: %s", ev.text);
 }
 
 /* Waits for the agent's first call, which nobody takes. */
@@ -80,14 +69,14 @@ static int wait_call(struct pod *p, struct vmm *v, struct err *e)
 		if (rc < 0)
 			return rc;
 		if (v->have_event)
-			return ended(v, e);
+			return machine_ended(v, e);
 		if (rp.stats.connect_ns)
 			return 0;
 		if (clock_ms() >= end)
 			return err_set(e, ETIMEDOUT, "the guest's agent did not call within %llu ms",
 				       (unsigned long long)p->config.boot_timeout_ms);
 		if (poll(&f, 1, ASK_MS) > 0)
-			return ended(v, e);
+			return machine_ended(v, e);
 	}
 }
 
@@ -100,7 +89,7 @@ static int save(struct pod *p, struct vmm *v, int state, struct err *e)
 	if (!rc)
 		rc = vmm_call(v, &rq, &state, 1, (int)p->config.boot_timeout_ms, &rp, e);
 	/* One that has reset itself meanwhile is no machine to go on from. */
-	return !rc && v->have_event ? ended(v, e) : rc;
+	return !rc && v->have_event ? machine_ended(v, e) : rc;
 }
 
 static int run_maker(struct pod *p, struct vmm *v, const struct machine_parts *m,
@@ -125,7 +114,7 @@ static int spawn_maker(struct pod *p, const struct machine_parts *m, const struc
 {
 	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
 	struct vmm v = { .sock = -1, .pidfd = -1 };
-	int rc = vmm_spawn(p->config.vmm, &how, &v, e), status;
+	int rc = vmm_spawn(p->config.vmm, &how, &v, e);
 
 	if (rc < 0)
 		return err_wrap(e, "monitor %s", p->config.vmm);
@@ -134,9 +123,7 @@ static int spawn_maker(struct pod *p, const struct machine_parts *m, const struc
 		place_nowhere(p, v.pid);
 		rc = run_maker(p, &v, m, n, e);
 	}
-	proc_kill(v.pidfd, SIGKILL);
-	proc_wait(v.pidfd, KILL_MS, &status, NULL);
-	vmm_done(&v);
+	machine_kill(&v);
 	return rc;
 }
 
