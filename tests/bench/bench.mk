@@ -8,7 +8,7 @@
 BENCH_TESTS := $(B)/tests/bench-boot $(B)/tests/bench-timed $(B)/tests/bench-wired \
 	       $(B)/tests/bench-delay
 
-$(B)/tests/bench-boot: $(B)/obj/tests/bench/boot.o $(B)/obj/tests/bench/sample.o \
+$(B)/tests/bench-boot: $(B)/obj/tests/bench/boot.o $(B)/obj/tests/kit/saved.o $(B)/obj/tests/bench/sample.o \
 		       $(B)/libvmm.a $(B)/liblib.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)

@@ -44,6 +44,7 @@
 #include "lib/proc.h"
 #include "lib/str.h"
 #include "tests/bench/bench.h"
+#include "tests/kit/saved.h"
 #include "vmm/vmm.h"
 
 #define CALL_MS 60000
@@ -56,11 +57,6 @@ struct options {
 	const char *kernel, *initramfs, *append, *console;
 	uint64_t ram_mib, timeout_s, settle_ms, sweep_mib;
 	bool help;
-};
-
-/* A template: memory and state; -1 where there is none. */
-struct template_fds {
-	int memory, state;
 };
 
 /**
@@ -150,7 +146,7 @@ static int fill_config(struct vmm_config *c, const struct options *o, struct err
 }
 
 /* @t: what the machine becomes; NULL: no template */
-static int podvm_config(struct boot *b, const struct options *o, const struct template_fds *t,
+static int podvm_config(struct boot *b, const struct options *o, const struct kit_saved *t,
 			struct err *e)
 {
 	_cleanup_close_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -172,12 +168,11 @@ static int podvm_config(struct boot *b, const struct options *o, const struct te
 	return vmm_call(&b->v, &rq, fds, t ? 5 : 4, CALL_MS, &rp, e);
 }
 
-static int call(struct boot *b, enum vmm_type type, const int *fd, struct vmm_reply *rp,
-		struct err *e)
+static int call(struct boot *b, enum vmm_type type, struct vmm_reply *rp, struct err *e)
 {
 	struct vmm_request rq = { .type = type };
 
-	return vmm_call(&b->v, &rq, fd, fd ? 1 : 0, CALL_MS, rp, e);
+	return vmm_call(&b->v, &rq, NULL, 0, CALL_MS, rp, e);
 }
 
 /* Until the guest has called for the first time. */
@@ -190,14 +185,14 @@ static int wait_call(struct boot *b, uint64_t timeout_s, struct err *e)
 
 	do {
 		nanosleep(&nap, NULL);
-		rc = call(b, VMM_STATS, NULL, &rp, e);
+		rc = call(b, VMM_STATS, &rp, e);
 	} while (!rc && !rp.stats.connect_ns && clock_ms() < end);
 	return rc || rp.stats.connect_ns ? rc
 		: err_set(e, ETIMEDOUT, "the agent did not call within %" PRIu64 " s", timeout_s);
 }
 
 /* Boots a machine up to its agent's first call, which nobody takes, and saves it. */
-static int make_template(const struct options *o, char **argv, struct template_fds *ret,
+static int make_template(const struct options *o, char **argv, struct kit_saved *ret,
 			 struct err *e)
 {
 	struct boot b = { .v = { .sock = -1, .pidfd = -1 } };
@@ -205,45 +200,32 @@ static int make_template(const struct options *o, char **argv, struct template_f
 	struct vmm_reply rp;
 	int rc;
 
-	ret->memory = memfd_create("template-memory", MFD_CLOEXEC);
-	ret->state = memfd_create("template-state", MFD_CLOEXEC);
-	if (ret->memory < 0 || ret->state < 0)
-		return err_sys(e, "memfd_create");
+	rc = kit_saved_new(ret, e);
+	if (rc < 0)
+		return rc;
 	rc = vmm_spawn(argv[0], &how, &b.v, e);
 	if (rc < 0)
 		return rc;
-	if ((rc = podvm_config(&b, o, ret, e)) < 0 || (rc = call(&b, VMM_START, NULL, &rp, e)) < 0 ||
-	    (rc = wait_call(&b, o->timeout_s, e)) < 0 ||
-	    (rc = call(&b, VMM_PAUSE, NULL, &rp, e)) < 0 ||
-	    (rc = call(&b, VMM_SAVE, &ret->state, &rp, e)) < 0)
+	if ((rc = podvm_config(&b, o, ret, e)) < 0 || (rc = call(&b, VMM_START, &rp, e)) < 0 ||
+	    (rc = wait_call(&b, o->timeout_s, e)) < 0 || (rc = kit_saved_take(ret, &b.v, e)) < 0)
 		err_wrap(e, "template");
 	vmm_done(&b.v);
-	if (!rc && lseek(ret->state, 0, SEEK_SET) < 0)
-		rc = err_sys(e, "lseek");
 	return rc;
 }
 
-static int podvm_restore(struct boot *b, const struct options *o, const struct template_fds *t,
+static int podvm_restore(struct boot *b, const struct options *o, const struct kit_saved *t,
 			 struct err *e)
 {
-	_cleanup_close_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	_cleanup_close_ int console = open_console(o, e);
-	struct vmm_request rq = { .type = VMM_RESTORE };
-	int fds[] = { kvm, t->memory, t->state, console };
-	struct vmm_reply rp;
+	struct vmm_config c = { 0 };
+	int rc = console < 0 ? console : fill_config(&c, o, e);
 
-	if (kvm < 0)
-		return err_set(e, ENODEV, "/dev/kvm cannot be opened");
-	if (console < 0)
-		return console;
-	if (fill_config(&rq.config, o, e) < 0)
-		return -e->code;
-	return vmm_call(&b->v, &rq, fds, ARRAY_LEN(fds), CALL_MS, &rp, e);
+	return rc < 0 ? rc : kit_saved_restore(t, &b->v, &c, console, e);
 }
 
 /* @t: that the machine comes from; NULL: it boots */
 static int boot_podvm(struct boot *b, const struct options *o, char **argv,
-		      const struct template_fds *t, struct err *e)
+		      const struct kit_saved *t, struct err *e)
 {
 	struct vmm_request listen_rq = { .type = VMM_LISTEN, .port = AGENT_PORT };
 	struct vmm_request start_rq = { .type = VMM_START };
@@ -322,7 +304,7 @@ static int sweep(uint64_t mib, struct err *e)
 static int start(struct boot *b, const struct options *o, char **argv, enum kind kind,
 		 struct err *e)
 {
-	struct template_fds t = { -1, -1 };
+	struct kit_saved t = { -1, -1 };
 	int rc;
 
 	rc = kind == CLONE ? make_template(o, argv, &t, e) : 0;
@@ -332,8 +314,7 @@ static int start(struct boot *b, const struct options *o, char **argv, enum kind
 		rc = boot_other(b, o, argv, e);
 	else if (!rc)
 		rc = boot_podvm(b, o, argv, kind == CLONE ? &t : NULL, e);
-	fd_close(&t.memory);
-	fd_close(&t.state);
+	kit_saved_done(&t);
 	return rc;
 }
 

@@ -18,6 +18,9 @@
 #define SLEEP_S5 0x34
 #define PCI_ECAM 0xfeb00000
 
+/* Device status of a virtio device whose BAR is in %esi. */
+#define STATUS 20(%esi)
+
 	.section .note.pvh, "a", @note
 	.long 4, 4, 18
 	.asciz "Xen"
@@ -132,6 +135,53 @@ pci_write:
 	call pci_at
 	movl %ecx, (%edx)
 	ret
+
+/*
+ * pci_map: turns the device %ecx (as pci_find) on; BAR in %esi, devfn << 8 in %edi; changes
+ * %eax, %ecx, %edx. ASSERT names the line here where there is no such device.
+ */
+pci_map:
+	call pci_find
+	cmpl $-1, %edi
+	jne 1f
+	pushl $__LINE__
+	jmp failed
+1:	movl %edi, %eax
+	orl $0x10, %eax
+	call pci_read
+	movl %eax, %esi
+	movl $6, %ecx			/* memory, bus master */
+	movl %edi, %eax
+	orl $4, %eax
+	call pci_write
+	ret
+
+/* pci_move: BAR of the function %edi to %ecx, which is in %esi then; changes %eax, %edx */
+pci_move:
+	movl %ecx, %esi
+	movl %edi, %eax
+	orl $0x10, %eax
+	call pci_write
+	ret
+
+/*
+ * virtio_queue: to a device at %esi whose features are chosen: queue 0 has 8 entries in the
+ * page @ring, and DRIVER_OK; changes %eax. ASSERT names a line here
+ */
+.macro virtio_queue
+	movb $11, STATUS
+	movzbl STATUS, %eax
+	check($11, %eax)
+	movw $0, 22(%esi)
+	movw $8, 24(%esi)
+	movl $ring, 32(%esi)
+	movl $(ring + 1024), 40(%esi)
+	movl $(ring + 2048), 48(%esi)
+	movw $1, 28(%esi)
+	movb $15, STATUS
+	movzbl STATUS, %eax
+	check($15, %eax)
+.endm
 
 /* pci_find: %ecx = device << 16 | vendor; devfn << 8 in %edi, or -1; changes %eax, %edx */
 pci_find:

@@ -7,7 +7,7 @@
 
 GUESTS := $(patsubst tests/guests/%.S,$(B)/guests/%,$(sort $(wildcard tests/guests/*.S)))
 
-$(B)/tests/vmm-boot: $(B)/obj/tests/guests/vmm-boot.o $(B)/libvmm.a $(B)/liblib.a
+$(B)/tests/vmm-boot: $(B)/obj/tests/guests/vmm-boot.o $(B)/obj/tests/kit/saved.o $(B)/libvmm.a $(B)/liblib.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(call link,$(LIBS_VMM))

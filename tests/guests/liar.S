@@ -8,7 +8,6 @@
  */
 #include "guest.h"
 
-#define STATUS 20(%esi)
 #define NOTIFY 0x400
 #define NEEDS_RESET 64
 	.set N, 8			/* entries of a queue */
@@ -73,7 +72,7 @@
 device:	movl (%ebp), %ecx
 	testl %ecx, %ecx
 	jz all_lied
-	call map
+	call pci_map
 	movl 4(%ebp), %eax
 	movl %eax, queue
 	movl 8(%ebp), %eax
@@ -90,25 +89,9 @@ device:	movl (%ebp), %ecx
 	jmp device
 all_lied:
 	movl $0x10441af4, %ecx
-	call map
+	call pci_map
 	call vectors
 	done
-
-/* map: the device %ecx; its BAR in %esi, its devfn << 8 in %edi; changes %eax, %ecx, %edx */
-map:	call pci_find
-	cmpl $-1, %edi
-	jne 2f
-	pushl $__LINE__
-	jmp failed
-2:	movl %edi, %eax
-	orl $0x10, %eax
-	call pci_read
-	movl %eax, %esi
-	movl $6, %ecx			/* memory, bus master */
-	movl %edi, %eax
-	orl $4, %eax
-	call pci_write
-	ret
 
 /* reset: and wait for its end; changes %eax */
 reset:	movb $0, STATUS
@@ -373,7 +356,7 @@ serve_other:
 	pushl queue
 	movl $0, queue
 	movl $0x10441af4, %ecx
-	call map
+	call pci_map
 	movl $15, %eax
 	call stage
 	call random

@@ -6,7 +6,6 @@
  */
 #include "guest.h"
 
-#define STATUS 20(%esi)
 #define QUEUE 0x400
 #define WINDOW 0x40000000
 #define BLOCK 0x200000
@@ -22,15 +21,7 @@
 
 	begin
 	movl $0x10581af4, %ecx
-	call pci_find
-	movl %edi, %eax
-	orl $0x10, %eax
-	call pci_read
-	movl %eax, %esi
-	movl $2, %ecx			/* memory */
-	movl %edi, %eax
-	orl $4, %eax
-	call pci_write
+	call pci_map
 	call page_tables
 	call start
 	check($0, 0x210(%esi))		/* where: 4 GiB */
@@ -113,16 +104,7 @@ start:
 	movl $2, 12(%esi)		/* UNPLUGGED_INACCESSIBLE */
 	movl $1, 8(%esi)
 	movl $1, 12(%esi)		/* VERSION_1 */
-	movb $11, STATUS
-	movzbl STATUS, %eax
-	check($11, %eax)
-	movw $0, 22(%esi)
-	movw $8, 24(%esi)
-	movl $ring, 32(%esi)
-	movl $(ring + 1024), 40(%esi)
-	movl $(ring + 2048), 48(%esi)
-	movw $1, 28(%esi)
-	movb $15, STATUS
+	virtio_queue
 	movl $request, ring
 	movl $24, ring + 8
 	movw $1, ring + 12		/* has a next one, */

@@ -2,28 +2,16 @@
 /* A minimal virtio driver: 64 bytes of entropy, before and after the BAR moves. */
 #include "guest.h"
 
-#define STATUS 20(%esi)
 #define QUEUE 0x400
 
 	begin
 	movl $0x10441af4, %ecx
-	call pci_find
-	movl %edi, %eax
-	orl $0x10, %eax
-	call pci_read
-	movl %eax, %esi
-	movl $6, %ecx			/* memory, bus master */
-	movl %edi, %eax
-	orl $4, %eax
-	call pci_write
+	call pci_map
 	call drive
 	say "SYNC random"
 
 	movl $0xd0000000, %ecx		/* another place */
-	movl %ecx, %esi
-	movl %edi, %eax
-	orl $0x10, %eax
-	call pci_write
+	call pci_move
 	call drive
 	say "SYNC moved"
 	done
@@ -37,18 +25,7 @@ drive:
 	movb $3, STATUS
 	movl $1, 8(%esi)		/* accept VERSION_1 and nothing else */
 	movl $1, 12(%esi)
-	movb $11, STATUS
-	movzbl STATUS, %eax
-	check($11, %eax)
-	movw $0, 22(%esi)
-	movw $8, 24(%esi)
-	movl $ring, 32(%esi)
-	movl $(ring + 1024), 40(%esi)
-	movl $(ring + 2048), 48(%esi)
-	movw $1, 28(%esi)
-	movb $15, STATUS
-	movzbl STATUS, %eax
-	check($15, %eax)
+	virtio_queue
 
 	xorl %eax, %eax
 	movl $1024, %ecx

@@ -6,7 +6,6 @@
  */
 #include "guest.h"
 
-#define STATUS 20(%esi)
 #define QUEUE 0x400
 #define CR0_EM 4
 #define CR4_OSFXSR 0x200
@@ -33,36 +32,16 @@
 	wrmsr
 
 	movl $0x10441af4, %ecx
-	call pci_find
-	movl %edi, %eax
-	orl $0x10, %eax
-	call pci_read
-	movl %eax, %esi
-	movl $6, %ecx			/* memory, bus master */
-	movl %edi, %eax
-	orl $4, %eax
-	call pci_write
+	call pci_map
 	movl $0xd0000000, %ecx		/* another place */
-	movl %ecx, %esi
-	movl %edi, %eax
-	orl $0x10, %eax
-	call pci_write
+	call pci_move
 
 	movb $0, STATUS
 	movb $1, STATUS
 	movb $3, STATUS
 	movl $1, 8(%esi)		/* accept VERSION_1 and nothing else */
 	movl $1, 12(%esi)
-	movb $11, STATUS
-	movw $0, 22(%esi)
-	movw $8, 24(%esi)
-	movl $ring, 32(%esi)
-	movl $(ring + 1024), 40(%esi)
-	movl $(ring + 2048), 48(%esi)
-	movw $1, 28(%esi)
-	movb $15, STATUS
-	movzbl STATUS, %eax
-	check($15, %eax)
+	virtio_queue
 	movl $buffer, ring
 	movl $64, ring + 8
 	movw $2, ring + 12		/* the device writes */

@@ -28,6 +28,7 @@
 #include "lib/fd.h"
 #include "lib/opt.h"
 #include "lib/proc.h"
+#include "tests/kit/saved.h"
 #include "vmm/vmm.h"
 
 #define CALL_MS 60000
@@ -39,11 +40,6 @@ struct options {
 	uint64_t ram_mib, vcpus, timeout_s, hot_ms, hotplug_mib;
 	uint64_t template_ms;
 	bool memory, direct, no_io_uring, help;
-};
-
-/* A machine that was saved: memory and state; -1 where there is none. */
-struct template_fds {
-	int memory, state;
 };
 
 static volatile sig_atomic_t must_resize;
@@ -88,7 +84,7 @@ static int fill_config(struct vmm_config *c, const struct options *o, struct err
 
 /* @t: what the machine becomes; NULL: no template */
 static int configure(struct vmm *v, const struct options *o, const char *kernel,
-		     const char *initramfs, const struct template_fds *t, struct err *e)
+		     const char *initramfs, const struct kit_saved *t, struct err *e)
 {
 	_cleanup_close_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	_cleanup_close_ int k = open(kernel, O_RDONLY | O_CLOEXEC);
@@ -109,50 +105,35 @@ static int configure(struct vmm *v, const struct options *o, const char *kernel,
 	return vmm_call(v, &rq, fds, t ? 5 : 4, CALL_MS, &rp, e);
 }
 
-static int restore(struct vmm *v, const struct options *o, const struct template_fds *t,
+static int restore(struct vmm *v, const struct options *o, const struct kit_saved *t,
 		   struct err *e)
 {
-	_cleanup_close_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	struct vmm_request rq = { .type = VMM_RESTORE };
-	int fds[] = { kvm, t->memory, t->state, 1 };
-	struct vmm_reply rp;
+	struct vmm_config c = { 0 };
+	int rc = fill_config(&c, o, e);
 
-	if (kvm < 0)
-		return err_sys(e, "/dev/kvm");
-	if (fill_config(&rq.config, o, e) < 0)
-		return -e->code;
-	return vmm_call(v, &rq, fds, 4, CALL_MS, &rp, e);
+	return rc < 0 ? rc : kit_saved_restore(t, v, &c, 1, e);
 }
 
 /* Lets the guest run for a while and saves it. */
 static int make_template(const struct options *o, const char *kernel, const char *initramfs,
-			 struct template_fds *ret, struct err *e)
+			 struct kit_saved *ret, struct err *e)
 {
 	struct timespec nap = { (time_t)(o->template_ms / 1000),
 				(long)(o->template_ms % 1000) * 1000000 };
-	struct vmm_request start = { .type = VMM_START }, pause = { .type = VMM_PAUSE };
-	struct vmm_request save = { .type = VMM_SAVE };
+	struct vmm_request start = { .type = VMM_START };
 	struct vmm_spawn how = { .log_fd = 2, .cgroup_fd = -1 };
 	struct vmm v = { .sock = -1, .pidfd = -1 };
 	struct vmm_reply rp;
-	int rc;
+	int rc = kit_saved_new(ret, e);
 
-	ret->memory = memfd_create("template-memory", MFD_CLOEXEC);
-	ret->state = memfd_create("template-state", MFD_CLOEXEC);
-	if (ret->memory < 0 || ret->state < 0)
-		return err_sys(e, "memfd_create");
-	rc = vmm_spawn(o->vmm, &how, &v, e);
-	if (rc < 0)
+	if (rc < 0 || (rc = vmm_spawn(o->vmm, &how, &v, e)) < 0)
 		return rc;
 	if (!(rc = configure(&v, o, kernel, initramfs, ret, e)) &&
 	    !(rc = vmm_call(&v, &start, NULL, 0, CALL_MS, &rp, e))) {
 		nanosleep(&nap, NULL);
-		if (!(rc = vmm_call(&v, &pause, NULL, 0, CALL_MS, &rp, e)))
-			rc = vmm_call(&v, &save, &ret->state, 1, CALL_MS, &rp, e);
+		rc = kit_saved_take(ret, &v, e);
 	}
 	vmm_done(&v);
-	if (!rc && lseek(ret->state, 0, SEEK_SET) < 0)
-		rc = err_sys(e, "lseek");
 	return rc < 0 ? err_wrap(e, "template") : 0;
 }
 
@@ -271,7 +252,7 @@ static int boot(const struct options *o, const char *kernel, const char *initram
 	struct vmm v = { .sock = -1, .pidfd = -1 };
 	struct vmm_request start = { .type = VMM_START }, stats = { .type = VMM_STATS };
 	struct vmm_request grow = { .type = VMM_MEMORY, .bytes = o->hotplug_mib << 20 };
-	struct template_fds t = { -1, -1 };
+	struct kit_saved t = { -1, -1 };
 	struct vmm_reply rp;
 	uint64_t spawned = now_ns();
 	struct err e;

@@ -100,37 +100,7 @@ static int bind_fd(void *arg, uint64_t gpa, int fd, bool on)
 	return 0;
 }
 
-static int line_get(void *arg)
-{
-	(void)arg;
-	return 0;
-}
-
-static void line_put(void *arg, int line)
-{
-	(void)arg;
-	(void)line;
-}
-
-static int wire(void *arg, int line, int fd, uint64_t address, uint32_t data)
-{
-	(void)arg;
-	(void)line;
-	(void)fd;
-	(void)address;
-	(void)data;
-	return 0;
-}
-
-static void unwire(void *arg, int line, int fd)
-{
-	(void)arg;
-	(void)line;
-	(void)fd;
-}
-
-static const struct irq_ops irq = { .msi = msi, .line_get = line_get, .line_put = line_put,
-				    .wire = wire, .unwire = unwire };
+static const struct irq_ops irq = { .msi = msi };
 
 static uint32_t rd(struct side *s, uint32_t offset, uint32_t len)
 {
