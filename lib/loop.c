@@ -220,11 +220,6 @@ int timer_new(struct err *e)
 	return fd < 0 ? err_sys(e, "timerfd_create") : fd;
 }
 
-static int arm(int fd, const struct itimerspec *t, struct err *e)
-{
-	return timerfd_settime(fd, 0, t, NULL) < 0 ? err_sys(e, "timerfd_settime") : 0;
-}
-
 /**
  * timer_set() - fire once in @ms milliseconds; 0 disarms
  *
@@ -235,18 +230,7 @@ int timer_set(int fd, uint64_t ms, struct err *e)
 	struct itimerspec t = { .it_value = { .tv_sec = (time_t)(ms / 1000),
 					      .tv_nsec = (long)(ms % 1000) * 1000000 } };
 
-	return arm(fd, &t, e);
-}
-
-/**
- * timer_set_ns() - timer_set() in nanoseconds
- */
-int timer_set_ns(int fd, uint64_t ns, struct err *e)
-{
-	struct itimerspec t = { .it_value = { .tv_sec = (time_t)(ns / 1000000000),
-					      .tv_nsec = (long)(ns % 1000000000) } };
-
-	return arm(fd, &t, e);
+	return timerfd_settime(fd, 0, &t, NULL) < 0 ? err_sys(e, "timerfd_settime") : 0;
 }
 
 /**

@@ -26,7 +26,6 @@ void loop_stop(struct loop *l);
 
 int timer_new(struct err *e);
 int timer_set(int fd, uint64_t ms, struct err *e);
-int timer_set_ns(int fd, uint64_t ns, struct err *e);
 void timer_ack(int fd);
 int signals_new(const int *list, size_t n, struct err *e);
 

@@ -9,8 +9,7 @@
  * driver gives more; the tap's own queue then fills and drops, as a network does. A
  * packet that cannot fit, however many buffers come, is dropped.
  *
- * A limit that is reached leaves packets in the tap in the same way, and so does a pair
- * that rests (net-tx.c), unless the tap has more than one round takes.
+ * A limit that is reached leaves packets in the tap in the same way.
  *
  * Source: virtio 1.2, section 5.1.6.3 and 5.1.6.4.
  */
@@ -128,7 +127,6 @@ static int deliver(struct net_pair *p)
 		    sizeof(count));
 	virtq_push_batch(q, n->heads, n->written, count);
 	limit_take(&n->rx_limit, p->rx_len - NET_HDR_BYTES);
-	net_tx_answered(p, p->rx_len - NET_HDR_BYTES);
 	p->rx_len = 0;
 	return 1;
 }
@@ -170,6 +168,5 @@ void net_rx_pump(struct net_pair *p)
 			break;
 		}
 	}
-	p->rx_more = !left;
 	virtio_notify(&n->d, net_rxq(p));
 }

@@ -11,27 +11,6 @@
  * Pairs that the driver has switched off again may still have packets to send;
  * they are sent, since the end of a tap that gets none takes them all the same.
  *
- * Streams. A thread that is woken for each packet sends it, finds nothing more and
- * sleeps before the next one is there: where it shares a processor with the guest, each
- * packet costs a notification, two switches of threads and an interrupt, and that is
- * more than sending it. So when a stream's packets are sent, notifications stay off and the
- * pair rests: for as long as a few of these packets took, since what is saved is worth
- * as much, and never longer than REST_NS_MAX. Then a look takes what has come meanwhile,
- * acknowledgements in the tap too, with one interrupt for each direction; what was sent
- * goes back at once, so that a driver that waits for it (Linux's TCP has two or three packets
- * under way) goes on while the pair rests. A look that finds nothing to send ends the
- * stream, and notifications are on.
- *
- * A stream is what goes one way: STREAM_BYTES without an answer. Data that comes in is
- * an answer; an acknowledgement, or what is as short, takes ANSWER_BYTES off. So a driver
- * that asks and waits never gets to a rest, nor one that is asked, up to that size. What
- * can wait for a rest all the same: questions of more than ANSWER_BYTES with answers as
- * short as that, the first few such exchanges after a stream, and what goes on beside a stream in
- * the same pair.
- *
- * A driver cannot make the thread spin: looks lie REST_NS_MIN apart, and a look is
- * a round as any other.
- *
  * Source: virtio 1.2, section 5.1.6.2; virtio 1.3 for UDP segmentation.
  */
 #include <errno.h>
@@ -43,21 +22,6 @@
 #include <sys/uio.h>
 
 #include "vmm/virtio/net.h"
-
-/* A stream has begun, so many packets or acknowledged packets later. */
-#define STREAM_BYTES 65536u
-
-/* A packet counts as so much at least: what it costs does not lie in its bytes. */
-#define PACKET_BYTES_MIN 4096u
-
-/* Longest frame that is taken for an acknowledgement (IPv6, VLAN, options), and what it is worth. */
-#define ACK_BYTES_MAX 128u
-#define ANSWER_BYTES 16384u
-
-/* A rest, in packets of the kind that was just sent, and its limits. */
-#define REST_PACKETS 4
-#define REST_NS_MIN 50000u
-#define REST_NS_MAX 2000000u
 
 /**
  * struct gso - a kind of segmentation
@@ -112,11 +76,6 @@ static bool header_ok(const struct net *n, const struct virtio_net_hdr_v1 *h, ui
 	return h->gso_type ? gso_ok(n, h, len) : true;
 }
 
-static bool is_stream(const struct net_pair *p)
-{
-	return p->one_way >= STREAM_BYTES;
-}
-
 /* 1 sent or dropped, 0 the tap is full, < 0 broken. */
 static int send_packet(struct net_pair *p)
 {
@@ -144,8 +103,6 @@ static int send_packet(struct net_pair *p)
 	if (sent < 0)
 		return errno == EAGAIN ? 0 : 1;
 	n->d.q[net_txq(p)].count.out_bytes += len;
-	if (!is_stream(p))
-		p->one_way += len > PACKET_BYTES_MIN ? len : PACKET_BYTES_MIN;
 	limit_take(&n->tx_limit, len);
 	return 1;
 }
@@ -162,14 +119,11 @@ static bool may_send(struct net *n)
 	return !ms;
 }
 
-/*
- * One packet: 1 sent or dropped, 0 there is none or it must wait, < 0 broken. With
- * @quiet no notification is asked for where there is none.
- */
-static int send_next(struct net_pair *p, struct virtq *q, bool quiet, struct err *e)
+/* One packet: 1 sent or dropped, 0 there is none or it must wait, < 0 broken. */
+static int send_next(struct net_pair *p, struct virtq *q, struct err *e)
 {
 	struct virtq_chain *c = &p->net->chain;
-	int rc = quiet ? virtq_pop(q, c, e) : virtq_take(q, c, e);
+	int rc = virtq_take(q, c, e);
 
 	if (rc <= 0)
 		return rc;
@@ -185,35 +139,6 @@ static int send_next(struct net_pair *p, struct virtq *q, bool quiet, struct err
 	return rc;
 }
 
-/* Until @rest: nothing is asked for, and the driver is not listened to. */
-static void rest(struct net_pair *p, uint64_t began_ns, unsigned int sent)
-{
-	struct net *n = p->net;
-	uint64_t now = limit_now_ns(), ns = (now - began_ns) / sent * REST_PACKETS;
-
-	ns = ns < REST_NS_MIN ? REST_NS_MIN : ns > REST_NS_MAX ? REST_NS_MAX : ns;
-	p->rests = true;
-	if (n->rest_due_ns && n->rest_due_ns <= now + ns)
-		return;
-	n->rest_due_ns = now + ns;
-	timer_set_ns(n->rest, ns, NULL);
-}
-
-/**
- * net_tx_answered() - the driver was given a packet
- * @len: of its frame, bytes
- * Context: I/O thread, the device's lock
- *
- * #syscalls none
- */
-void net_tx_answered(struct net_pair *p, size_t len)
-{
-	if (len > ACK_BYTES_MAX || p->one_way < ANSWER_BYTES)
-		p->one_way = 0;
-	else
-		p->one_way -= ANSWER_BYTES;
-}
-
 /**
  * net_tx_pump() - send what the driver has, up to NET_ROUND packets
  * Context: I/O thread, the device's lock
@@ -224,26 +149,19 @@ void net_tx_pump(struct net_pair *p)
 {
 	struct net *n = p->net;
 	struct virtq *q = &n->d.q[net_txq(p)];
-	unsigned int sent = 0;
-	uint64_t began;
+	unsigned int left;
 	struct err e = { 0 };
 	int rc = 1;
 
-	p->rests = false;
 	if (!n->ready || n->served || !n->link || p->index >= net_usable(n) || p->tx_full ||
 	    n->tx_held)
 		return;
-	began = limit_now_ns();
 	virtq_disable_kicks(q);
-	while (rc > 0 && sent < NET_ROUND) {
-		rc = may_send(n) ? send_next(p, q, sent && is_stream(p), &e) : 0;
-		sent += rc > 0;
-	}
+	for (left = NET_ROUND; left && rc > 0; left--)
+		rc = may_send(n) ? send_next(p, q, &e) : 0;
 	if (rc < 0)
 		virtio_broken(&n->d, e.text);
 	else if (rc)
 		net_wake(n);
-	else if (sent && is_stream(p) && !p->tx_full && !n->tx_held)
-		rest(p, began, sent);
 	virtio_notify(&n->d, net_txq(p));
 }

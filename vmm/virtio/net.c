@@ -93,7 +93,7 @@ static void watch(struct net *n)
 		uint32_t events = 0;
 
 		if (n->ready && !n->served && n->link) {
-			if (i < n->pairs && (!p->rests || p->rx_more) && !p->starved && !n->rx_held &&
+			if (i < n->pairs && !p->starved && !n->rx_held &&
 			    !n->d.q[net_rxq(p)].broken)
 				events |= EPOLLIN;
 			if (p->tx_full && !n->tx_held)
@@ -218,27 +218,6 @@ static void on_timer(void *arg, uint32_t events)
 	pthread_mutex_unlock(&n->d.lock);
 }
 
-static void on_rest(void *arg, uint32_t events)
-{
-	struct net *n = arg;
-	uint16_t i;
-
-	(void)events;
-	pthread_mutex_lock(&n->d.lock);
-	timer_ack(n->rest);
-	n->rest_due_ns = 0;
-	for (i = 0; i < n->n_pairs; i++) {
-		struct net_pair *p = &n->pair[i];
-
-		if (!p->rests)
-			continue;
-		net_tx_pump(p);
-		net_rx_pump(p);
-	}
-	watch(n);
-	pthread_mutex_unlock(&n->d.lock);
-}
-
 static void on_tap(void *arg, uint32_t events)
 {
 	struct net_pair *p = arg;
@@ -295,8 +274,7 @@ static bool net_stop(struct virtio_dev *d)
 	for (i = 0; i < n->n_pairs; i++) {
 		struct net_pair *p = &n->pair[i];
 
-		p->starved = p->tx_full = p->rests = false;
-		p->one_way = 0;
+		p->starved = p->tx_full = false;
 		p->rx_len = 0;
 	}
 	if (n->served)
@@ -327,10 +305,8 @@ static void net_free(struct virtio_dev *d)
 	}
 	loop_del(n->wake_src);
 	loop_del(n->timer_src);
-	loop_del(n->rest_src);
 	fd_close(&n->wake);
 	fd_close(&n->timer);
-	fd_close(&n->rest);
 	free(n);
 }
 
@@ -487,7 +463,7 @@ static struct net *make(const struct vmm_net *cfg)
 
 	if (!n)
 		return NULL;
-	n->wake = n->timer = n->rest = -1;
+	n->wake = n->timer = -1;
 	n->n_pairs = pairs;
 	n->link = true;
 	n->tx[0] = (struct iovec){ &n->tx_hdr, sizeof(n->tx_hdr) };
@@ -520,16 +496,12 @@ static int attach(struct net *n, const int *fds, const struct gmem *mem, struct 
 	n->timer = timer_new(e);
 	if (n->timer < 0)
 		return n->timer;
-	n->rest = timer_new(e);
-	if (n->rest < 0)
-		return n->rest;
 	rc = virtio_init(&n->d, &net_ops, features(n), mem, loop);
 	if (rc < 0)
 		return err_set(e, -rc, "virtio device");
 	virtio_set_queues(&n->d, (uint16_t)(2 * n->n_pairs + (n->n_pairs > 1)));
 	if ((rc = loop_add(loop, n->wake, EPOLLIN, on_wake, n, &n->wake_src, e)) < 0 ||
-	    (rc = loop_add(loop, n->timer, EPOLLIN, on_timer, n, &n->timer_src, e)) < 0 ||
-	    (rc = loop_add(loop, n->rest, EPOLLIN, on_rest, n, &n->rest_src, e)) < 0)
+	    (rc = loop_add(loop, n->timer, EPOLLIN, on_timer, n, &n->timer_src, e)) < 0)
 		return rc;
 	for (i = 0; i < n->n_pairs; i++) {
 		rc = loop_add(loop, fds[i], 0, on_tap, &n->pair[i], &n->pair[i].src, e);

@@ -37,10 +37,6 @@
  * @attached: the tap gives packets to this end
  * @starved:  @rx waits for buffers
  * @tx_full:  the tap had no room
- * @one_way:  bytes that the driver has sent without being answered, as net-tx.c counts
- * @rests:    neither notifications of the driver nor packets of the tap wake the I/O
- *            thread, until @rest does
- * @rx_more:  the last round has not emptied the tap
  * @vhost:    of this pair; without descriptors where there is none
  * @failed:   its @vhost.failed in the loop
  * @kick:     eventfds of the queues that are lent to @vhost, by ring, borrowed; -1:
@@ -56,9 +52,6 @@ struct net_pair {
 	bool attached;
 	bool starved;
 	bool tx_full;
-	uint64_t one_way;
-	bool rests;
-	bool rx_more;
 	struct vhost vhost;
 	struct loop_src *failed;
 	int kick[VHOST_RINGS];
@@ -81,8 +74,6 @@ struct net_pair {
  * @host:     how often the guest may make the host change the tap
  * @wake, @timer: eventfd and timerfd, owned
  * @timer_due_ms: when @timer fires, CLOCK_MONOTONIC; 0: it is not set
- * @rest:     timerfd, owned: look at pairs that rest
- * @rest_due_ns: when it fires, CLOCK_MONOTONIC; 0: it is not set
  * @turn:     pair that is served first next time
  * @first, @chain, @heads, @written, @tx_hdr, @tx: of the packet that is being moved
  * @pair:     @n_pairs of them
@@ -105,9 +96,6 @@ struct net {
 	int timer;
 	struct loop_src *timer_src;
 	uint64_t timer_due_ms;
-	int rest;
-	struct loop_src *rest_src;
-	uint64_t rest_due_ns;
 	uint16_t turn;
 	struct virtq_chain first, chain;
 	uint16_t heads[VIRTQ_SIZE_MAX];
@@ -172,7 +160,6 @@ void net_tap_gone(struct net *n);
 /* net-rx.c, net-tx.c, net-ctrl.c */
 void net_rx_pump(struct net_pair *p);
 void net_tx_pump(struct net_pair *p);
-void net_tx_answered(struct net_pair *p, size_t len);
 void net_ctrl_pump(struct net *n);
 
 #endif
