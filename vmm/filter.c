@@ -6,8 +6,8 @@
  * What devices need is in the lists of both, because a device starts and stops on
  * the vCPU thread that wrote its status. The I/O thread besides receives
  * descriptors, makes eventfds and timers for devices that are plugged later, gives
- * KVM memory that the guest plugs, and enters the one io_uring that was made
- * before, which can do nothing but disk operations (vmm/uring.c); no other can be
+ * KVM memory that the guest plugs, changes when it preempts (vmm/batch.c), and enters the one
+ * io_uring that was made before, which can do nothing but disk operations (vmm/uring.c); no other can be
  * made or changed. The workers of shares have a list of their own: they talk to the
  * broker, and do to files what virtio/fs-*.c say.
  * Everything else ends the process with SIGSYS: open, socket, execve and clone
@@ -48,7 +48,7 @@
 /* Threads, memory, clocks, and what devices do to descriptors that they have. */
 static const uint32_t calls_both[] = {
 	CALL(futex), CALL(exit), CALL(exit_group), CALL(rt_sigreturn),
-	CALL(rt_sigprocmask), CALL(restart_syscall), CALL(sched_yield),
+	CALL(rt_sigprocmask), CALL(restart_syscall),
 	CALL(getpid), CALL(gettid), CALL(tgkill), CALL(brk),
 	CALL(munmap), CALL(madvise), CALL(mremap), CALL(membarrier),
 	CALL(clock_gettime), CALL(gettimeofday), CALL(clock_nanosleep),
@@ -67,7 +67,7 @@ static const uint32_t calls_io[] = {
 	CALL(epoll_wait), CALL(epoll_pwait), CALL(epoll_pwait2),
 	CALL(eventfd2), CALL(timerfd_create), CALL(fstat),
 	CALL(newfstatat), CALL(fcntl), CALL(getsockopt),
-	CALL(statx), CALL(io_uring_enter),
+	CALL(statx), CALL(io_uring_enter), CALL(sched_setscheduler),
 };
 
 /* Files of shares; and what vmm/gmem-hot.c does when an answer comes late. */

@@ -26,7 +26,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_ids.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +37,7 @@
 #include "lib/log.h"
 #include "lib/proc.h"
 #include "vmm/acpi.h"
+#include "vmm/batch.h"
 #include "vmm/boot.h"
 #include "vmm/metrics.h"
 #include "vmm/sandbox.h"
@@ -189,21 +189,6 @@ static int plug_console(struct machine *m, struct err *e)
 	return plug(m, console, "", e);
 }
 
-/*
- * The I/O thread does not preempt others when it wakes up, so that where it shares a
- * processor with the guest, it finds all the guest's requests of a turn at once: a batch has one
- * switch of threads and one interrupt, where each packet had its own. It runs at once where
- * a processor is idle. A pod whose threads have another policy keeps that; nothing depends on it.
- * Source: sched(7), SCHED_BATCH.
- */
-static void work_in_batches(void)
-{
-	const struct sched_param none = { 0 };
-
-	if (sched_getscheduler(0) == SCHED_OTHER)
-		sched_setscheduler(0, SCHED_BATCH, &none);
-}
-
 static int confine(struct machine *m, struct err *e)
 {
 	enum sandbox_kind kind = m->template < 0 ? SANDBOX_IO : SANDBOX_IO_SAVE;
@@ -218,7 +203,7 @@ static int confine(struct machine *m, struct err *e)
 	    (rc = fs_pool_start(m->shares, &fs, e)) >= 0 &&
 	    (rc = vcpus_start(&m->cpus, &vcpu, e)) >= 0 &&
 	    (rc = fs_pool_wait(m->shares, e)) >= 0) {
-		work_in_batches();
+		batch_begin();
 		rc = sandbox_enter(&io, e);
 	}
 	/* Whatever failed, no worker may need its filter any more. */

@@ -41,6 +41,7 @@
 /* As for a guest of 256 MiB: storage/storage.h. */
 #define NODES_MAX 262144
 #define FDS_MAX 1024
+#define HELD_MAX 65536	/* files of an overlay, which has no handles */
 
 struct options {
 	const char *vmm, *append;
@@ -112,7 +113,8 @@ static int split(const char *text, struct vmm_share *ret, bool *ret_ro, const ch
 
 static int plug_share(struct run *r, const char *text, struct err *e)
 {
-	struct share_config c = { .nodes_max = NODES_MAX, .fds_max = FDS_MAX };
+	struct share_config c = { .nodes_max = NODES_MAX, .fds_max = FDS_MAX,
+				  .held_max = HELD_MAX };
 	struct vmm_request rq = { .type = VMM_SHARE };
 	_cleanup_close_ int dir = -1;
 	int ends[SHARE_CHANNELS_MAX], rc, i;

@@ -145,11 +145,13 @@ static bool may_take(struct net *n)
 
 /**
  * net_rx_pump() - give the driver what the tap has, up to NET_ROUND packets
+ *
+ * Return: how many
  * Context: I/O thread, the device's lock
  *
  * #syscalls read timerfd_settime clock_gettime
  */
-void net_rx_pump(struct net_pair *p)
+unsigned int net_rx_pump(struct net_pair *p)
 {
 	struct net *n = p->net;
 	struct virtq *q = &n->d.q[net_rxq(p)];
@@ -157,7 +159,7 @@ void net_rx_pump(struct net_pair *p)
 
 	if (!n->ready || n->served || !n->link || p->index >= n->pairs || !p->src ||
 	    p->starved || n->rx_held)
-		return;
+		return 0;
 	virtq_disable_kicks(q);
 	for (left = NET_ROUND; left; left--) {
 		/* After a packet that was dropped EPOLLIN tells of the next one. */
@@ -169,4 +171,5 @@ void net_rx_pump(struct net_pair *p)
 		}
 	}
 	virtio_notify(&n->d, net_rxq(p));
+	return NET_ROUND - left;
 }

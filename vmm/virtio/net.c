@@ -43,6 +43,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/proc.h"
+#include "vmm/batch.h"
 #include "vmm/virtio/config.h"
 
 #define MTU_MIN 68
@@ -231,7 +232,7 @@ static void on_tap(void *arg, uint32_t events)
 		net_tx_pump(p);
 	}
 	if (events & EPOLLIN)
-		net_rx_pump(p);
+		batch_round(net_rx_pump(p));
 	watch(n);
 	pthread_mutex_unlock(&n->d.lock);
 }

@@ -158,7 +158,7 @@ void net_tap_drain(struct net_pair *p);
 void net_tap_gone(struct net *n);
 
 /* net-rx.c, net-tx.c, net-ctrl.c */
-void net_rx_pump(struct net_pair *p);
+unsigned int net_rx_pump(struct net_pair *p);
 void net_tx_pump(struct net_pair *p);
 void net_ctrl_pump(struct net *n);
 

@@ -38,6 +38,7 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "vmm/batch.h"
 #include "vmm/metrics.h"
 
 #define VENDOR 0x1af4
@@ -437,14 +438,18 @@ static void on_kick(void *arg, uint32_t events)
 {
 	struct vpci_kick *k = arg;
 	struct virtio_dev *d = k->vpci->dev;
+	const struct virtq *q = &d->q[k->queue];
 	eventfd_t n;
 
 	(void)events;
 	pthread_mutex_lock(&d->lock);
 	if (!k->lent && !eventfd_read(k->fd, &n)) {
+		uint16_t before = q->s.next_avail;
+
 		d->count.kicks++;
-		if (d->running && d->q[k->queue].s.enabled && !d->q[k->queue].broken)
+		if (d->running && q->s.enabled && !q->broken)
 			d->ops->kick(d, k->queue);
+		batch_round((uint16_t)(q->s.next_avail - before));
 	}
 	pthread_mutex_unlock(&d->lock);
 }
