@@ -48,7 +48,7 @@
 /* Threads, memory, clocks, and what devices do to descriptors that they have. */
 static const uint32_t calls_both[] = {
 	CALL(futex), CALL(exit), CALL(exit_group), CALL(rt_sigreturn),
-	CALL(rt_sigprocmask), CALL(restart_syscall),
+	CALL(rt_sigprocmask), CALL(restart_syscall), CALL(sched_yield),
 	CALL(getpid), CALL(gettid), CALL(tgkill), CALL(brk),
 	CALL(munmap), CALL(madvise), CALL(mremap), CALL(membarrier),
 	CALL(clock_gettime), CALL(gettimeofday), CALL(clock_nanosleep),
