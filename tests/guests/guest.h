@@ -164,24 +164,18 @@ pci_move:
 	call pci_write
 	ret
 
+/* virtio_status(set, is): writes the status of the device at %esi, and looks at it; changes %eax */
+#define virtio_status(set, is) movb $set, STATUS; movzbl STATUS, %eax; check($is, %eax)
+
+/* virtio_rings(n): the queue that is selected at %esi has @n entries in the page @ring, and is on */
+#define virtio_rings(n) movw $n, 24(%esi); movl $ring, 32(%esi); movl $(ring + 1024), 40(%esi); \
+	movl $(ring + 2048), 48(%esi); movw $1, 28(%esi)
+
 /*
- * virtio_queue: to a device at %esi whose features are chosen: queue 0 has 8 entries in the
- * page @ring, and DRIVER_OK; changes %eax. ASSERT names a line here
+ * virtio_queue: to a device at %esi whose features are chosen: queue 0 has 8 entries, and
+ * DRIVER_OK; changes %eax
  */
-.macro virtio_queue
-	movb $11, STATUS
-	movzbl STATUS, %eax
-	check($11, %eax)
-	movw $0, 22(%esi)
-	movw $8, 24(%esi)
-	movl $ring, 32(%esi)
-	movl $(ring + 1024), 40(%esi)
-	movl $(ring + 2048), 48(%esi)
-	movw $1, 28(%esi)
-	movb $15, STATUS
-	movzbl STATUS, %eax
-	check($15, %eax)
-.endm
+#define virtio_queue virtio_status(11, 11); movw $0, 22(%esi); virtio_rings(8); virtio_status(15, 15)
 
 /* pci_find: %ecx = device << 16 | vendor; devfn << 8 in %edi, or -1; changes %eax, %edx */
 pci_find:

@@ -120,27 +120,17 @@ stage:	movl %eax, %ecx
 	movl $(1 << 28), 12(%esi)	/* INDIRECT_DESC */
 	movl $1, 8(%esi)
 	movl $1, 12(%esi)		/* VERSION_1 */
-	movb $11, STATUS
-	movzbl STATUS, %eax
-	check($11, %eax)
+	virtio_status(11, 11)
 	cmpl $15, %ecx
 	jb 9f
 	call clear_ring
 	movl queue, %eax
 	movw %ax, 22(%esi)
-	movw $N, 24(%esi)
-	movl $ring, 32(%esi)
-	movl $(ring + 1024), 40(%esi)
-	movl $(ring + 2048), 48(%esi)
-	movw $1, 28(%esi)
-	movb $15, STATUS
-	movzbl STATUS, %eax
-	check($15, %eax)
+	virtio_rings(N)
+	virtio_status(15, 15)
 	cmpl $15, %ecx
 	je 9f
-	movb $11, STATUS		/* takes DRIVER_OK back */
-	movzbl STATUS, %eax
-	check($79, %eax)
+	virtio_status(11, 79)		/* takes DRIVER_OK back */
 9:	ret
 
 clear_ring:
