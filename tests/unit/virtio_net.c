@@ -12,6 +12,7 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #include "tests/kit/fakedrv.h"
 #include "tests/kit/kit.h"
 #include "tests/kit/tap.h"
+#include "vmm/batch.h"
 #include "vmm/virtio/net.h"
 
 #define RX 0
@@ -86,7 +88,7 @@ static void attach(uint64_t features, uint16_t size)
 }
 
 /* Puts a frame of @len bytes on the wire towards the guest. */
-static void host_sends(size_t len, uint8_t fill)
+static void host_puts(size_t len, uint8_t fill)
 {
 	static uint8_t frame[65536];
 
@@ -95,6 +97,11 @@ static void host_sends(size_t len, uint8_t fill)
 	frame[12] = KIT_PROTO >> 8;
 	frame[13] = KIT_PROTO & 0xff;
 	ck_assert_int_eq(send(wire, frame, len, 0), (ssize_t)len);
+}
+
+static void host_sends(size_t len, uint8_t fill)
+{
+	host_puts(len, fill);
 	fakedrv_poll(&f);
 }
 
@@ -245,6 +252,26 @@ START_TEST(test_rx_many)
 	while (fakedrv_used(&f, RX, NULL, &len))
 		ck_assert_uint_eq(len, 60 + got++ + HDR);
 	ck_assert_uint_eq(got, 200);
+}
+END_TEST
+
+/* Packets that a round finds in the tap decide about batches (vmm/batch.c), not their buffers. */
+START_TEST(test_rx_batches)
+{
+	uint32_t i;
+
+	attach(BASE | MRG, 256);
+	for (i = 0; i < 200; i++)
+		rx_buffer(i, 64);
+	fakedrv_kick(&f, RX);
+	batch_begin();
+	for (i = 0; i < BATCH_LONE_MAX; i++)
+		host_sends(200, 1);
+	ck_assert_int_eq(sched_getscheduler(0), SCHED_OTHER);
+	host_puts(60, 1);
+	host_puts(60, 2);
+	fakedrv_poll(&f);
+	ck_assert_int_eq(sched_getscheduler(0), SCHED_BATCH);
 }
 END_TEST
 
@@ -701,6 +728,7 @@ Suite *virtio_net_suite(void)
 	tcase_add_test(t, test_rx_never_fits);
 	tcase_add_test(t, test_rx_plain_too_small);
 	tcase_add_test(t, test_rx_many);
+	tcase_add_test(t, test_rx_batches);
 	tcase_add_loop_test(t, test_rx_hostile, 0, 2);
 	tcase_add_loop_test(t, test_tx, 0, (int)(sizeof(sents) / sizeof(sents[0])));
 	tcase_add_test(t, test_tx_hostile);

@@ -2,6 +2,7 @@
 /* The virtio PCI transport against drivers that lie, without KVM. */
 #include <check.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -10,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "tests/kit/kit.h"
+#include "vmm/batch.h"
 #include "vmm/virtio/pci.h"
 
 #define MSIX 0x40		/* the first capability */
@@ -21,6 +23,7 @@ struct dev {
 	struct virtio_dev d;
 	int starts, stops, kicks, freed;
 	uint16_t kicked;
+	uint16_t takes;	/* requests at each notification */
 	uint32_t cfg_writes;
 	bool slow;	/* stop() cannot finish */
 };
@@ -66,6 +69,7 @@ static void kick(struct virtio_dev *d, uint16_t q)
 {
 	((struct dev *)d)->kicks++;
 	((struct dev *)d)->kicked = q;
+	d->q[q].s.next_avail = (uint16_t)(d->q[q].s.next_avail + ((struct dev *)d)->takes);
 }
 
 static void dev_free(struct virtio_dev *d)
@@ -652,6 +656,31 @@ START_TEST(kicks)
 }
 END_TEST
 
+static int policy_after(uint16_t takes, unsigned int times)
+{
+	struct err e;
+
+	dev.takes = takes;
+	while (times--) {
+		wr(VPCI_NOTIFY, 2, 0);
+		ck_assert_int_ge(loop_step(loop, 0, &e), 0);
+	}
+	return sched_getscheduler(0);
+}
+
+/* What the device takes from a queue at each notification decides about batches. */
+START_TEST(batches)
+{
+	drive();
+	dev.d.q[0].s.next_avail = UINT16_MAX;
+	batch_begin();
+	ck_assert_int_eq(policy_after(1, BATCH_LONE_MAX - 1), SCHED_BATCH);
+	ck_assert_int_eq(policy_after(1, 1), SCHED_OTHER);
+	ck_assert_int_eq(policy_after(0, 1), SCHED_OTHER);
+	ck_assert_int_eq(policy_after(2, 1), SCHED_BATCH);
+}
+END_TEST
+
 /* A lent queue: its kicks are not ours, and another's eventfd raises its vector. */
 START_TEST(lent)
 {
@@ -835,6 +864,7 @@ Suite *vmm_virtio_pci_suite(void)
 	tcase_add_test(t, widths);
 	tcase_add_test(t, device_config);
 	tcase_add_test(t, kicks);
+	tcase_add_test(t, batches);
 	tcase_add_test(t, lent);
 	tcase_add_test(t, bindings_follow);
 	tcase_add_test(t, capabilities);
