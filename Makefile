@@ -222,7 +222,7 @@ $(B)/podvm-nbd.so: storage/nbd/plugin.c lib/broker.h lib/disktab.h
 		-fPIC -shared -pthread -Wl,-z,relro -Wl,-z,now $< $(LDFLAGS) -o $@
 
 AGENT_OBJ := $(call aobj,$(AGENT_SRC) lib/err.c lib/ethtool.c lib/fd.c lib/str.c lib/log.c \
-	     lib/hook.c lib/idmap.c lib/loop.c lib/opt.c lib/packet.c lib/probe.c lib/proc.c lib/pump.c \
+	     lib/hook.c lib/idmap.c lib/loop.c lib/packet.c lib/probe.c lib/proc.c lib/pump.c \
 	     lib/frame.c) $(B)/agent/lib/agent.pb-c.o
 $(B)/podvm-agent: $(AGENT_OBJ)
 	$(call say,LD,$@)

@@ -45,7 +45,6 @@ struct watch;
 
 /**
  * struct agent - the process
- * @test:        answers over unix sockets and ends instead of powering off
  * @set_up:      PodSetup has been carried out
  * @lost:        the supervisor is gone; the loop ends
  * @off:         PodShutdown is under way
@@ -60,7 +59,6 @@ struct watch;
  */
 struct agent {
 	struct loop *loop;
-	bool test;
 	bool set_up;
 	bool lost;
 	bool off;

@@ -2,11 +2,10 @@
 /*
  * DOC: Theory of operation
  *
- * cgroup v2, three places: "agent" holds the agent and the pod's pause
- * process, "podvm/<id>" one container each; the root and "podvm" hold no
- * process, so that every controller can be enabled below them. A container may
- * divide its own cgroup; so processes are counted, killed and removed with all
- * that is below.
+ * cgroup v2, two places: the root holds the agent and the pod's pause process,
+ * "podvm/<id>" one container each. "podvm" holds no process, so that every controller
+ * can be enabled below it; the root may hold some all the same. A container may divide its
+ * own cgroup; so processes are counted, killed and removed with all that is below.
  *
  * Source: kernel Documentation/admin-guide/cgroup-v2.rst.
  */
@@ -28,28 +27,41 @@
 /* A cgroup deeper than this is left alone: it is not of a sane program. */
 #define DEPTH_MAX 32
 
-/* Enables each controller by itself: one that cannot must not keep others off. */
+/* One that cannot be enabled must not keep others off. */
+static void enable_each(int dir, char *names)
+{
+	char *name, *save = NULL;
+	struct err e;
+
+	for (name = strtok_r(names, " ", &save); name; name = strtok_r(NULL, " ", &save))
+		if (file_write(dir, "cgroup.subtree_control", name, &e) < 0)
+			log_warn("boot: cgroup: %s: %s", name, e.text);
+}
+
+/* All in one write, if they can be: each write goes through the whole hierarchy. */
 static void enable_controllers(const char *path)
 {
 	_cleanup_close_ int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
+	struct strbuf all = { 0 };
 	char *name, *save = NULL;
 	struct err e;
 
 	if (dir < 0 || file_read(dir, "cgroup.controllers", 4096, &text, NULL, &e) < 0)
 		return;
-	for (name = strtok_r(text, " \n", &save); name;
-	     name = strtok_r(NULL, " \n", &save)) {
-		char plus[64];
-
-		snprintf(plus, sizeof(plus), "+%s", name);
-		if (file_write(dir, "cgroup.subtree_control", plus, &e) < 0)
-			log_warn("boot: cgroup: %s: %s", plus, e.text);
-	}
+	for (name = strtok_r(text, " \n", &save); name; name = strtok_r(NULL, " \n", &save))
+		strbuf_add(&all, "%s+%s", all.len ? " " : "", name);
+	if (all.len && !all.failed &&
+	    file_write(dir, "cgroup.subtree_control", all.text, &e) < 0)
+		enable_each(dir, all.text);
+	strbuf_done(&all);
 }
 
 /**
- * cgroup_boot() - the agent into a leaf of its own, all controllers below the rest
+ * cgroup_boot() - all controllers for containers
+ *
+ * The agent stays in the root, which may have processes and children that are controlled:
+ * to move it would wait for a grace period of RCU, several ticks of a clock.
  *
  * Return: 0 or minus errno
  */
@@ -57,14 +69,11 @@ int cgroup_boot(struct err *e)
 {
 	int rc;
 
-	rc = dir_make(AGENT_CGROUP "/agent", 0755, e);
-	if (rc >= 0)
-		rc = dir_make(AGENT_CGROUP_PODS, 0755, e);
-	if (rc >= 0)
-		rc = file_write(AT_FDCWD, AGENT_CGROUP "/agent/cgroup.procs", "0", e);
+	/* Before there is something below, that the kernel would have to go through. */
+	enable_controllers(AGENT_CGROUP);
+	rc = dir_make(AGENT_CGROUP_PODS, 0755, e);
 	if (rc < 0)
 		return err_wrap(e, "cgroup");
-	enable_controllers(AGENT_CGROUP);
 	enable_controllers(AGENT_CGROUP_PODS);
 	return 0;
 }

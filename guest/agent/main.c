@@ -11,11 +11,6 @@
  * Only the host may call (vsock CID 2); a container's process cannot, whatever
  * its privileges.
  *
- * --test-fd N --test-listen M: for tests on a machine without a VM. N is the
- * main connection, M a listening unix socket for the host's calls. The caller
- * has made namespaces with /proc, /sys and a cgroup2 on /sys/fs/cgroup; the
- * agent boots nothing and exits where it would power off.
- *
  * PODVM_LOG=debug|info|warning in the environment, which the kernel takes from
  * its command line, sets what is written to the console; default: warning.
  */
@@ -39,7 +34,6 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/mem.h"
-#include "lib/opt.h"
 #include "lib/proc.h"
 
 #define BACKLOG 128
@@ -142,7 +136,7 @@ static void on_listen(void *arg, uint32_t events)
 		     SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
 		return;
-	if (!a->test && peer.svm_cid != VMADDR_CID_HOST) {
+	if (peer.svm_cid != VMADDR_CID_HOST) {
 		log_warn("agent: call from CID %u refused", peer.svm_cid);
 		return;
 	}
@@ -222,9 +216,9 @@ static int watch_children(struct agent *a, struct err *e)
 	return loop_add(a->loop, a->signal_fd, EPOLLIN, on_sigchld, a, &a->signal_src, e);
 }
 
-static int agent_run(struct agent *a, int main_fd, struct err *e)
+static int agent_run(struct agent *a, struct err *e)
 {
-	int rc;
+	int main_fd, rc;
 
 	rc = loop_new(&a->loop, e);
 	if (rc >= 0)
@@ -238,13 +232,11 @@ static int agent_run(struct agent *a, int main_fd, struct err *e)
 	a->pidns_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	if (a->pidns_fd < 0)
 		return err_sys(e, "/proc/self/ns/pid");
-	if (!a->test) {
-		rc = a->listen_fd = listen_vsock(e);
-		if (rc >= 0)
-			rc = main_fd = call_host(e);
-		if (rc < 0)
-			return rc;
-	}
+	rc = a->listen_fd = listen_vsock(e);
+	if (rc >= 0)
+		rc = main_fd = call_host(e);
+	if (rc < 0)
+		return rc;
 	rc = loop_add(a->loop, a->listen_fd, EPOLLIN, on_listen, a, &a->listen_src, e);
 	if (rc >= 0)
 		rc = conn_new(a, main_fd, true, &a->main, e);
@@ -282,55 +274,27 @@ static void end_all(struct agent *a)
 	sync();
 }
 
-static int take_test_fds(uint64_t main_fd, uint64_t listen_fd, int *ret_main,
-			 struct agent *a, struct err *e)
-{
-	/* Above what occupy_low_fds() leaves to children. */
-	*ret_main = fcntl((int)main_fd, F_DUPFD_CLOEXEC, 10);
-	a->listen_fd = fcntl((int)listen_fd, F_DUPFD_CLOEXEC, 10);
-	if (*ret_main < 0 || a->listen_fd < 0)
-		return err_sys(e, "--test-fd, --test-listen");
-	close((int)main_fd);
-	close((int)listen_fd);
-	return cgroup_boot(e);
-}
-
-int main(int argc, char **argv)
+int main(void)
 {
 	struct agent a = { .init_ns = boot_ns(), .listen_fd = -1, .pidns_fd = -1,
 			   .pause_pidfd = -1, .off_timer = -1 };
-	uint64_t test_fd = 0, test_listen = 0;
-	const struct opt table[] = {
-		OPT_U64(0, "test-fd", &test_fd, "N", "main connection; for tests"),
-		OPT_U64(0, "test-listen", &test_listen, "N", "listening socket; for tests"),
-		OPT_END,
-	};
 	struct err e = { 0 };
-	int first, main_fd = -1, rc = 0;
+	int rc;
 
-	/* The kernel hands PID 1 every word of its command line that it does not know. */
-	if (getpid() != 1 || argc > 1)
-		rc = opt_parse(table, argc, argv, &first, &e);
-	a.test = rc >= 0 && test_fd && test_listen;
-	if (!a.test && getpid() != 1) {
-		fprintf(stderr, "podvm-agent: %s\n", rc < 0 ? e.text :
-			"this is the first process of a pod's virtual machine; "
-			"it does nothing elsewhere");
+	if (getpid() != 1) {
+		fprintf(stderr, "podvm-agent: this is the first process of a pod's virtual machine; "
+				"it does nothing elsewhere\n");
 		return 1;
 	}
 	prctl(PR_SET_NAME, "podvm-agent", 0, 0, 0);
 	open_log();
-	rc = a.test ? take_test_fds(test_fd, test_listen, &main_fd, &a, &e) : 0;
+	rc = occupy_low_fds(&e);
 	if (rc >= 0)
-		rc = occupy_low_fds(&e);
-	if (rc >= 0 && !a.test)
 		rc = boot_init(&e);
 	if (rc >= 0)
-		rc = agent_run(&a, main_fd, &e);
+		rc = agent_run(&a, &e);
 	if (rc < 0)
 		log_error("agent: %s", e.text);
 	end_all(&a);
-	if (a.test)
-		return rc < 0 || a.lost;
 	boot_power_off();
 }

@@ -6,6 +6,8 @@
  * the host. Its cgroup is a directory of files; one that the kernel would refuse is a
  * sealed memory file, which can be read and not written. Who watches it (watch.c) has a
  * loop that calls when the test does.
+ *
+ * And what the agent writes at boot, so that containers can have limits.
  */
 #include <check.h>
 #include <errno.h>
@@ -29,6 +31,7 @@
 #define cgroup_pids limits_cgroup_pids
 #define cgroup_remove limits_cgroup_remove
 #define task_running limits_task_running
+#define file_write limits_file_write
 #define conn_answer limits_conn_answer
 #define conn_send limits_conn_send
 #define loop_add limits_loop_add
@@ -36,11 +39,14 @@
 #include "guest/agent/cgroup.c"
 #include "guest/agent/limits.c"
 #include "guest/agent/watch.c"
+#undef file_write
 
-#include "lib/fd.h"
 #include "tests/kit/dir.h"
 
 Suite *agent_limits_suite(void);
+
+/* Of lib/fd.h, which has declared the test's own. */
+extern int file_write(int dirfd, const char *path, const char *text, struct err *e);
 
 static struct task init;
 static struct container ctr;
@@ -48,6 +54,20 @@ static struct agent agent;
 static struct conn conn;
 static int answers;
 static char told[512];
+
+/* What was written to cgroup.subtree_control; a controller that cannot be enabled. */
+static char enabled[512];
+static const char *unable;
+
+int limits_file_write(int dirfd, const char *path, const char *text, struct err *e)
+{
+	size_t used = strlen(enabled);
+
+	if (strcmp(path, "cgroup.subtree_control") != 0)
+		return file_write(dirfd, path, text, e);
+	snprintf(enabled + used, sizeof(enabled) - used, "%s;", text);
+	return unable && strstr(text, unable) ? err_set(e, EBUSY, "no") : 0;
+}
 
 /* As container.c has it, which agent_shell tests. */
 struct task *task_running(struct agent *a, const char *id, struct err *e)
@@ -141,7 +161,8 @@ static void setup(void)
 {
 	kit_dir_enter();
 	answers = fail_source = 0;
-	told[0] = 0;
+	told[0] = enabled[0] = 0;
+	unable = NULL;
 	memset(sources, 0, sizeof(sources));
 	init = (struct task){ .ctr = &ctr, .state = TASK_RUNNING };
 	ctr = (struct container){ .agent = &agent, .init = &init };
@@ -419,12 +440,32 @@ START_TEST(watches_end)
 }
 END_TEST
 
+/* One write for all of them; each by itself only when one cannot be. */
+START_TEST(controllers)
+{
+	kit_put("cgroup.controllers", "cpuset cpu io\n");
+	enable_controllers(".");
+	ck_assert_str_eq(enabled, "+cpuset +cpu +io;");
+
+	enabled[0] = 0;
+	unable = "+cpu ";
+	enable_controllers(".");
+	ck_assert_str_eq(enabled, "+cpuset +cpu +io;+cpuset;+cpu;+io;");
+
+	enabled[0] = 0;
+	kit_put("cgroup.controllers", "\n");
+	enable_controllers(".");
+	ck_assert_str_eq(enabled, "");
+}
+END_TEST
+
 Suite *agent_limits_suite(void)
 {
 	Suite *s = suite_create("agent_limits");
 	TCase *c = tcase_create("agent_limits");
 
 	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_test(c, controllers);
 	tcase_add_test(c, all_are_set);
 	tcase_add_loop_test(c, or_none, 0, 4 * ARRAY_LEN(bad));
 	tcase_add_test(c, back_in_steps);
