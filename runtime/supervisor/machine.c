@@ -51,10 +51,11 @@
  * (earlyprintk and earlycon reach it all the same). numdummies: or each pod would have an
  * interface dummy0. noreplace-smp: a guest that begins with one processor would take the
  * lock prefixes out of its text, one by one at 2700 places by a mapping of its own for
- * each, and put them back when the second one comes.
+ * each, and put them back when the second one comes. rcu_expedited: a container's end waits
+ * for a dozen grace periods, each of them a tick of 4 ms or more of an idle processor.
  */
 #define GUEST_CMDLINE \
-	"console=hvc0 quiet panic=-1 reboot=t tsc=reliable no_timer_check pci=noearly 8250.nr_uarts=0 dummy.numdummies=0 noreplace-smp"
+	"console=hvc0 quiet panic=-1 reboot=t tsc=reliable no_timer_check pci=noearly 8250.nr_uarts=0 dummy.numdummies=0 noreplace-smp rcupdate.rcu_expedited=1"
 
 /* One of the pod's own; with a name where hooks may put interfaces into it. */
 static int own_netns(struct pod *p, const struct spec *spec, struct err *e)

@@ -6,7 +6,7 @@
 # shellcheck shell=sh
 
 append=$(sed -n '/^#define GUEST_CMDLINE/,/"$/s/.*"\(.*\)"$/\1/p' runtime/supervisor/machine.c)
-added='mitigations=off nokaslr random.trust_cpu=off rcupdate.rcu_expedited=1 pci=lastbus=0
+added='mitigations=off nokaslr random.trust_cpu=off pci=lastbus=0
 	nomodule audit=0 lpj=4000000 init_on_alloc=0 nowatchdog cryptomgr.notests'
 [ -n "$append" ] || {
 	echo "bench: FAILED: GUEST_CMDLINE not found in runtime/supervisor/machine.c" >&2
