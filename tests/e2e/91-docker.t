@@ -122,9 +122,11 @@ network() {
 	section names || return 0
 	step 'network create' docker network create --subnet 10.99.7.0/24 net7
 	step 'run -d on it' run -d --name server --network net7 base httpd -f -p 8080 -h /etc
-	step 'by name' run --rm --network net7 base sh -c 'cat /etc/resolv.conf | grep nameserver; for i in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://server:8080/motd && break; sleep 0.5; done'
-	step 'network connect' sh -c 'docker run -d --runtime "$1" --name other base sleep 1000 > /dev/null && docker network connect net7 other && sleep 1 && docker exec other sh -c "wget -q -O - http://server:8080/motd"' - "$RUNTIME"
-	step 'network disconnect' sh -c 'docker network disconnect net7 other && sleep 1 && docker exec other ip -o link | sed "s/^[0-9]*: //; s/[:@].*//" | sort'
+	step 'by name' run --rm --network net7 base sh -c 'cat /etc/resolv.conf | grep nameserver; for i in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://server:8080/motd 2> /dev/null && break; sleep 0.5; done'
+	step 'network connect' sh -c 'docker run -d --runtime "$1" --name other base sleep 1000 > /dev/null && docker network connect net7 other &&
+		docker exec other sh -c "for i in 1 2 3 4 5 6 7 8 9; do wget -T 3 -q -O - http://server:8080/motd 2> /dev/null && break; sleep 0.5; done"' - "$RUNTIME"
+	step 'network disconnect' sh -c 'docker network disconnect net7 other &&
+		docker exec other sh -c "for i in 1 2 3 4 5 6 7 8 9; do ip -o link | grep -q eth1 || break; sleep 0.5; done; ip -o link" | sed "s/^[0-9]*: //; s/[:@].*//" | sort'
 	step 'rm -f of both' docker rm -f server other
 	step 'network rm' docker network rm net7
 }
