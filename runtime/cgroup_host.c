@@ -135,20 +135,20 @@ const struct cgroup_hierarchy *cgroup_host_find(const struct cgroup_host *h,
  *
  * Return: 0; -ENOENT: of version 1 only, or outside of what can be seen here
  */
-int cgroup_self(char path[PATH_MAX], struct err *e)
+int cgroup_self(char path[PATH_MAX])
 {
 	_cleanup_free_ char *text = NULL;
 	char *own;
-	int rc = file_read(AT_FDCWD, "/proc/self/cgroup", MOUNTINFO_MAX_BYTES, &text, NULL, e);
+	int rc = file_read(AT_FDCWD, "/proc/self/cgroup", MOUNTINFO_MAX_BYTES, &text, NULL, NULL);
 
 	if (rc < 0)
 		return rc;
 	own = str_starts(text, "0::/") ? text : strstr(text, "\n0::/");
 	if (!own)
-		return err_set(e, ENOENT, "cgroup: of version 1");
+		return -ENOENT;
 	own = strchr(own, '/');
 	own[strcspn(own, "\n")] = 0;
 	if (path_climbs(own) || str_copy(path, PATH_MAX, own) < 0)
-		return err_set(e, ENOENT, "cgroup: %s is outside of this namespace", own);
+		return -ENOENT;
 	return 0;
 }
