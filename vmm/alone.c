@@ -331,6 +331,8 @@ static int plug_tap(struct vmm *v, const char *text, struct err *e)
 		rc = vmm_call(v, &rq, fds, rq.net.vhost ? 2 * n : n, CALL_MS, &rp, e);
 		if (rc < 0)
 			refused(e, "--tap", text);
+		else if (rq.net.vhost)
+			vmm_batch_vhosts(v);
 	}
 	for (i = 0; i < ARRAY_LEN(fds); i++)
 		fd_close(&fds[i]);

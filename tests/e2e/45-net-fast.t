@@ -7,7 +7,7 @@
 # shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
-plan 26
+plan 28
 
 story_begin
 make_layers
@@ -25,6 +25,11 @@ head -c 3000000 /dev/urandom > "$WORK/data"
 sum=$(md5sum < "$WORK/data" | cut -d' ' -f1)
 
 vhosts() { grep -l '^vhost-' /proc/[0-9]*/comm 2> /dev/null | wc -l; }
+batch_vhosts() {
+	for p in $(grep -l '^vhost-' /proc/[0-9]*/comm 2> /dev/null); do
+		chrt -p "$(basename "$(dirname "$p")")"
+	done | grep -c SCHED_BATCH
+}
 monitor() {
 	for p in /proc/[0-9]*; do
 		[ "$(cat "$p/comm" 2> /dev/null)" != podvm-vmm ] || echo "${p#/proc/}"
@@ -66,6 +71,7 @@ for path in off auto; do
 	podvm run --detach --bundle "$BUNDLE" net < /dev/null > /dev/null 2>&1
 
 	ok "$at: vhosts" is "$(vhosts)" "$want_vhosts"
+	ok "$at: which do not preempt guests" is "$(batch_vhosts)" "$want_vhosts"
 	ok "$at: queues of the guest, and of the tap" is \
 		"$(in_pod sh -c 'ls -d /sys/class/net/eth0/queues/rx-* | wc -l; nproc'
 		ip -n "$NETNS" -d -j link show "$(the_tap)" | jq '.[0].linkinfo.info_data.numqueues // 1')" \

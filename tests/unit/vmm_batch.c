@@ -3,15 +3,17 @@
  * DOC: Theory of operation
  *
  * vmm/batch.c: what rounds find makes the calling thread a batch thread, or a normal one.
- * Each test runs in a process of its own (Check forks).
+ * vmm/client-vhost.c: threads that look like vhost's are found and become some. Each test runs in a process of its own (Check forks).
  */
 #include <check.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "tests/kit/kit.h"
 #include "vmm/batch.h"
+#include "vmm/vmm.h"
 
 Suite *vmm_batch_suite(void);
 
@@ -80,11 +82,61 @@ START_TEST(test_others)
 }
 END_TEST
 
+struct named {
+	const char *name;
+	int policy, found;
+	pthread_barrier_t *b;
+};
+
+/* Has a name and a policy before the first barrier, and tells its policy after the second. */
+static void *be_named(void *arg)
+{
+	const struct sched_param none = { 0 };
+	struct named *n = arg;
+
+	prctl(PR_SET_NAME, n->name, 0, 0, 0);
+	sched_setscheduler(0, n->policy, &none);
+	pthread_barrier_wait(n->b);
+	pthread_barrier_wait(n->b);
+	n->found = sched_getscheduler(0);
+	return NULL;
+}
+
+/* By their names, among all that is in the monitor's cgroup; a policy of somebody else's stays. */
+START_TEST(test_vhosts)
+{
+	pthread_barrier_t b;
+	struct named n[] = { { "vhost-7", SCHED_OTHER, 0, &b }, { "vhost-8", SCHED_IDLE, 0, &b },
+			     { "a vhost-9", SCHED_OTHER, 0, &b } };
+	struct vmm v = { .pid = getpid() };
+	pthread_t t[3];
+	int i;
+
+	pthread_barrier_init(&b, NULL, 4);
+	for (i = 0; i < 3; i++)
+		ck_assert(!pthread_create(&t[i], NULL, be_named, &n[i]));
+	pthread_barrier_wait(&b);
+	vmm_batch_vhosts(&v);
+	pthread_barrier_wait(&b);
+	for (i = 0; i < 3; i++)
+		pthread_join(t[i], NULL);
+	ck_assert_int_eq(n[0].found, SCHED_BATCH);
+	ck_assert_int_eq(n[1].found, SCHED_IDLE);
+	ck_assert_int_eq(n[2].found, SCHED_OTHER);
+	ck_assert_int_eq(sched_getscheduler(0), SCHED_OTHER);
+
+	/* A monitor that has ended. */
+	v.pid = 1 << 30;
+	vmm_batch_vhosts(&v);
+}
+END_TEST
+
 Suite *vmm_batch_suite(void)
 {
 	Suite *s = suite_create("vmm_batch");
 	TCase *t = tcase_create("batch");
 
+	tcase_add_test(t, test_vhosts);
 	tcase_add_test(t, test_lone_and_many);
 	tcase_add_test(t, test_retry);
 	tcase_add_test(t, test_others);
