@@ -61,8 +61,9 @@ static bool is_vhost(const char *tid)
 /**
  * vmm_batch_vhosts() - vhost threads of a monitor do not preempt guests any more
  *
- * After VMM_NET with vhost. A policy that somebody else has given them stays. Nothing depends on
- * it: without the right to do it, or a cgroup of version 2, things go on as they are.
+ * After VMM_NET with vhost. Looks at each thread of the monitor's cgroup. A policy that
+ * somebody else has given them stays. Nothing depends on it: without the right to do it, or
+ * a cgroup of version 2, things go on as they are.
  */
 void vmm_batch_vhosts(const struct vmm *v)
 {
