@@ -30,6 +30,10 @@
 
 #include "lib/fd.h"
 #include "lib/mem.h"
+#include "lib/str.h"
+
+/* Of /proc/self/cgroup. */
+#define CGROUP_MAX_BYTES (1u << 20)
 
 /* First number for descriptors on their way to their place in the child. */
 #define PARK_BASE 512
@@ -366,6 +370,31 @@ int proc_pidfd(pid_t pid, uint64_t start_ticks, struct err *e)
 	if (start_ticks && (proc_start_ticks(pid, &now, NULL) < 0 || now != start_ticks))
 		return err_set(e, ESRCH, "process %d has ended", pid);
 	return fd_steal(&fd);
+}
+
+/**
+ * proc_cgroup() - where the calling process is in the hierarchy of cgroup version 2
+ * @path: from its root on, "/" at least; untouched on failure
+ *
+ * Return: 0; -ENOENT: of version 1 only, or outside of what can be seen here
+ * Source: cgroups(7), /proc/PID/cgroup
+ */
+int proc_cgroup(char path[PATH_MAX])
+{
+	_cleanup_free_ char *text = NULL;
+	char *own;
+	int rc = file_read(AT_FDCWD, "/proc/self/cgroup", CGROUP_MAX_BYTES, &text, NULL, NULL);
+
+	if (rc < 0)
+		return rc;
+	own = str_starts(text, "0::/") ? text : strstr(text, "\n0::/");
+	if (!own)
+		return -ENOENT;
+	own = strchr(own, '/');
+	own[strcspn(own, "\n")] = 0;
+	if (path_climbs(own) || str_copy(path, PATH_MAX, own) < 0)
+		return -ENOENT;
+	return 0;
 }
 
 /**

@@ -2,6 +2,7 @@
 #ifndef LIB_PROC_H
 #define LIB_PROC_H
 
+#include <limits.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -56,6 +57,7 @@ int proc_pidfd(pid_t pid, uint64_t start_ticks, struct err *e);
 int proc_stat(pid_t pid, char **ret, const char **ret_fields);
 int proc_start_ticks(pid_t pid, uint64_t *ret, struct err *e);
 int proc_kill(int pidfd, int sig);
+int proc_cgroup(char path[PATH_MAX]);
 int proc_boot_id(char ret[PROC_BOOT_ID_BYTES], struct err *e);
 uint64_t clock_ms(void);
 

@@ -63,7 +63,6 @@ int cgroup_host_read(struct cgroup_host *ret, struct err *e);
 int cgroup_host_parse(char *mountinfo, struct cgroup_host *ret, struct err *e);
 const struct cgroup_hierarchy *cgroup_host_find(const struct cgroup_host *h,
 						const char *controller);
-int cgroup_self(char path[PATH_MAX]);
 
 /* cgroup_name.c */
 int cgroup_of_container(const char *cgroups_path, const char *id, bool systemd,

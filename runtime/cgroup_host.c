@@ -128,27 +128,3 @@ const struct cgroup_hierarchy *cgroup_host_find(const struct cgroup_host *h,
 			return &h->h[i];
 	return NULL;
 }
-
-/**
- * cgroup_self() - where the calling process is, of version 2
- * @path: as in struct cgroup; untouched on failure
- *
- * Return: 0; -ENOENT: of version 1 only, or outside of what can be seen here
- */
-int cgroup_self(char path[PATH_MAX])
-{
-	_cleanup_free_ char *text = NULL;
-	char *own;
-	int rc = file_read(AT_FDCWD, "/proc/self/cgroup", MOUNTINFO_MAX_BYTES, &text, NULL, NULL);
-
-	if (rc < 0)
-		return rc;
-	own = str_starts(text, "0::/") ? text : strstr(text, "\n0::/");
-	if (!own)
-		return -ENOENT;
-	own = strchr(own, '/');
-	own[strcspn(own, "\n")] = 0;
-	if (path_climbs(own) || str_copy(path, PATH_MAX, own) < 0)
-		return -ENOENT;
-	return 0;
-}

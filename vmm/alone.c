@@ -32,6 +32,7 @@
 
 #include "lib/fd.h"
 #include "lib/mem.h"
+#include "lib/proc.h"
 
 #define CALL_MS 60000
 #define GUEST_CID 3
@@ -310,6 +311,33 @@ static int parse_tap(const char *text, char name[64], struct vmm_net *ret, struc
 	return 0;
 }
 
+/* Ours, which is the monitor's. Return: descriptor; -1: there is none of version 2 */
+static int own_cgroup(void)
+{
+	/* Where version 1 has the controllers, version 2 is beside it. */
+	static const char *const mounts[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+	char path[PATH_MAX], file[PATH_MAX + 80];
+	size_t i;
+
+	if (proc_cgroup(path) < 0)
+		return -1;
+	for (i = 0; i < ARRAY_LEN(mounts); i++) {
+		snprintf(file, sizeof(file), "%s%s/cgroup.threads", mounts[i], path);
+		if (access(file, R_OK) < 0)
+			continue;
+		snprintf(file, sizeof(file), "%s%s", mounts[i], path);
+		return open(file, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	return -1;
+}
+
+static void batch_vhosts(void)
+{
+	_cleanup_close_ int fd = own_cgroup();
+
+	vmm_batch_vhosts(fd);
+}
+
 static int plug_tap(struct vmm *v, const char *text, struct err *e)
 {
 	struct vmm_request rq = { .type = VMM_NET };
@@ -332,7 +360,7 @@ static int plug_tap(struct vmm *v, const char *text, struct err *e)
 		if (rc < 0)
 			refused(e, "--tap", text);
 		else if (rq.net.vhost)
-			vmm_batch_vhosts(v);
+			batch_vhosts();
 	}
 	for (i = 0; i < ARRAY_LEN(fds); i++)
 		fd_close(&fds[i]);

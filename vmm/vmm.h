@@ -395,7 +395,7 @@ struct vmm {
 int vmm_spawn(const char *program, const struct vmm_spawn *how, struct vmm *ret, struct err *e);
 int vmm_call(struct vmm *v, const struct vmm_request *rq, const int *fds, size_t n_fds,
 	     int timeout_ms, struct vmm_reply *ret, struct err *e);
-void vmm_batch_vhosts(const struct vmm *v);
+void vmm_batch_vhosts(int cgroup_fd);
 int vmm_event(struct vmm *v, struct vmm_reply *ret, struct err *e);
 void vmm_done(struct vmm *v);
 

@@ -79,9 +79,8 @@ int nic_plug(struct pod *p, const struct netplug_port *port, struct err *e)
 	rc = vmm_call(&p->vmm, &rq, fds, rq.net.vhost ? 2 * n : n, VMM_ANSWER_MS, &rp, e);
 	for (i = 0; rq.net.vhost && i < n; i++)
 		fd_close(&fds[n + i]);
-	/* In a cgroup that is not the pod's own there might be all threads of the host to look at. */
-	if (rc >= 0 && rq.net.vhost && p->cgroup_fd >= 0)
-		vmm_batch_vhosts(&p->vmm);
+	if (rc >= 0 && rq.net.vhost)
+		vmm_batch_vhosts(p->cgroup_fd);
 	return rc < 0 ? err_wrap(e, "interface %s", port->name) : 0;
 }
 

@@ -26,6 +26,7 @@
 
 #include "lib/cpus.h"
 #include "lib/log.h"
+#include "lib/proc.h"
 #include "runtime/supervisor/supervisor.h"
 
 /*
@@ -54,7 +55,7 @@ int place_pod(struct pod *p, const struct spec *spec, struct err *e)
 	char own[PATH_MAX], monitor[PATH_MAX], home[PATH_MAX], text[STATE_ID_BYTES + 16];
 	int rc;
 
-	if (!cgroup_self(home))
+	if (!proc_cgroup(home))
 		p->cgroup_home = strdup(home); /* without it, place_leave() has the root only */
 	snprintf(text, sizeof(text), "podvm: pod %s", p->id);
 	if ((rc = cgroup_host_read(&p->cgroups, e)) < 0 ||

@@ -3,14 +3,18 @@
  * DOC: Theory of operation
  *
  * vmm/batch.c: what rounds find makes the calling thread a batch thread, or a normal one.
- * vmm/client-vhost.c: threads that look like vhost's are found and become some. Each test runs in a process of its own (Check forks).
+ * vmm/client-vhost.c: threads that look like vhost's are found and become some. Their
+ * cgroup is a directory of the test's. Each test runs in a process of its own (Check forks).
  */
 #include <check.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "tests/kit/dir.h"
 #include "tests/kit/kit.h"
 #include "vmm/batch.h"
 #include "vmm/vmm.h"
@@ -84,7 +88,7 @@ END_TEST
 
 struct named {
 	const char *name;
-	int policy, found;
+	int policy, found, tid;
 	pthread_barrier_t *b;
 };
 
@@ -95,6 +99,7 @@ static void *be_named(void *arg)
 	struct named *n = arg;
 
 	prctl(PR_SET_NAME, n->name, 0, 0, 0);
+	n->tid = gettid();
 	sched_setscheduler(0, n->policy, &none);
 	pthread_barrier_wait(n->b);
 	pthread_barrier_wait(n->b);
@@ -106,17 +111,22 @@ static void *be_named(void *arg)
 START_TEST(test_vhosts)
 {
 	pthread_barrier_t b;
-	struct named n[] = { { "vhost-7", SCHED_OTHER, 0, &b }, { "vhost-8", SCHED_IDLE, 0, &b },
-			     { "a vhost-9", SCHED_OTHER, 0, &b } };
-	struct vmm v = { .pid = getpid() };
+	struct named n[] = { { "vhost-7", SCHED_OTHER, 0, 0, &b }, { "vhost-8", SCHED_IDLE, 0, 0, &b },
+			     { "a vhost-9", SCHED_OTHER, 0, 0, &b } };
 	pthread_t t[3];
-	int i;
+	char list[200];
+	int i, fd;
 
+	kit_dir_enter();
+	fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	pthread_barrier_init(&b, NULL, 4);
 	for (i = 0; i < 3; i++)
 		ck_assert(!pthread_create(&t[i], NULL, be_named, &n[i]));
 	pthread_barrier_wait(&b);
-	vmm_batch_vhosts(&v);
+	snprintf(list, sizeof(list), "%d\n0\nno number\n%d\n%d\n%d\n%d\n", getpid(), 1 << 30,
+		 n[0].tid, n[1].tid, n[2].tid);
+	kit_put("cgroup.threads", list);
+	vmm_batch_vhosts(fd);
 	pthread_barrier_wait(&b);
 	for (i = 0; i < 3; i++)
 		pthread_join(t[i], NULL);
@@ -125,9 +135,12 @@ START_TEST(test_vhosts)
 	ck_assert_int_eq(n[2].found, SCHED_OTHER);
 	ck_assert_int_eq(sched_getscheduler(0), SCHED_OTHER);
 
-	/* A monitor that has ended. */
-	v.pid = 1 << 30;
-	vmm_batch_vhosts(&v);
+	/* No cgroup, and one that has gone. */
+	vmm_batch_vhosts(-1);
+	ck_assert_int_eq(unlink("cgroup.threads"), 0);
+	vmm_batch_vhosts(fd);
+	close(fd);
+	kit_dir_leave();
 }
 END_TEST
 
