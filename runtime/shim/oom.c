@@ -27,7 +27,6 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/mem.h"
-#include "lib/proc.h"
 #include "lib/str.h"
 #include "runtime/shim/shim.h"
 
@@ -35,16 +34,21 @@
 #define SPARE_BYTES (2ull << 20)
 #define ASKED_BYTES (2 * SPARE_BYTES)
 
-/* Our cgroup (v2) on the host's hierarchy. Return: descriptor; -1: none with a limit */
-static int own_cgroup(void)
+/* Path of the process's cgroup (v2) on the host's hierarchy; false: it has none. */
+static bool own_cgroup(char *dst, size_t room)
 {
-	char path[PATH_MAX], dir[PATH_MAX];
+	_cleanup_free_ char *text = NULL;
+	char *path;
 
+	if (file_read(AT_FDCWD, "/proc/self/cgroup", 1 << 16, &text, NULL, NULL) < 0)
+		return false;
+	path = !strncmp(text, "0::/", 4) ? text : strstr(text, "\n0::/");
+	if (!path)
+		return false;
+	path = strchr(path, '/');
+	*strchrnul(path, '\n') = 0;
 	/* The root has no limit, and is nobody's container. */
-	if (proc_cgroup(path) < 0 || !path[1] ||
-	    snprintf(dir, sizeof(dir), "/sys/fs/cgroup%s", path) >= (int)sizeof(dir))
-		return -1;
-	return open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return path[1] && snprintf(dst, room, "/sys/fs/cgroup%s", path) < (int)room;
 }
 
 /**
@@ -55,11 +59,13 @@ static int own_cgroup(void)
  */
 void shim_oom_open(struct shim_oom *o)
 {
-	_cleanup_close_ int dir = own_cgroup();
+	_cleanup_close_ int dir = -1;
+	char path[PATH_MAX];
 
 	*o = (struct shim_oom){-1, -1, -1};
-	if (dir < 0)
+	if (!own_cgroup(path, sizeof(path)))
 		return;
+	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	o->limit = openat(dir, "memory.max", O_RDWR | O_CLOEXEC);
 	o->current = openat(dir, "memory.current", O_RDONLY | O_CLOEXEC);
 	o->score = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
